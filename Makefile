@@ -1,0 +1,64 @@
+# What to type; `make` alone lists it. Everything runs from .venv, which is set up on first use.
+
+PYTHON ?= python3
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+export VIEWERS KEEP SEED CLOCK_AT PORTS INSTALL
+
+.PHONY: help install up down status demo test lint contract contracts compose-test bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## set up .venv with the locked dependencies; the targets below do it by themselves
+
+.venv/.installed: pyproject.toml uv.lock
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or say which: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/pip || { echo "creating .venv"; $(PYTHON) -m venv .venv || { \
+		echo "could not create .venv (on Debian and Ubuntu: apt install python3-venv)"; rm -rf .venv; exit 1; }; }
+	@$(BIN)/uv --version 2> /dev/null | grep -qF 'uv $(UV_VERSION)' || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "installing the locked dependencies"
+	@$(BIN)/uv sync --frozen --quiet --inexact --python $(BIN)/python
+	@touch $@
+
+up: install ## start the dev stack; CLOCK_AT=2024-06-29T19:00:00+08:00 simulates time, PORTS=18000 or auto moves it
+	@$(BIN)/fanzha up
+
+down: install ## stop the dev stack; its data stays
+	@$(BIN)/fanzha down
+
+status: install ## what runs
+	@$(BIN)/fanzha status
+
+demo: install ## play the 16-day campaign and compare every number; VIEWERS=20000 SEED=… KEEP=1
+	@$(BIN)/fanzha demo
+
+test: lint ## all checks and tests
+	@$(BIN)/pytest -n auto --dist loadfile
+
+lint: install ## format, lint, types, import rules
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+contract: install ## one service's contract tests, without the others: SERVICE=reporting
+	@test -n "$(SERVICE)" || { echo "which one? make contract SERVICE=checkin|reporting|notification|certificate"; exit 1; }
+	@$(BIN)/pytest tests/contracts -k '$(SERVICE)'
+
+contracts: install ## bring schemas, AsyncAPI documents and checksums up to date
+	@$(BIN)/python -m deploy.contracts write
+
+compose-test: install ## docker-compose.yml on a real engine, with replicas and killed containers; INSTALL=1 installs one (root, Debian)
+	@COMPOSE_TEST=1 $(BIN)/pytest -m long tests/ops/test_compose_stack.py -s -rs
+
+bench: install ## measure throughput and latency on this machine
+	@$(BIN)/python -m bench

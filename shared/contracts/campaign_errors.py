@@ -1,0 +1,167 @@
+"""Says in zh-Hans what is wrong with a campaign definition: the key, the value, and the remedy."""
+
+import difflib
+import reprlib
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from shared.contracts import campaign
+from shared.contracts.base import ID_PATTERN
+from shared.contracts.campaign_checks import Faults
+
+FINDINGS_MAX = 100
+KEY_SHOWN_MAX = 64
+
+CLOCK_KEYS = {"from", "to", "closing_time"}
+EXAMPLES = {
+    "date": "2024-06-29",
+    "joins_on": "2024-06-29",
+    "non_working_days": "2024-06-10",
+    "extra_working_days": "2024-06-10",
+    "claim_from": "2024-07-14T20:00:00+08:00",
+}
+SIMPLE = {
+    "missing": "缺少这一项；请补上",
+    "int_parsing": "应为整数；请改为不带引号和单位的整数",
+    "int_type": "应为整数；请改为不带引号和单位的整数",
+    "int_from_float": "应为整数，不能带小数",
+    "string_unicode": "含有无效字符；请删除",
+    "timezone_aware": "缺少时区；请写成 2024-07-14T20:00:00+08:00",
+    "tuple_type": "应为列表；请在每一项前加 “- ”",
+    "dict_type": "应为键与值的对照；请写成 “键: 值”",
+    "model_type": "应为键与值的对照；请写成 “键: 值”",
+    "model_attributes_type": "应为键与值的对照；请写成 “键: 值”",
+    "invalid_key": "键应为文字；请给它加引号",
+}
+
+
+class Finding(NamedTuple):
+    """One thing to put right. `at`: path such as `windows.live[0].from`; `value`: what stands there, shortened."""
+
+    at: str
+    value: str | None
+    message: str
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f"（现为 {self.value}）"
+        return f"{self.at or '整个文件'}{value}：{self.message}"
+
+
+def explain(error: ValidationError) -> list[Finding]:
+    """Every finding of a failed `CampaignDefinition.model_validate`, at most `FINDINGS_MAX`."""
+    findings: list[Finding] = []
+    for item in _without_echoes(error.errors(include_url=False)):
+        at = path(item["loc"])
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, Faults):
+            findings += [Finding(fault.at, None, fault.message) for fault in cause.faults]
+        else:
+            missing = item["type"] == "missing"
+            findings.append(Finding(at, None if missing else _shown(item["input"]), _message(item)))
+    return findings[:FINDINGS_MAX]
+
+
+def _without_echoes(items: Sequence[Any]) -> list[Any]:
+    """Without "too short" for a list that is so only because its items were refused, which is told already."""
+    places = [item["loc"] for item in items]
+
+    def is_echo(item: Any) -> bool:
+        place = item["loc"]
+        return item["type"] == "too_short" and any(p != place and p[: len(place)] == place for p in places)
+
+    return [item for item in items[:FINDINGS_MAX] if not is_echo(item)]
+
+
+def path(location: Sequence[int | str]) -> str:
+    """`("units", 3, "name")` → `units[3].name`."""
+    text = ""
+    for part in location:
+        if part == "[key]":
+            continue
+        text += f"[{part}]" if isinstance(part, int) else f".{_readable(part)}"
+    return text.removeprefix(".")
+
+
+def _message(item: Any) -> str:
+    kind: str = item["type"]
+    context: dict[str, Any] = item.get("ctx", {})
+    key = _readable(next((part for part in reversed(item["loc"]) if isinstance(part, str) and part != "[key]"), ""))
+    if kind in SIMPLE:
+        return SIMPLE[kind]
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "extra_forbidden":
+        return _unknown_key(key)
+    if kind == "string_type":
+        return _not_a_text(key, item["input"])
+    if kind == "string_pattern_mismatch":
+        return _wrong_pattern(key, context["pattern"])
+    if kind == "literal_error":
+        return f"只能是 {context['expected'].replace(' or ', '、').replace(', ', '、')} 之一"
+    if kind.startswith(("date_", "datetime_", "timezone_")):
+        return f"不是有效的日期或时间；请写成 {EXAMPLES.get(key, EXAMPLES['date'])}"
+    return _out_of_limits(kind, context) or f"不符合要求：{item['msg']}"
+
+
+def _unknown_key(key: str) -> str:
+    close = difflib.get_close_matches(key, _known_keys(), n=1)
+    hint = f"；是否想写 {close[0]}？" if close else "；请删除，或核对拼写"
+    return f"不认识的键{hint}"
+
+
+def _not_a_text(key: str, value: Any) -> str:
+    if key in CLOCK_KEYS:
+        example = f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and 0 <= value <= 1440 else "19:30"
+        return f'没有加引号的时间会被 YAML 读成数字；请给时间加引号："{example}"'
+    if isinstance(value, int | float):
+        return f'应为文字，却是数字；请加引号："{value}"'
+    return "应为文字；请加引号"
+
+
+def _wrong_pattern(key: str, pattern: str) -> str:
+    if key in CLOCK_KEYS:
+        end = "，结束时间可写 24:00" if key == "to" else ""
+        return f"不是有效的时间；请写成两位小时和两位分钟，如 19:30{end}"
+    if pattern == ID_PATTERN:
+        return "代码只能用英文字母、数字和 . _ : -，1 到 64 个字符"
+    return "应以小写英文字母开头，只含小写字母、数字和下划线，最长 32 个字符"
+
+
+def _out_of_limits(kind: str, context: dict[str, Any]) -> str | None:
+    match kind:
+        case "string_too_short":
+            return "不能为空；请填写"
+        case "string_too_long":
+            return f"最长 {context['max_length']} 个字符；请缩短"
+        case "too_short":
+            return f"至少要有 {context['min_length']} 项"
+        case "too_long":
+            return f"最多 {context['max_length']} 项"
+        case "greater_than_equal":
+            return f"不能早于 {context['ge']}" if isinstance(context["ge"], str) else f"不能小于 {context['ge']}"
+        case "less_than_equal":
+            return f"不能晚于 {context['le']}" if isinstance(context["le"], str) else f"不能大于 {context['le']}"
+    return None
+
+
+def _readable(key: str) -> str:
+    """A key as a stranger wrote it, short and encodable."""
+    return key[:KEY_SHOWN_MAX].encode(errors="replace").decode()
+
+
+def _known_keys() -> list[str]:
+    parts = [kind for kind in vars(campaign).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return sorted({field.alias or name for part in parts for name, field in part.model_fields.items()})
+
+
+def _shown(value: Any) -> str | None:
+    if value is None:
+        return "空"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, dict | list | tuple):
+        return None
+    return reprlib.repr(value)

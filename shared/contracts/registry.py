@@ -1,0 +1,26 @@
+"""The one list of event contracts. A contract that is not here does not exist."""
+
+from shared.contracts.base import Event
+from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.checkin import (
+    CampaignDefinedV1,
+    CheckinRecordedV1,
+    LessonMadeGoodV1,
+    LiveRoomActionsRecordedV1,
+    ViewerEnrolledV1,
+    ViewerReassignedV1,
+)
+
+EVENTS: tuple[type[Event], ...] = (
+    CampaignDefinedV1,
+    ViewerEnrolledV1,
+    ViewerReassignedV1,
+    CheckinRecordedV1,
+    LessonMadeGoodV1,
+    LiveRoomActionsRecordedV1,
+    CertificateIssuedV1,
+    CertificateClaimedV1,
+    CertificateRevokedV1,
+)
+
+BY_SUBJECT: dict[str, type[Event]] = {event.subject(): event for event in EVENTS}

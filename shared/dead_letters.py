@@ -1,0 +1,96 @@
+"""Messages that no retry can fix: parked with their reason, listed, replayed on request (DESIGN §4.7).
+
+The payload is kept only where it satisfied its contract, so a parked row never holds a name, a phone or an unknown field. Without
+a payload the way back is the producer's ledger: correct the cause, then `fanzha outbox republish`.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from shared.contracts.base import Event
+from shared.db import Database, Transaction
+from shared.failures import Poison
+
+log = structlog.get_logger()
+
+REPLAYS_MAX = 100  # parked messages handled again in one go
+REASON_MAX_CHARS = 500
+
+Replay = Callable[[str, bytes], Awaitable[None]]
+
+
+async def park(
+    tx: Transaction, *, durable: str, subject: str, stream_seq: int, reason: str, body: bytes, event: Event | None
+) -> None:
+    """Keeps one message; the same body again for the same durable is the same row, with the newest reason."""
+    await tx.execute(
+        """
+        INSERT INTO dead_letter (durable, subject, stream_seq, event_id, reason, body_sha256, payload)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (durable, body_sha256) DO UPDATE
+        SET reason = excluded.reason, parked_at = now(), replay_requested_at = NULL, replayed_at = NULL
+        """,
+        durable,
+        subject,
+        stream_seq,
+        event.event_id if event else None,
+        reason[:REASON_MAX_CHARS],
+        hashlib.sha256(body).digest(),
+        event.model_dump_json().encode() if event else None,
+    )
+
+
+async def listed(tx: Transaction) -> list[dict[str, Any]]:
+    """Parked messages that were not replayed, oldest first, without their payload."""
+    rows = await tx.fetch(
+        "SELECT id, durable, subject, stream_seq, event_id::text, reason, parked_at::text, payload IS NOT NULL AS replayable, "
+        "replay_requested_at::text FROM dead_letter WHERE replayed_at IS NULL ORDER BY id"
+    )
+    return [dict(row) for row in rows]
+
+
+async def request_replay(tx: Transaction, ids: list[int] | None) -> int:
+    """Asks the running service to handle these parked messages (None: all) again; returns how many can be."""
+    return len(
+        await tx.fetch(
+            "UPDATE dead_letter SET replay_requested_at = now() WHERE replayed_at IS NULL AND payload IS NOT NULL "
+            "AND ($1::bigint[] IS NULL OR id = ANY($1)) RETURNING id",
+            ids,
+        )
+    )
+
+
+class Replays:
+    """Handles again what was asked for. The handlers apply an event once, so a replay after a replay changes nothing."""
+
+    def __init__(self, db: Database, handle: Replay) -> None:
+        self._db = db
+        self._handle = handle
+
+    async def run(self, _: datetime) -> int:
+        async with self._db.transaction() as tx:
+            rows = await tx.fetch(
+                "SELECT id, durable, payload FROM dead_letter WHERE replay_requested_at IS NOT NULL "
+                "AND replayed_at IS NULL ORDER BY id LIMIT $1",
+                REPLAYS_MAX,
+            )
+        for row in rows:
+            await self._replay(row["id"], row["durable"], bytes(row["payload"]))
+        return len(rows)
+
+    async def _replay(self, row_id: int, durable: str, payload: bytes) -> None:
+        try:
+            await self._handle(durable, payload)
+        except Poison as error:
+            await self._update(row_id, "replay_requested_at = NULL, reason = $2", str(error)[:REASON_MAX_CHARS])
+        else:
+            await self._update(row_id, "replayed_at = now()")
+            log.info("dead letter replayed", durable=durable, id=row_id)
+
+    async def _update(self, row_id: int, assignments: str, *values: Any) -> None:
+        async with self._db.transaction() as tx:
+            await tx.execute(f"UPDATE dead_letter SET {assignments} WHERE id = $1", row_id, *values)  # noqa: S608

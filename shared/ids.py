@@ -1,0 +1,16 @@
+"""New identities. UUIDv7 sorts by time, so the newest rows of an index lie together."""
+
+import secrets
+from uuid import UUID
+
+import uuid_utils.compat
+
+
+def new_event_id() -> UUID:
+    """The id of a fact, minted with it and never again (DESIGN §4.3)."""
+    return uuid_utils.compat.uuid7()
+
+
+def new_public_id(prefix: str) -> str:
+    """A short unguessable id for things that people quote, such as `mg-3f9c…`."""
+    return f"{prefix}-{secrets.token_hex(8)}"

@@ -1,0 +1,87 @@
+"""Migrations: `python -m shared.migrate SERVICE` brings a service's database to the newest schema, as the owner role.
+
+A one-shot job under an advisory lock: any number may start at once, one works, the others find nothing to do.
+"""
+
+import asyncio
+import importlib.util
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from pydantic import Field
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from shared.settings import EnvironmentSettings
+
+MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
+DATABASE_WAIT_S = 60
+
+
+def alembic_config(service: str) -> Config:
+    spec = importlib.util.find_spec(f"services.{service}")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"there is no service named {service}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("version_locations", str(Path(spec.submodule_search_locations[0]) / "migrations"))
+    config.set_main_option("path_separator", "newline")
+    return config
+
+
+def newest_schema(service: str) -> str | None:
+    """The revision that the code expects (the head of the service's migrations)."""
+    return ScriptDirectory.from_config(alembic_config(service)).get_current_head()
+
+
+def is_enough(found: str | None, needed: str | None) -> bool:
+    """Whether code that needs one schema works on another: on its own, and on a newer one, which has only more (expand first,
+    contract a release later: docs/operations/upgrade.md). Revisions are numbers of four digits."""
+    return found is not None and needed is not None and found >= needed
+
+
+def _upgrade(connection: Connection, service: str) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    if is_enough(_current(connection), newest_schema(service)):
+        return  # nothing to do, or a later version was here before us and we were rolled back
+    config = alembic_config(service)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _current(connection: Connection) -> str | None:
+    if connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is None:
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+@retry(
+    retry=retry_if_exception_type((OSError, ConnectionError)),
+    stop=stop_after_delay(DATABASE_WAIT_S),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+async def migrate(service: str, url: str) -> None:
+    """Upgrades the database at `url` (postgresql://owner:password@host:port/database) to the newest schema."""
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, service)
+    finally:
+        await engine.dispose()
+
+
+class MigrationSettings(EnvironmentSettings):
+    migration_database_url: str = Field(description="postgresql://owner:password@host:port/database", repr=False)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: MIGRATION_DATABASE_URL=postgresql://owner:…@host/db python -m shared.migrate SERVICE")
+    settings = MigrationSettings()  # type: ignore[call-arg]  # from the environment
+    asyncio.run(migrate(sys.argv[1], settings.migration_database_url))

@@ -1,0 +1,75 @@
+"""Tables that every service has. Constants are frozen: migrations name them, a change is a new constant."""
+
+OUTBOX_V1 = """
+CREATE TABLE outbox (            -- the ledger: inserted once, kept for the campaign, never updated (DESIGN §4.2)
+    event_id    uuid PRIMARY KEY,
+    subject     text NOT NULL,
+    campaign_id text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    payload     bytea NOT NULL
+);
+CREATE TABLE outbox_pending (    -- what is still to be published
+    event_id    uuid PRIMARY KEY,
+    since       timestamptz NOT NULL DEFAULT now()
+);
+"""
+
+INBOX_V1 = """
+CREATE TABLE inbox (             -- committed with the effect: an event is applied once per durable (DESIGN §4.4)
+    durable     text NOT NULL,
+    event_id    uuid NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (durable, event_id)
+);
+CREATE TABLE dead_letter (       -- what no retry can fix (DESIGN §4.7); payload only where it satisfied its contract
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    durable      text NOT NULL,
+    subject      text NOT NULL,
+    stream_seq   bigint NOT NULL,
+    event_id     uuid,
+    reason       text NOT NULL,
+    body_sha256  bytea NOT NULL,
+    payload      bytea,
+    parked_at    timestamptz NOT NULL DEFAULT now(),
+    replay_requested_at timestamptz,
+    replayed_at  timestamptz,
+    UNIQUE (durable, body_sha256)
+);
+"""
+
+DEFINITION_V1 = """
+CREATE TABLE definition_page (   -- pages of CampaignDefinedV1 as they come; a revision counts when it is complete
+    campaign_id text NOT NULL,
+    revision    bigint NOT NULL,
+    page        int NOT NULL,
+    pages       int NOT NULL,
+    rules       jsonb NOT NULL,
+    PRIMARY KEY (campaign_id, revision, page)
+);
+CREATE TABLE unit (
+    campaign_id text NOT NULL,
+    revision    bigint NOT NULL,
+    unit_code   text NOT NULL,
+    parent_code text,
+    position    int NOT NULL,     -- order in the file: administrative order
+    unit        jsonb NOT NULL,
+    PRIMARY KEY (campaign_id, revision, unit_code)
+);
+CREATE TABLE definition (        -- the revision in force
+    campaign_id text PRIMARY KEY,
+    revision    bigint NOT NULL,
+    rules       jsonb NOT NULL
+);
+"""
+
+ERASURE_V1 = """
+CREATE TABLE erasure (           -- who made the service forget what, and how much of it; never whom (DESIGN §4.8)
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    erased_at    timestamptz NOT NULL,
+    kind         text NOT NULL,   -- viewer, campaign, retention
+    campaign_id  text,
+    actor        text NOT NULL,
+    counts       jsonb NOT NULL
+);
+CREATE UNIQUE INDEX erasure_retention_day ON erasure (((erased_at AT TIME ZONE 'UTC')::date)) WHERE kind = 'retention';
+"""

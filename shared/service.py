@@ -1,0 +1,267 @@
+"""The frame of every service: one process, one FastAPI app, its database, bus, due work, health, metrics and errors.
+
+`build_service` is the only way in. It connects nothing by itself: the lifespan starts the parts, and a part that cannot reach its
+server keeps trying, so a service may start before its database or the bus. Readiness says what is missing.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import metrics, migrate, outbox, problems
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.db import Database
+from shared.dead_letters import Replays, park
+from shared.due import DueWork
+from shared.failures import ParkedMessage
+from shared.settings import ServiceSettings
+from shared.tokens import TokenVerifier
+
+log = structlog.get_logger()
+
+BODY_MAX_BYTES = 1024 * 1024
+READY_TIMEOUT_S = 3.0
+RESTART_PART_S = 1.0
+STOP_GRACE_S = 20
+
+
+@dataclass
+class Service:
+    """The parts of a running service; `app.state.service`."""
+
+    name: str
+    settings: ServiceSettings
+    db: Database
+    bus: Bus
+    clock: Clock
+    metrics: metrics.ServiceMetrics
+    due_work: list[DueWork] = field(default_factory=list)
+    needs_bus: bool = True
+    schema: str | None = None
+
+    async def readiness(self) -> tuple[bool, dict[str, str]]:
+        """Whether the service can do its work, and one sentence per check that says what is wrong."""
+        checks = {"database": await self._database_check(), "bus": self._bus_check()}
+        ready = checks["database"] == "ok" and (checks["bus"] == "ok" or not self.needs_bus)
+        return ready, checks
+
+    async def _database_check(self) -> str:
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S), self.db.transaction() as tx:
+                found = await tx.fetchval("SELECT version_num FROM alembic_version")
+        except Exception as error:
+            return f"not reachable: {type(error).__name__}"
+        if migrate.is_enough(found, self.schema):
+            return "ok"
+        return f"schema is {found}, the code needs {self.schema}: run the migration job"
+
+    def _bus_check(self) -> str:
+        state = self.bus.state()
+        if not state.connected:
+            return "not connected to NATS"
+        unhealthy = [f"{name}: {durable.reason}" for name, durable in state.durables.items() if not durable.healthy]
+        return "; ".join(unhealthy) or "ok"
+
+    async def settled(self) -> bool:
+        """Whether nothing is left to do at the clock's time: due work, outbox and consumers are empty."""
+        done = 0
+        for work in self.due_work:
+            done += await work.run_until_done(self.clock, self.metrics)
+        async with self.db.transaction() as tx:
+            waiting, _ = await outbox.pending(tx)
+        if done or waiting or not self.bus.connected:
+            return False
+        return not any((await self.bus.pending()).values())
+
+
+def build_service(
+    name: str,
+    settings: ServiceSettings,
+    *,
+    title: str,
+    description: str,
+    db: Database,
+    bus: Bus,
+    clock: Clock,
+    routers: Sequence[APIRouter] = (),
+    due_work: Sequence[DueWork] = (),
+    exact: Iterable[metrics.Collector] = (),
+    background: Sequence[Callable[[], Awaitable[None]]] = (),
+    needs_bus: bool = True,
+) -> FastAPI:
+    """Composes a service. `background` are loops that run as long as the service does."""
+    service_metrics = metrics.ServiceMetrics(db, exact)
+    bus.register_metrics(service_metrics.registry)
+    relay = outbox.Relay(db, bus)
+    replays = DueWork("dead_letter_replays", Replays(db, bus.handle).run)
+    service = Service(
+        name, settings, db, bus, clock, service_metrics, [*due_work, replays], needs_bus, migrate.newest_schema(name)
+    )
+    bus.on_park(lambda message: _park(db, message))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loops = [
+            relay.run,
+            *background,
+            *(lambda work=work: work.run_for_ever(clock, service_metrics) for work in service.due_work),
+        ]
+        tasks = [asyncio.create_task(bus.start()), *(asyncio.create_task(_keep_running(loop)) for loop in loops)]
+        log.info("started", service=name, simulated_clock=clock.simulated)
+        try:
+            yield
+        finally:
+            await bus.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await db.close()
+            log.info("stopped", service=name)
+
+    app = FastAPI(
+        title=title,
+        description=description,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs from our own files: offices may have no internet
+    app.state.service = service
+    app.state.token_verifier = TokenVerifier(settings.token_public_key)
+    problems.install(app)
+    app.include_router(_health(service))
+    app.add_route("/metrics", service_metrics.page, include_in_schema=False)
+    for router in routers:
+        app.include_router(router)
+    app.add_middleware(LimitBody)
+    app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
+    return app
+
+
+async def _park(db: Database, message: ParkedMessage) -> None:
+    async with db.transaction() as tx:
+        await park(
+            tx,
+            durable=message.durable,
+            subject=message.subject,
+            stream_seq=message.stream_seq,
+            reason=message.reason,
+            body=message.body,
+            event=message.event,
+        )
+
+
+async def _keep_running(loop: Callable[[], Awaitable[Any]]) -> None:
+    """A loop that falls over is logged and started again; it must not take the service with it."""
+    while True:
+        with suppress(Exception):
+            try:
+                await loop()
+            except Exception:
+                log.exception("a background loop failed; it starts again")
+                raise
+        await asyncio.sleep(RESTART_PART_S)
+
+
+def _health(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live", summary="The process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @router.get("/ready", summary="The service can do its work, or says what is missing")
+    async def ready() -> JSONResponse:
+        able, checks = await service.readiness()
+        status = "unavailable" if not able else "ready" if set(checks.values()) == {"ok"} else "degraded"
+        body = {"status": status, "service": service.name, "checks": checks, "clock": service.clock.now().isoformat()}
+        return JSONResponse(body, 200 if able else 503)
+
+    if service.clock.simulated:
+
+        @router.post("/settle", summary="Simulated clock only: do what is due, say whether anything is left")
+        async def settle() -> dict[str, Any]:
+            return {"clock": service.clock.now().isoformat(), "settled": await service.settled()}
+
+    return router
+
+
+class LimitBody:
+    """ASGI middleware: a request body over the limit is a 413, whatever its Content-Length said.
+
+    `app.state.body_max_bytes` maps a path prefix to a larger limit.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limit(scope)
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > limit:
+            await _too_large(limit).response()(scope, receive, send)
+            return
+        received = 0
+
+        async def count() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        await self._app(scope, count, send)
+
+    def _limit(self, scope: Scope) -> int:
+        larger: dict[str, int] = getattr(scope["app"].state, "body_max_bytes", {})
+        return next((size for prefix, size in larger.items() if scope["path"].startswith(prefix)), BODY_MAX_BYTES)
+
+
+def _too_large(limit: int) -> problems.Problem:
+    return problems.Problem(413, "too-large", "请求内容过大", f"at most {limit} bytes")
+
+
+def _calm_garbage_collector() -> None:
+    """What the app was built of stays; batches make many short-lived objects, which the default threshold (700) walks through
+    again and again: a quarter of checkin's time (docs/performance.md)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def run(build_app: Callable[[Any], FastAPI], settings: ServiceSettings) -> None:
+    """Serves until SIGTERM or SIGINT: one uvicorn process, uvloop and httptools."""
+    started = time.perf_counter()
+    app = build_app(settings)
+    _calm_garbage_collector()
+    log.info("listening", host=settings.host, port=settings.port, built_in_s=round(time.perf_counter() - started, 2))
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+        backlog=4096,
+    )
