@@ -1,0 +1,266 @@
+"""HTTP of certificate: claiming and verifying by anybody, the office's certificates."""
+
+import asyncio
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from weakref import WeakValueDictionary
+
+from fastapi import APIRouter, Depends, Path, Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from services.certificate import domain, pages, store, usecases
+from services.certificate.files import Links, Pdfs
+from services.certificate.usecases import Keys
+from shared.clock import Clock
+from shared.contracts.base import ID_PATTERN
+from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.certificate import Reason
+from shared.db import Database
+from shared.definitions import rules_in_force
+from shared.problems import Problem, not_found
+from shared.tokens import Principal, requires
+
+WRONG_CLAIMS_PER_MINUTE = 10  # of one address; 39 bits of claim code then last for longer than anybody tries
+CLAIMS_AT_ONCE = 4  # of one address: by so many may wrong claims at the same moment exceed the limit
+
+PathId = Annotated[str, Path(pattern=ID_PATTERN)]
+Office = Annotated[Principal, Depends(requires("admin", "office"))]
+Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor"))]
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(char) == "Cc" for char in text):  # the database takes no NUL
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+TypedReason = Annotated[Reason, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_printable)]
+
+
+class ClaimRequest(BaseModel):
+    claim_code: Annotated[str, Field(max_length=64)]
+    phone_tail: Annotated[str, Field(max_length=8)] | None = Field(
+        default=None, description="last four digits of the enrolled phone; only where one is known"
+    )
+
+
+class ClaimAnswer(BaseModel):
+    serial: str
+    pdf_url: str = Field(description="valid for 30 minutes")
+    json_url: str
+
+
+class CertificateAnswer(BaseModel):
+    serial: str
+    code: str
+    claim_code: str
+    issued_at: datetime
+    claimed_at: datetime | None
+    status: Literal["valid", "revoked"]
+
+
+class VerifyRequest(BaseModel):
+    """A serial, or a certificate's JSON file as it was downloaded."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    serial: Annotated[str, Field(max_length=64)] | None = None
+    content: dict[str, Any] | None = None
+    signature: dict[str, Any] | None = None
+
+
+class VerifyAnswer(BaseModel):
+    """`genuine` only when issued by us, unaltered and not revoked."""
+
+    genuine: bool
+    status: Literal["valid", "revoked", "altered", "unknown_key", "unknown"]
+    serial: str | None = None
+    campaign_title: str | None = None
+    holder: str | None = Field(default=None, description="masked")
+
+
+class RevokeRequest(BaseModel):
+    reason: TypedReason
+
+
+class ReissueRequest(BaseModel):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: TypedReason
+
+
+def build_api(db: Database, clock: Clock, keys: Keys, links: Links, pdfs: Pdfs, *, specimen: bool) -> APIRouter:
+    router = APIRouter()
+    _public(router, db, clock, keys, links, specimen)
+    _files(router, db, keys, links, pdfs)
+    _office(router, db, clock, keys)
+    return router
+
+
+# ---- anybody ---------------------------------------------------------------------------------------------------------
+
+
+def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Links, specimen: bool) -> None:
+    wrong_claims = WrongClaims()
+
+    @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
+    async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
+        """Claiming again answers the same with fresh links. Wrong codes are limited by address."""
+        address = request.client.host if request.client else ""
+        async with wrong_claims.attempt(address):
+            row = await usecases.claim(db, keys, body.claim_code, body.phone_tail, clock.now())
+        return ClaimAnswer(serial=row.serial, **links.to(row.serial))
+
+    @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
+    async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
+        wanted = domain.normalise_code(code)
+        row = None
+        if wanted is not None:
+            async with db.transaction() as tx:
+                row = await store.by_code(tx, wanted)
+        if row is None:
+            page = pages.VerificationPage.of_unknown_code(specimen=specimen)
+        else:
+            content, revoked = usecases.content_of(row, keys), row.revoked_at is not None
+            page = pages.VerificationPage.of(content, revoked=revoked, specimen=specimen)
+        headers = dict(pages.page_headers())
+        return HTMLResponse(pages.verification_html(page), 404 if row is None else 200, headers)
+
+    @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
+    async def verify(body: VerifyRequest) -> VerifyAnswer:
+        return await _verify(db, keys, body)
+
+
+class WrongClaims:
+    """Failed claims per address and minute. Per process: replicas multiply it, which 39 bits bear."""
+
+    def __init__(self) -> None:
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimitItemPerMinute(WRONG_CLAIMS_PER_MINUTE)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def attempt(self, address: str) -> AsyncIterator[None]:
+        """Raises a 429 problem instead of trying once more; counts a try that ends in a 403 or 404 problem."""
+        async with self._turns.setdefault(address, asyncio.Semaphore(CLAIMS_AT_ONCE)):
+            if not self._limiter.test(self._limit, address):
+                raise Problem(429, "too-many-wrong-claims", "尝试次数过多，请一分钟后再试", retry_after_s=60)
+            try:
+                yield
+            except Problem as problem:
+                if problem.status_code in (403, 404):
+                    self._limiter.hit(self._limit, address)
+                raise
+
+
+async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer:
+    if body.content is not None:
+        document = {"content": body.content, "signature": body.signature}
+        verdict = domain.verify_document(document, {keys.signing.key_id: keys.signing.public_key})
+        if verdict is not domain.Verdict.GENUINE:
+            return VerifyAnswer(genuine=False, status=verdict.value)  # type: ignore[arg-type]
+        serial: str | None = str(body.content["serial"])
+    elif body.serial is not None:
+        serial = domain.normalise_serial(body.serial)
+    else:
+        raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "send serial, or content and signature")
+    row = None
+    if serial is not None:
+        async with db.transaction() as tx:
+            row = await store.by_serial(tx, serial)
+    if row is None:
+        return VerifyAnswer(genuine=False, status="unknown", serial=serial)
+    return VerifyAnswer(
+        genuine=row.revoked_at is None,
+        status="valid" if row.revoked_at is None else "revoked",
+        serial=row.serial,
+        campaign_title=row.campaign_title,
+        holder=domain.mask_holder(usecases.content_of(row, keys)),
+    )
+
+
+# ---- a holder's files ------------------------------------------------------------------------------------------------
+
+
+def _files(router: APIRouter, db: Database, keys: Keys, links: Links, pdfs: Pdfs) -> None:
+    @router.get("/files/{token}/certificate.pdf", tags=["public"], summary="The certificate as PDF")
+    async def pdf(token: Annotated[str, Path(max_length=1000)]) -> Response:
+        row, rules = await _certificate(links.serial_of(token))
+        body = await pdfs.of(row, usecases.content_of(row, keys), rules)
+        headers = _download(f"{row.serial}.pdf", inline=True)
+        return Response(body, media_type="application/pdf", headers=headers)
+
+    @router.get("/files/{token}/certificate.json", tags=["public"], summary="The signed certificate as JSON")
+    async def document(token: Annotated[str, Path(max_length=1000)]) -> JSONResponse:
+        row, _ = await _certificate(links.serial_of(token))
+        signature = domain.Signature(row.key_id, row.signature)
+        content = usecases.content_of(row, keys)
+        return JSONResponse(domain.certificate_document(content, signature), headers=_download(f"{row.serial}.json"))
+
+    async def _certificate(serial: str) -> tuple[store.Certificate, CampaignRules | None]:
+        async with db.transaction() as tx:
+            row = await store.by_serial(tx, serial)
+            if row is None or row.revoked_at is not None:
+                raise not_found("该证书", "it does not exist or was revoked")
+            rules = await rules_in_force(tx, row.campaign_id)
+        return row, None if rules is None else read_rules(rules)
+
+
+def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
+    return {
+        "content-disposition": f'{"inline" if inline else "attachment"}; filename="{file_name}"',
+        "cache-control": "private, no-store",
+        "x-content-type-options": "nosniff",
+    }
+
+
+# ---- the office ------------------------------------------------------------------------------------------------------
+
+
+def _office(router: APIRouter, db: Database, clock: Clock, keys: Keys) -> None:
+    path = "/v1/campaigns/{campaign_id}/certificates/{viewer_id}"
+
+    @router.get(path, tags=["office"], summary="A viewer's certificate, or the reason why there is none")
+    async def get_certificate(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> CertificateAnswer:
+        _whole_tree(principal)
+        async with db.transaction() as tx:
+            row = await store.last_of(tx, campaign_id, viewer_id)
+            reason = "" if row else await usecases.why_none(tx, campaign_id, viewer_id, clock.now())
+        if row is None:
+            raise Problem(404, "no-certificate", "该观众尚无证书", reason=reason)
+        return CertificateAnswer(
+            serial=row.serial,
+            code=row.code,
+            claim_code=usecases.claim_code_of(row, keys),
+            issued_at=row.issued_at,
+            claimed_at=row.claimed_at,
+            status="valid" if row.revoked_at is None else "revoked",
+        )
+
+    @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")
+    async def revoke(campaign_id: PathId, viewer_id: PathId, body: RevokeRequest, principal: Office) -> dict[str, str]:
+        _whole_tree(principal)
+        serial = await usecases.revoke(db, campaign_id, viewer_id, principal.subject, body.reason, clock.now())
+        return {"serial": serial, "status": "revoked"}
+
+    @router.post(path + "/reissue", tags=["office"], summary="Replace a certificate, with the name corrected")
+    async def reissue(
+        campaign_id: PathId, viewer_id: PathId, body: ReissueRequest, principal: Office
+    ) -> dict[str, str]:
+        _whole_tree(principal)
+        serial = await usecases.reissue(
+            db, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, clock.now()
+        )
+        return {"serial": serial, "status": "valid"}
+
+
+def _whole_tree(principal: Principal) -> None:
+    """Certificates are not kept by unit, so a token for a subtree gets nothing."""
+    if principal.unit is not None:
+        raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")

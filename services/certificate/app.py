@@ -1,0 +1,48 @@
+"""certificate: issuing, claiming, verifying. The composition root; tests call the same with other settings."""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from services.certificate import metrics, usecases
+from services.certificate.api import build_api
+from services.certificate.consumers import build_consumers
+from services.certificate.files import Links, Pdfs
+from services.certificate.renderer import Renderer
+from services.certificate.settings import Settings
+from services.certificate.usecases import Keys
+from shared.bus import Bus
+from shared.clock import clock_from
+from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.db import Database
+from shared.due import DueWork
+from shared.service import build_service
+
+RETENTION_EVERY_S = 60
+
+
+def build_app(settings: Settings) -> FastAPI:
+    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="certificate")
+    clock = clock_from(settings.clock_file)
+    keys = Keys.of(settings)
+    specimen = settings.environment != "production"
+    seal = settings.seal_image.read_bytes() if settings.seal_image else None
+    pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=seal), keys.vault)
+    bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, keys)])
+    bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1)
+    links = Links(settings.public_url, settings.lookup_key)
+    return build_service(
+        "certificate",
+        settings,
+        title="Fanzha certificate",
+        description="Certificates of completion: issued, claimed, verified.",
+        db=db,
+        bus=bus,
+        clock=clock,
+        routers=[build_api(db, clock, keys, links, pdfs, specimen=specimen)],
+        due_work=[
+            DueWork("issue", partial(usecases.issue_due, db, keys)),
+            DueWork("retention", partial(usecases.forget_expired, db), RETENTION_EVERY_S),
+        ],
+        exact=[metrics.exact(clock)],
+    )

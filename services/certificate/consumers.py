@@ -1,0 +1,51 @@
+"""The doorways: one event, one durable, one transaction, one call."""
+
+from faststream.nats import NatsRouter
+
+from services.certificate import usecases
+from services.certificate.usecases import Keys
+from shared.bus import build_router, subscribe
+from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
+from shared.db import Database
+from shared.inbox import apply_once
+
+DEFINITIONS = "certificate-definitions"
+COMPLETIONS = "certificate-completions"
+MAKE_GOODS = "certificate-make-goods"
+CONTACTS = "certificate-contacts"
+
+
+def build_consumers(db: Database, keys: Keys) -> NatsRouter:
+    router = build_router()
+
+    @subscribe(router, CampaignDefinedV1, durable=DEFINITIONS, max_in_flight=1)
+    async def keep_definition(event: CampaignDefinedV1) -> None:
+        """Claim time, title and issuer."""
+        async with apply_once(db, DEFINITIONS, event) as tx:
+            if tx:
+                await usecases.keep_definition(tx, event)
+
+    @subscribe(router, CheckinRecordedV1, durable=COMPLETIONS)
+    async def keep_completions(event: CheckinRecordedV1) -> None:
+        """Who reached the required days."""
+        if not any(event.credited_lessons):
+            return  # nobody did: nothing to remember, and nothing to remember having seen
+        async with apply_once(db, COMPLETIONS, event) as tx:
+            if tx:
+                await usecases.keep_completions(tx, event)
+
+    @subscribe(router, LessonMadeGoodV1, durable=MAKE_GOODS, max_in_flight=1)
+    async def keep_made_good(event: LessonMadeGoodV1) -> None:
+        """Who reached them because the office made a lesson good."""
+        async with apply_once(db, MAKE_GOODS, event) as tx:
+            if tx:
+                await usecases.keep_completions(tx, event)
+
+    @subscribe(router, ViewerEnrolledV1, durable=CONTACTS, max_in_flight=2)
+    async def keep_contacts(event: ViewerEnrolledV1) -> None:
+        """Names and phone tails."""
+        async with apply_once(db, CONTACTS, event) as tx:
+            if tx:
+                await usecases.keep_contacts(tx, event, keys)
+
+    return router

@@ -1,0 +1,308 @@
+"""What a certificate is: its content, signature, numbers, and how much of a person it shows.
+
+Pure: time and randomness come in as arguments, nothing is read or written.
+Rules come from DESIGN §5.4 and FACTS ("Chinese formats and habits").
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+DrawBelow = Callable[[int], int]
+"""A random number from 0 to below its argument; `secrets.randbelow` outside tests."""
+
+# --- numbers and codes ------------------------------------------------------------------------------------------------
+
+ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+"""No 0 O 1 I L. 31 symbols, and 31 is prime: that is what makes the check symbol of a serial strong."""
+
+SERIAL_LENGTH: Final = 12  # 11 random symbols (54 bits: no two in ten million) and the check symbol
+CODE_LENGTH: Final = 26  # 31**26 is just over 2**128
+CLAIM_CODE_LENGTH: Final = 8  # 39 bits, behind a rate limit
+
+_SERIAL_SHAPE: Final = re.compile(rf"(?:[{ALPHABET}]{{4}}-){{2}}[{ALPHABET}]{{4}}")
+_SEPARATORS: Final = re.compile(r"[\s\-‐‑‒–—−_.·]+")
+
+
+def new_serial(draw: DrawBelow = secrets.randbelow) -> str:
+    """The number printed on a certificate, such as `7K3M-9QXV-2HD4`; random, so it tells neither order nor count."""
+    body = _random(SERIAL_LENGTH - 1, draw)
+    return _grouped(body + _check_symbol(body))
+
+
+def valid_serial(serial: str) -> bool:
+    """True for what `new_serial` makes; false after any one wrong symbol or any two exchanged ones."""
+    if not _SERIAL_SHAPE.fullmatch(serial):
+        return False
+    symbols = serial.replace("-", "")
+    return _check_symbol(symbols[:-1]) == symbols[-1]
+
+
+def new_code(draw: DrawBelow = secrets.randbelow) -> str:
+    """The unguessable code behind the QR (128 bit)."""
+    return _random(CODE_LENGTH, draw)
+
+
+def new_claim_code(draw: DrawBelow = secrets.randbelow) -> str:
+    """What a viewer types to claim the certificate: 8 symbols."""
+    return _random(CLAIM_CODE_LENGTH, draw)
+
+
+def normalise_serial(typed: str) -> str | None:
+    """A serial as a person types it (`7k3m 9qxv2hd4`, full-width); None when it cannot be one."""
+    symbols = _normalise(typed, SERIAL_LENGTH)
+    if symbols is None:
+        return None
+    serial = _grouped(symbols)
+    return serial if valid_serial(serial) else None
+
+
+def normalise_code(typed: str) -> str | None:
+    return _normalise(typed, CODE_LENGTH)
+
+
+def normalise_claim_code(typed: str) -> str | None:
+    """A claim code as a person types it: any case, full-width, with spaces or hyphens; None when it cannot be one."""
+    return _normalise(typed, CLAIM_CODE_LENGTH)
+
+
+def _random(length: int, draw: DrawBelow) -> str:
+    """One draw for all symbols: each by itself would be a system call, together 40 % of what issuing costs."""
+    number, symbols = draw(len(ALPHABET) ** length), []
+    for _ in range(length):
+        number, digit = divmod(number, len(ALPHABET))
+        symbols.append(ALPHABET[digit])
+    return "".join(symbols)
+
+
+def _grouped(symbols: str) -> str:
+    return "-".join(symbols[at : at + 4] for at in range(0, len(symbols), 4))
+
+
+def _check_symbol(body: str) -> str:
+    """Weights 1, 2, 3 … modulo the prime 31, as in ISBN-10.
+
+    The whole serial then satisfies sum(weight * value) ≡ 0 with weights that are distinct and not 0 modulo 31, so a changed
+    symbol changes the sum by weight * difference ≠ 0, and two exchanged ones by (weight - weight') * difference ≠ 0.
+    """
+    weighted = sum(weight * ALPHABET.index(symbol) for weight, symbol in enumerate(body, start=1))
+    inverse_of_own_weight = pow(len(body) + 1, -1, len(ALPHABET))
+    return ALPHABET[-weighted * inverse_of_own_weight % len(ALPHABET)]
+
+
+def _normalise(typed: str, length: int) -> str | None:
+    if len(typed) > 4 * length:  # enough for separators, and a bound on the work
+        return None
+    # NFKC turns full-width letters into plain ones. Upper-casing may lengthen ("ß"), so the length is checked last.
+    symbols = _SEPARATORS.sub("", unicodedata.normalize("NFKC", typed)).upper()
+    return symbols if len(symbols) == length and all(symbol in ALPHABET for symbol in symbols) else None
+
+
+# --- content and signature --------------------------------------------------------------------------------------------
+
+FORMAT: Final = "fanzha-certificate-1"
+
+
+@dataclass(frozen=True)
+class CertificateContent:
+    """Everything the signature covers. Two equal contents have equal canonical bytes, whatever zone `issued_at` is in."""
+
+    serial: str
+    campaign_id: str
+    campaign_title: str
+    issuer: str
+    viewer_id: str
+    name: str | None  # normalised; None: issued under the platform account
+    credited_lessons: tuple[date, ...]  # ascending
+    issued_at: datetime  # aware; whole seconds count
+
+    def __post_init__(self) -> None:
+        if self.issued_at.tzinfo is None:
+            raise ValueError("issued_at must be aware")
+        if list(self.credited_lessons) != sorted(set(self.credited_lessons)):
+            raise ValueError("credited_lessons must be ascending, each once")
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "serial": self.serial,
+            "campaign_id": self.campaign_id,
+            "campaign_title": self.campaign_title,
+            "issuer": self.issuer,
+            "viewer_id": self.viewer_id,
+            "name": self.name,
+            "credited_lessons": [lesson.isoformat() for lesson in self.credited_lessons],
+            "issued_at": self.issued_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+
+@dataclass(frozen=True)
+class Signature:
+    key_id: str
+    value: bytes  # 64 bytes
+
+
+class SigningKey:
+    """The deployment's Ed25519 key. Its id is derived from the public key, so that it cannot be mislabelled."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(raw)
+        self.public_key = self._private.public_key()
+        self.key_id = key_id(self.public_key)
+
+    def sign(self, content: CertificateContent) -> Signature:
+        return Signature(self.key_id, self._private.sign(canonical_bytes(content)))
+
+
+class Verdict(StrEnum):
+    GENUINE = "genuine"
+    ALTERED = "altered"
+    UNKNOWN_KEY = "unknown_key"
+
+
+def key_id(public_key: Ed25519PublicKey) -> str:
+    raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def canonical_bytes(content: CertificateContent) -> bytes:
+    """What is signed: the JSON of `as_json()` with sorted keys, no white space, UTF-8 (RFC 8785 for this shape)."""
+    return _canonical_json(content.as_json())
+
+
+def fingerprint(content: CertificateContent) -> str:
+    """64 bits of the content's SHA-256 for the eye, such as `9F3A 11C0 7B2E 44D1`; printed, never relied on."""
+    digest = hashlib.sha256(canonical_bytes(content)).hexdigest()[:16].upper()
+    return " ".join(digest[at : at + 4] for at in range(0, 16, 4))
+
+
+def certificate_document(content: CertificateContent, signature: Signature) -> dict[str, Any]:
+    """The JSON file a holder downloads and anybody may send to `POST /v1/verify`."""
+    return {
+        "content": content.as_json(),
+        "signature": {
+            "algorithm": "Ed25519",
+            "key_id": signature.key_id,
+            "value": base64.b64encode(signature.value).decode(),
+        },
+    }
+
+
+def verify_document(document: object, public_keys: Mapping[str, Ed25519PublicKey]) -> Verdict:
+    """Whether one of our keys signed exactly this content. Never raises: what is no certificate at all is `altered`.
+
+    Says nothing about revocation, which only the database knows.
+    """
+    try:
+        content, signature = document["content"], document["signature"]  # type: ignore[index]
+        if content["format"] != FORMAT or signature["algorithm"] != "Ed25519":
+            return Verdict.ALTERED
+        public_key = public_keys.get(signature["key_id"])
+        if public_key is None:
+            return Verdict.UNKNOWN_KEY
+        public_key.verify(base64.b64decode(signature["value"], validate=True), _canonical_json(content))
+    except (TypeError, KeyError, ValueError, RecursionError, binascii.Error, InvalidSignature):
+        return Verdict.ALTERED
+    return Verdict.GENUINE
+
+
+def _canonical_json(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return text.encode()
+
+
+# --- names and how much of them is shown ------------------------------------------------------------------------------
+
+NAME_MAX_CHARS: Final = 50
+_MASK_MAX_STARS: Final = 4  # a long name does not show how long it is
+
+_MIDDLE_DOTS: Final = re.compile(r"\s*[·•・･‧∙⋅][\s·•・･‧∙⋅]*")
+_HAN: Final = re.compile(r"[〇㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff]+")
+_JOINERS: Final = (
+    "\u200c\u200d"  # shape letters in some scripts; every other format character only hides or reverses text
+)
+_COMPOUND_SURNAMES: Final = frozenset(
+    re.findall(
+        "..",
+        "欧阳歐陽太史端木上官司马司馬东方東方独孤獨孤南宫南宮万俟闻人聞人夏侯诸葛諸葛尉迟尉遲公羊赫连赫連澹台皇甫濮阳濮陽公冶"
+        "申屠公孙公孫慕容仲孙仲孫钟离鍾離长孙長孫宇文司徒鲜于鮮于司空闾丘閭丘令狐轩辕軒轅拓跋呼延东郭東郭南门南門西门西門左丘梁丘"
+        "段干百里达奚褚师纳兰納蘭",
+    )
+)
+
+
+class NameRefused(ValueError):
+    """The text cannot be printed as a name; `str(error)` says why and does not repeat it."""
+
+
+def normalise_name(raw: str) -> str | None:
+    """The name as it is signed and printed; None when there is none.
+
+    NFC and not NFKC, which would replace characters that people have in their names. Middle dots become `·`.
+    """
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in raw):
+        raise NameRefused("the name has control characters")
+    visible = "".join(char for char in raw if char in _JOINERS or unicodedata.category(char) != "Cf")
+    name = " ".join(_MIDDLE_DOTS.sub("·", unicodedata.normalize("NFC", visible)).split()).strip("· " + _JOINERS)
+    if len(name) > NAME_MAX_CHARS:
+        raise NameRefused(f"the name is longer than {NAME_MAX_CHARS} characters")
+    return name or None
+
+
+def mask_name(name: str) -> str:
+    """李*, 刘*亮, 欧阳**, 买买提·吐**, J*** S****. Every name hides something; one character hides all."""
+    parts = [part for part in name.split("·") if part.strip()]
+    if not all(_HAN.fullmatch(part) for part in parts):
+        return "·".join(" ".join(_initial(word) for word in part.split()) for part in parts)
+    if len(parts) < 2:
+        return "".join(_mask_chinese(part) for part in parts)
+    given, second, *others = parts
+    return "·".join([given, _initial(second), *(_stars(len(other)) for other in others)])
+
+
+def mask_account(viewer_id: str) -> str:
+    """k****2: one character at each end, of an id long enough to stay hidden."""
+    return f"{viewer_id[0]}****{viewer_id[-1]}" if len(viewer_id) >= 6 else "****"
+
+
+def mask_holder(content: CertificateContent) -> str:
+    """Who holds the certificate, as the public page may show it."""
+    return mask_name(content.name) if content.name else mask_account(content.viewer_id)
+
+
+def phone_tail(phone: str) -> str | None:
+    """The last four digits, which a viewer types to claim; None for what is no phone number."""
+    digits = "".join(str(unicodedata.digit(char)) for char in phone if char.isdigit())
+    return digits[-4:] if 7 <= len(digits) <= 15 else None
+
+
+def normalise_phone_tail(typed: str) -> str:
+    """As a phone's keyboard or a Chinese one gives it: full-width digits, spaces."""
+    return "".join(unicodedata.normalize("NFKC", typed).split())
+
+
+def _mask_chinese(name: str) -> str:
+    if len(name) > 2 and name[:2] in _COMPOUND_SURNAMES:
+        return name[:2] + _stars(len(name) - 2)
+    return f"{name[0]}*{name[2]}" if len(name) == 3 else _initial(name)
+
+
+def _initial(word: str) -> str:
+    return word[0] + _stars(len(word) - 1) if len(word) > 1 else "*"
+
+
+def _stars(count: int) -> str:
+    return "*" * min(count, _MASK_MAX_STARS)

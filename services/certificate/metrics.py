@@ -1,0 +1,35 @@
+"""What certificate measures, exact from the database."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from services.certificate import store
+from shared.clock import Clock
+from shared.db import Transaction
+from shared.metrics import Collector
+
+
+def exact(clock: Clock) -> Collector:
+    async def collect(tx: Transaction) -> Iterable[Metric]:
+        certificates = GaugeMetricFamily(
+            "fanzha_certificates",
+            "Certificates by state; `waiting` completed the course and has none yet.",
+            labels=["campaign", "state"],
+        )
+        due = GaugeMetricFamily(
+            "fanzha_certificates_due",
+            "Completed, the claim time has come, not issued. Not falling to 0 within minutes: is the sweep failing? See the log.",
+            labels=["campaign"],
+        )
+        counts = await store.counts(tx)
+        for campaign_id, states in sorted(counts.items()):
+            for state, n in states.items():
+                certificates.add_metric([campaign_id, state], n)
+        now = clock.now()
+        for rules in await store.campaigns(tx):
+            waiting = counts.get(rules.campaign_id, {}).get("waiting", 0)
+            due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
+        return [certificates, due]
+
+    return collect

@@ -1,0 +1,250 @@
+"""All SQL of certificate. Rows of a statement are sorted and unique (DESIGN §4.10)."""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from typing import Any, Literal, NamedTuple
+
+from shared.contracts.campaign import CampaignRules, read_rules
+from shared.db import Transaction
+
+RETENTION_DELETES_MAX = 1_000
+
+
+async def one_issuer(tx: Transaction, campaign_id: str) -> None:
+    """Makes issuing and learning names take turns: else a name that arrives while its certificate is issued is missed by both."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('certificate ' || $1, 0))", campaign_id)
+
+
+async def campaigns(tx: Transaction) -> list[CampaignRules]:
+    """The definitions in force."""
+    return [read_rules(json.loads(row["rules"])) for row in await tx.fetch("SELECT rules FROM definition ORDER BY 1")]
+
+
+# ---- facts, as the consumers hear them -------------------------------------------------------------------------------
+
+
+class Completion(NamedTuple):
+    viewer_id: str
+    unit_code: str
+    group_code: str
+    credited_lessons: list[date]
+
+
+async def keep_completions(tx: Transaction, campaign_id: str, completions: Sequence[Completion]) -> None:
+    rows = sorted(completions)
+    await tx.execute(
+        """
+        INSERT INTO completion (campaign_id, viewer_id, unit_code, group_code, credited_lessons)
+        SELECT $1, viewer_id, unit_code, group_code, string_to_array(lessons, ',')::date[]
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS given (viewer_id, unit_code, group_code, lessons)
+        ON CONFLICT DO NOTHING
+        """,
+        campaign_id,
+        [row.viewer_id for row in rows],
+        [row.unit_code for row in rows],
+        [row.group_code for row in rows],
+        [",".join(day.isoformat() for day in row.credited_lessons) for row in rows],
+    )
+
+
+Field = Literal["name", "phone_tail"]
+
+
+class Contact(NamedTuple):
+    """One field of a viewer's contact data; `value` is encrypted."""
+
+    viewer_id: str
+    field: Field
+    enrolled_at: datetime
+    enrolment_id: str
+    value: bytes
+    retain_until: datetime
+
+
+class KnownContact(NamedTuple):
+    """What is known of a viewer, encrypted."""
+
+    name: bytes | None = None
+    phone_tail: bytes | None = None
+
+
+async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Contact]) -> set[str]:
+    """Keeps the latest value of each field; returns the viewers whose name this changed."""
+    given = sorted(contacts, key=lambda each: (each.viewer_id, each.field))
+    rows = await tx.fetch(
+        """
+        INSERT INTO contact AS c (campaign_id, viewer_id, field, enrolled_at, enrolment_id, value, retain_until)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::timestamptz[])
+        ON CONFLICT (campaign_id, viewer_id, field) DO UPDATE
+        SET enrolled_at = excluded.enrolled_at, enrolment_id = excluded.enrolment_id, value = excluded.value,
+            retain_until = excluded.retain_until
+        WHERE (c.enrolled_at, c.enrolment_id) < (excluded.enrolled_at, excluded.enrolment_id)
+        RETURNING viewer_id, field
+        """,
+        campaign_id,
+        *_columns(given),
+    )
+    return {row["viewer_id"] for row in rows if row["field"] == "name"}
+
+
+async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str]) -> dict[str, KnownContact]:
+    rows = await tx.fetch(
+        "SELECT viewer_id, field, value FROM contact WHERE campaign_id = $1 AND viewer_id = ANY($2::text[])",
+        campaign_id,
+        sorted(viewer_ids),
+    )
+    known: dict[str, dict[str, bytes]] = {}
+    for viewer_id, field, value in rows:
+        known.setdefault(viewer_id, {})[field] = value
+    return {viewer_id: KnownContact(**fields) for viewer_id, fields in known.items()}
+
+
+async def delete_expired_contacts(tx: Transaction, now: datetime) -> int:
+    """Contact data whose time is over (DESIGN §4.8); certificates keep the name they were issued with."""
+    done = await tx.execute(
+        "DELETE FROM contact WHERE (campaign_id, viewer_id, field) IN "
+        "(SELECT campaign_id, viewer_id, field FROM contact WHERE retain_until <= $1 LIMIT $2)",
+        now,
+        RETENTION_DELETES_MAX,
+    )
+    return int(done.split()[-1])
+
+
+# ---- certificates ----------------------------------------------------------------------------------------------------
+
+
+class Certificate(NamedTuple):
+    """A row; `name` and `claim_code` are encrypted."""
+
+    serial: str
+    campaign_id: str
+    viewer_id: str
+    code: str
+    claim_code: bytes
+    claim_code_hash: bytes
+    unit_code: str
+    group_code: str
+    campaign_title: str
+    issuer: str
+    name: bytes | None
+    credited_lessons: list[date]
+    issued_at: datetime
+    key_id: str
+    signature: bytes
+    corrected: bool = False  # by the office: no enrolment changes the name any more
+    claimed_at: datetime | None = None
+    revoked_at: datetime | None = None
+    reissued_as: str | None = None
+
+
+_CERTIFICATE = ", ".join(Certificate._fields)
+
+
+async def to_issue(tx: Transaction, campaign_id: str, limit: int) -> list[Completion]:
+    """Completions without certificate, claimed for this transaction."""
+    rows = await tx.fetch(
+        "UPDATE completion SET issued = true WHERE (campaign_id, viewer_id) IN ("
+        "  SELECT campaign_id, viewer_id FROM completion WHERE campaign_id = $1 AND NOT issued"
+        "  ORDER BY viewer_id LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        " RETURNING viewer_id, unit_code, group_code, credited_lessons",
+        campaign_id,
+        limit,
+    )
+    return [Completion(*row) for row in rows]
+
+
+async def add_certificates(tx: Transaction, certificates: Sequence[Certificate]) -> None:
+    await tx.copy_records("certificate", Certificate._fields, certificates)
+
+
+async def by_claim_code(tx: Transaction, claim_code_hash: bytes) -> Certificate | None:
+    return await _one(tx, "claim_code_hash = $1 FOR UPDATE", claim_code_hash)
+
+
+async def by_serial(tx: Transaction, serial: str) -> Certificate | None:
+    return await _one(tx, "serial = $1", serial)
+
+
+async def by_code(tx: Transaction, code: str) -> Certificate | None:
+    return await _one(tx, "code = $1", code)
+
+
+async def last_of(tx: Transaction, campaign_id: str, viewer_id: str, *, lock: bool = False) -> Certificate | None:
+    """The valid certificate of a viewer, else the revoked one: the only one that no other replaced."""
+    where = "campaign_id = $1 AND viewer_id = $2 AND reissued_as IS NULL"
+    return await _one(tx, where + (" FOR UPDATE" if lock else ""), campaign_id, viewer_id)
+
+
+async def _one(tx: Transaction, where: str, *values: Any) -> Certificate | None:
+    row = await tx.fetchrow(f"SELECT {_CERTIFICATE} FROM certificate WHERE {where}", *values)  # noqa: S608 - constants
+    return None if row is None else Certificate(*row)
+
+
+async def open_to_names(tx: Transaction, campaign_id: str, viewer_ids: Collection[str]) -> list[Certificate]:
+    """Valid certificates that nobody has claimed and whose name the office has not corrected; locked."""
+    rows = await tx.fetch(
+        f"SELECT {_CERTIFICATE} FROM certificate WHERE campaign_id = $1 AND viewer_id = ANY($2::text[]) "  # noqa: S608
+        "AND claimed_at IS NULL AND revoked_at IS NULL AND NOT corrected ORDER BY viewer_id FOR UPDATE",
+        campaign_id,
+        sorted(viewer_ids),
+    )
+    return [Certificate(*row) for row in rows]
+
+
+async def rename(tx: Transaction, certificates: Sequence[Certificate]) -> None:
+    """Stores name and signature anew."""
+    rows = sorted((row.serial, row.name, row.key_id, row.signature) for row in certificates)
+    await tx.execute(
+        "UPDATE certificate SET name = given.name, key_id = given.key_id, signature = given.signature "
+        "FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[]) AS given (serial, name, key_id, signature) "
+        "WHERE certificate.serial = given.serial",
+        *_columns(rows),
+    )
+
+
+async def claim(tx: Transaction, serial: str, now: datetime) -> None:
+    await tx.execute("UPDATE certificate SET claimed_at = $2 WHERE serial = $1", serial, now)
+
+
+async def revoke(tx: Transaction, serial: str, now: datetime, actor: str, reason: str, reissued_as: str | None) -> None:
+    await tx.execute(
+        "UPDATE certificate SET revoked_at = $2, revoked_by = $3, revoke_reason = $4, reissued_as = $5 WHERE serial = $1",
+        serial,
+        now,
+        actor,
+        reason,
+        reissued_as,
+    )
+
+
+async def completed(tx: Transaction, campaign_id: str, viewer_id: str) -> bool:
+    return bool(
+        await tx.fetchval(
+            "SELECT EXISTS (SELECT FROM completion WHERE campaign_id = $1 AND viewer_id = $2)", campaign_id, viewer_id
+        )
+    )
+
+
+STATES = ("waiting", "unclaimed", "claimed", "revoked")
+
+
+async def counts(tx: Transaction) -> dict[str, dict[str, int]]:
+    """By campaign: who completed and waits for a certificate, and certificates by state."""
+    rows = await tx.fetch(
+        """
+        SELECT campaign_id, 'waiting' AS state, count(*) AS n FROM completion WHERE NOT issued GROUP BY 1
+        UNION ALL
+        SELECT campaign_id, CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN claimed_at IS NOT NULL THEN 'claimed'
+                            ELSE 'unclaimed' END, count(*)
+        FROM certificate GROUP BY 1, 2
+        """
+    )
+    found: dict[str, dict[str, int]] = {}
+    for campaign_id, state, n in rows:
+        found.setdefault(campaign_id, dict.fromkeys(STATES, 0))[state] = n
+    return found
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

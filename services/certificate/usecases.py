@@ -1,0 +1,402 @@
+"""Learning who completed and what they are called; issuing, claiming, verifying, revoking (DESIGN §5.4)."""
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from services.certificate import domain, store
+from services.certificate.domain import CertificateContent, SigningKey
+from services.certificate.settings import Settings
+from shared import definitions, erasure, outbox, sealing
+from shared.at_rest import Vault, lookup_hash
+from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
+from shared.db import Database, Transaction
+from shared.failures import Poison
+from shared.ids import new_event_id
+from shared.problems import Problem, not_found
+
+ISSUE_ROWS_MAX = 500  # one event; signing takes 40 ms
+CONTACT_RETENTION = timedelta(days=180)  # after the enrolment; a claim needs name and phone tail until then
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Everything secret that the use cases work with."""
+
+    signing: SigningKey
+    vault: Vault
+    lookup_key: str
+    sealing_private_key: str
+    sealing_public_keys: dict[str, str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Keys":
+        return cls(
+            SigningKey(base64.b64decode(settings.certificate_signing_key)),
+            Vault(settings.contact_keys),
+            settings.lookup_key,
+            settings.sealing_private_key,
+            settings.sealing_public_keys,
+        )
+
+
+# ---- facts -----------------------------------------------------------------------------------------------------------
+
+
+async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
+    """Keeps a page of a definition that can be read: otherwise no campaign's certificates would be issued."""
+    try:
+        read_rules(event.rules)
+    except ValidationError as error:
+        raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
+    await definitions.keep(tx, event)
+
+
+async def keep_completions(tx: Transaction, event: CheckinRecordedV1 | LessonMadeGoodV1) -> None:
+    """Of all check-ins only those with which somebody reached the required days leave a row here."""
+    rows = [
+        store.Completion(row.viewer_id, row.unit_code, row.group, row.credited_lessons)
+        for row in event.rows()
+        if row.credited_lessons is not None
+    ]
+    if rows:
+        await store.keep_completions(tx, event.campaign_id, rows)
+
+
+async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) -> None:
+    """Keeps names and phone tails; a certificate that was issued before its holder's name arrived gets it, until claimed."""
+    contacts = _latest_contacts(event, keys)
+    if not contacts:
+        return
+    await store.one_issuer(tx, event.campaign_id)
+    changed = await store.keep_contacts(tx, event.campaign_id, list(contacts.values()))
+    named = [
+        _signed(row, _open_name(keys, row.campaign_id, row.viewer_id, contacts[row.viewer_id, "name"].value), keys)
+        for row in await store.open_to_names(tx, event.campaign_id, changed)
+    ]
+    if named:
+        await store.rename(tx, named)
+
+
+def _latest_contacts(event: ViewerEnrolledV1, keys: Keys) -> dict[tuple[str, str], store.Contact]:
+    """By viewer and field."""
+    latest: dict[tuple[str, str], store.Contact] = {}
+    for row, box in zip(event.rows(), _open_contacts(event, keys), strict=True):
+        for field, text in _told(box).items():
+            known = latest.get((row.viewer_id, field))
+            if known is None or (known.enrolled_at, known.enrolment_id) < (row.enrolled_at, row.enrolment_id):
+                latest[row.viewer_id, field] = store.Contact(
+                    row.viewer_id,
+                    field,
+                    row.enrolled_at,
+                    row.enrolment_id,
+                    keys.vault.encrypt(text, _row_of(event.campaign_id, row.viewer_id)),
+                    row.enrolled_at + CONTACT_RETENTION,
+                )
+    return latest
+
+
+def _open_contacts(event: ViewerEnrolledV1, keys: Keys) -> list[bytes | None]:
+    if event.contacts is None:
+        return [None] * len(event)
+    try:
+        return sealing.unseal(event.contacts, "certificate", keys.sealing_private_key, event.viewer_ids)
+    except sealing.CannotOpen as error:
+        raise Poison(f"contacts: {error}") from error
+
+
+def _told(box: bytes | None) -> dict[store.Field, str]:
+    """What an enrolment tells that can be used."""
+    if box is None:
+        return {}
+    try:
+        contact = json.loads(box)
+        told: dict[store.Field, str | None] = {
+            "name": _usable_name(contact["name"] or ""),
+            "phone_tail": domain.phone_tail(contact["phone"] or ""),
+        }
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Poison("a sealed contact is not the JSON that its contract promises") from None
+    return {field: text for field, text in told.items() if text is not None}
+
+
+def _usable_name(raw: str) -> str | None:
+    try:
+        return domain.normalise_name(raw)
+    except domain.NameRefused:
+        return None
+
+
+def _row_of(campaign_id: str, viewer_id: str) -> str:
+    return f"{campaign_id}/{viewer_id}"
+
+
+def _open_name(keys: Keys, campaign_id: str, viewer_id: str, sealed: bytes | None) -> str | None:
+    return None if sealed is None else keys.vault.decrypt(sealed, _row_of(campaign_id, viewer_id))
+
+
+# ---- issuing ---------------------------------------------------------------------------------------------------------
+
+
+async def issue_due(db: Database, keys: Keys, now: datetime) -> int:
+    """Issues to everybody who completed a campaign whose claim time has come; returns how many this portion was."""
+
+    async def work(tx: Transaction) -> int:
+        for rules in await store.campaigns(tx):
+            if rules.certificate.claim_from <= now and (issued := await _issue(tx, rules, keys, now)):
+                return issued
+        return 0
+
+    return await db.in_transaction(work)
+
+
+async def _issue(tx: Transaction, rules: CampaignRules, keys: Keys, now: datetime) -> int:
+    await store.one_issuer(tx, rules.campaign_id)
+    completions = await store.to_issue(tx, rules.campaign_id, ISSUE_ROWS_MAX)
+    if not completions:
+        return 0
+    contacts = await store.contacts(tx, rules.campaign_id, [each.viewer_id for each in completions])
+    nothing = store.KnownContact()
+    issued = [_new_certificate(rules, each, contacts.get(each.viewer_id, nothing), keys, now) for each in completions]
+    await store.add_certificates(tx, [each.row for each in issued])
+    await outbox.add(tx, _issued_event(rules.campaign_id, issued, keys, now))
+    return len(issued)
+
+
+class _Issued(NamedTuple):
+    row: store.Certificate
+    claim_code: str
+
+
+def _new_certificate(
+    rules: CampaignRules, who: store.Completion, contact: store.KnownContact, keys: Keys, now: datetime
+) -> _Issued:
+    name = _open_name(keys, rules.campaign_id, who.viewer_id, contact.name)
+    return _certificate(
+        rules.campaign_id, who, rules.title, rules.certificate.issuer, name, keys, now.replace(microsecond=0)
+    )
+
+
+def _certificate(
+    campaign_id: str,
+    who: store.Completion,
+    title: str,
+    issuer: str,
+    name: str | None,
+    keys: Keys,
+    issued_at: datetime,
+) -> _Issued:
+    # Two claim codes in a million certificates may be the same: the unique index refuses, and the sweep draws again.
+    claim_code, serial = domain.new_claim_code(), domain.new_serial()
+    draft = store.Certificate(
+        serial=serial,
+        campaign_id=campaign_id,
+        viewer_id=who.viewer_id,
+        code=domain.new_code(),
+        claim_code=keys.vault.encrypt(claim_code, serial),
+        claim_code_hash=lookup_hash(keys.lookup_key, claim_code),
+        unit_code=who.unit_code,
+        group_code=who.group_code,
+        campaign_title=title,
+        issuer=issuer,
+        name=None,
+        credited_lessons=who.credited_lessons,
+        issued_at=issued_at,
+        key_id="",
+        signature=b"",
+    )
+    return _Issued(_signed(draft, name, keys), claim_code)
+
+
+def _signed(row: store.Certificate, name: str | None, keys: Keys) -> store.Certificate:
+    """The row with this name, signed over its content."""
+    sealed = keys.vault.encrypt(name, _row_of(row.campaign_id, row.viewer_id)) if name else None
+    signature = keys.signing.sign(_content(row, name))
+    return row._replace(name=sealed, key_id=signature.key_id, signature=signature.value)
+
+
+def without_name(row: store.Certificate, viewer_id: str, keys: Keys) -> store.Certificate:
+    """The row once its holder is forgotten: under this account, without a name, signed anew."""
+    return _signed(row._replace(viewer_id=viewer_id), None, keys)
+
+
+def _content(row: store.Certificate, name: str | None) -> CertificateContent:
+    return CertificateContent(
+        serial=row.serial,
+        campaign_id=row.campaign_id,
+        campaign_title=row.campaign_title,
+        issuer=row.issuer,
+        viewer_id=row.viewer_id,
+        name=name,
+        credited_lessons=tuple(row.credited_lessons),
+        issued_at=row.issued_at,
+    )
+
+
+def content_of(row: store.Certificate, keys: Keys) -> CertificateContent:
+    return _content(row, _open_name(keys, row.campaign_id, row.viewer_id, row.name))
+
+
+def claim_code_of(row: store.Certificate, keys: Keys) -> str:
+    return keys.vault.decrypt(row.claim_code, row.serial)
+
+
+def _issued_event(campaign_id: str, issued: Iterable[_Issued], keys: Keys, now: datetime) -> CertificateIssuedV1:
+    rows = sorted(issued, key=lambda each: each.row.viewer_id)
+    viewer_ids = [each.row.viewer_id for each in rows]
+    return CertificateIssuedV1(
+        event_id=new_event_id(),
+        occurred_at=now,
+        campaign_id=campaign_id,
+        viewer_ids=viewer_ids,
+        serials=[each.row.serial for each in rows],
+        unit_codes=[each.row.unit_code for each in rows],
+        groups=[each.row.group_code for each in rows],
+        issued_at=[each.row.issued_at for each in rows],
+        claim_codes=sealing.seal(keys.sealing_public_keys, [each.claim_code.encode() for each in rows], viewer_ids),
+    )
+
+
+# ---- claiming --------------------------------------------------------------------------------------------------------
+
+
+async def claim(db: Database, keys: Keys, claim_code: str, phone_tail: str | None, now: datetime) -> store.Certificate:
+    """Marks the certificate claimed (领取), once; claiming again answers the same. Raises 403, 404 and 410 problems."""
+    wanted = domain.normalise_claim_code(claim_code)
+    if wanted is None:
+        raise wrong_claim_code()
+
+    async def work(tx: Transaction) -> store.Certificate:
+        row = await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
+        if row is None:
+            raise wrong_claim_code()
+        if row.revoked_at is not None:
+            raise Problem(410, "certificate-revoked", "该证书已撤销，如有疑问请联系主办单位")
+        await _check_phone_tail(tx, row, phone_tail, keys)
+        if row.claimed_at is None:
+            await store.claim(tx, row.serial, now)
+            await outbox.add(tx, _claimed_event(row, now))
+        return row
+
+    return await db.in_transaction(work)
+
+
+def wrong_claim_code() -> Problem:
+    return Problem(404, "wrong-claim-code", "领取码不正确，请核对后重试")
+
+
+async def _check_phone_tail(tx: Transaction, row: store.Certificate, phone_tail: str | None, keys: Keys) -> None:
+    """Only where a phone is known. The answer does not tell which of code and tail was wrong to who knows neither."""
+    known = (await store.contacts(tx, row.campaign_id, [row.viewer_id])).get(row.viewer_id, store.KnownContact())
+    if known.phone_tail is None:
+        return
+    expected = keys.vault.decrypt(known.phone_tail, _row_of(row.campaign_id, row.viewer_id))
+    if phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected:
+        raise Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
+
+
+def _claimed_event(row: store.Certificate, now: datetime) -> CertificateClaimedV1:
+    return CertificateClaimedV1(
+        event_id=new_event_id(),
+        occurred_at=now,
+        campaign_id=row.campaign_id,
+        viewer_ids=[row.viewer_id],
+        serials=[row.serial],
+        claimed_at=[now],
+    )
+
+
+# ---- revoking and reissuing ------------------------------------------------------------------------------------------
+
+
+async def revoke(db: Database, campaign_id: str, viewer_id: str, actor: str, reason: str, now: datetime) -> str:
+    """Revokes the viewer's valid certificate; returns its serial. Raises a 404 or 409 problem."""
+
+    async def work(tx: Transaction) -> str:
+        row = await _valid(tx, campaign_id, viewer_id)
+        await store.revoke(tx, row.serial, now, actor, reason, None)
+        await outbox.add(tx, _revoked_event(row, reason, None, now))
+        return row.serial
+
+    return await db.in_transaction(work)
+
+
+async def reissue(
+    db: Database, keys: Keys, campaign_id: str, viewer_id: str, name: str, actor: str, reason: str, now: datetime
+) -> str:
+    """Replaces the viewer's certificate by one with the corrected name; one that was claimed stays claimed."""
+    try:
+        corrected = domain.normalise_name(name)
+    except domain.NameRefused as error:
+        raise Problem(422, "name-refused", "姓名不符合要求", str(error)) from error
+    if corrected is None:
+        raise Problem(422, "name-refused", "姓名不符合要求", "the name has no visible character")
+
+    async def work(tx: Transaction) -> str:
+        old = await _valid(tx, campaign_id, viewer_id)
+        who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
+        issued_at = now.replace(microsecond=0)
+        new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, issued_at)
+        row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
+        await store.revoke(tx, old.serial, now, actor, reason, row.serial)
+        await store.add_certificates(tx, [row])
+        events: list[Any] = [_revoked_event(old, reason, row.serial, now)]
+        events.append(_issued_event(campaign_id, [new], keys, now))
+        if old.claimed_at is not None:
+            events.append(_claimed_event(row, old.claimed_at))
+        await outbox.add(tx, *events)
+        return row.serial
+
+    return await db.in_transaction(work)
+
+
+async def _valid(tx: Transaction, campaign_id: str, viewer_id: str) -> store.Certificate:
+    await store.one_issuer(tx, campaign_id)
+    row = await store.last_of(tx, campaign_id, viewer_id, lock=True)
+    if row is None:
+        raise not_found("该证书")
+    if row.revoked_at is not None:
+        raise Problem(409, "certificate-revoked", "该证书已撤销")
+    return row
+
+
+def _revoked_event(row: store.Certificate, reason: str, reissued_as: str | None, now: datetime) -> CertificateRevokedV1:
+    return CertificateRevokedV1(
+        event_id=new_event_id(),
+        occurred_at=now,
+        campaign_id=row.campaign_id,
+        viewer_ids=[row.viewer_id],
+        serials=[row.serial],
+        revoked_at=[now],
+        reasons=[reason],
+        reissued_as=[reissued_as],
+    )
+
+
+# ---- questions -------------------------------------------------------------------------------------------------------
+
+
+async def why_none(tx: Transaction, campaign_id: str, viewer_id: str, now: datetime) -> str:
+    """Why a viewer has no certificate so far."""
+    if not await store.completed(tx, campaign_id, viewer_id):
+        return "not_completed"
+    rules = await definitions.rules_in_force(tx, campaign_id)
+    if rules is None or now < read_rules(rules).certificate.claim_from:
+        return "claim_time_not_come"
+    return "about_to_be_issued"
+
+
+async def forget_expired(db: Database, now: datetime) -> int:
+    """Deletes contact data whose time is over (PIPL: deleted on time)."""
+    async with db.transaction() as tx:
+        deleted = await store.delete_expired_contacts(tx, now)
+        if deleted:
+            await erasure.record_retention(tx, {"contact": deleted}, now)
+        return deleted

@@ -1,0 +1,355 @@
+"""HTTP of checkin: the live platform's posts, the office's campaigns and viewers, the viewer's own page."""
+
+import asyncio
+from collections import Counter
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import jwt
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from services.checkin import pages, store, usecases
+from services.checkin.campaigns import Catalogue
+from services.checkin.committer import Committer, Overloaded
+from services.checkin.domain import LessonState, Reason, Result
+from services.checkin.live_platform import BodyRefused, Item, Source, challenge_of, read_body
+from services.checkin.recording import Arrival
+from services.checkin.settings import Settings
+from shared.clock import Clock
+from shared.contracts.base import ID_PATTERN, Id, Mode
+from shared.contracts.campaign import CampaignDefinition
+from shared.contracts.campaign_errors import explain
+from shared.db import Database
+from shared.problems import Problem, not_found
+from shared.tokens import Principal, requires
+
+VIEWER_IDS_MAX = 10_000
+PLATFORM_COUNT_MAX = 2_000_000_000
+RETRY_AFTER_S = 2
+
+PathId = Annotated[str, Path(pattern=ID_PATTERN)]
+Office = Annotated[Principal, Depends(requires("admin", "office"))]
+Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor"))]
+
+
+class LessonAnswer(BaseModel):
+    """One lesson of one viewer."""
+
+    lesson_date: date
+    title: str
+    state: LessonState
+    reason: Reason | None = Field(description="why a check-in of this lesson does not count")
+    earn_until: datetime | None = Field(description="until when a check-in would still be credited")
+    modes: list[Mode] = Field(description="the modes the viewer checked in in, credited or not")
+
+
+class UncountedAnswer(BaseModel):
+    """An event of the viewer that was refused, or kept without credit."""
+
+    verdict: str
+    reason: str
+    type: str | None
+    occurred_at: datetime | None
+    received_at: datetime
+
+
+class ViewerAnswer(BaseModel):
+    """What counts for a viewer, why, and what is still possible."""
+
+    campaign_id: str
+    viewer_id: str
+    unit_code: str
+    unit_name: str | None
+    group: str
+    enrolled_at: datetime | None
+    credited_days: int
+    required_days: int
+    reachable_days: int = Field(description="credited days if nothing is missed from now on")
+    can_complete: bool
+    lessons: list[LessonAnswer]
+    uncounted: list[UncountedAnswer]
+
+
+class MakeGoodRequest(BaseModel):
+    """Grants `lesson_date` to listed viewers, or to all who checked in on every one of `checked_in_on`, or to both's overlap."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    make_good_id: Id | None = Field(default=None, description="yours, to repeat the request safely; else one is made")
+    lesson_date: date
+    reason: Annotated[str, Field(min_length=4, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    viewer_ids: Annotated[list[Id], Field(min_length=1, max_length=VIEWER_IDS_MAX)] | None = None
+    checked_in_on: Annotated[list[date], Field(max_length=62)] = []
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> "MakeGoodRequest":
+        if self.viewer_ids is None and not self.checked_in_on:
+            raise ValueError("name the viewers: viewer_ids, or checked_in_on")
+        return self
+
+    def audience(self) -> usecases.Audience:
+        return usecases.Audience(self.viewer_ids, self.checked_in_on)
+
+
+class PlatformCountRequest(BaseModel):
+    """Check-ins (人次) of a lesson that the platform itself counted; what it does not tell is left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    live: Annotated[int, Field(ge=0, le=PLATFORM_COUNT_MAX)] | None = None
+    replay: Annotated[int, Field(ge=0, le=PLATFORM_COUNT_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "PlatformCountRequest":
+        if self.live is None and self.replay is None:
+            raise ValueError("give live, replay or both")
+        return self
+
+
+def build_api(settings: Settings, db: Database, clock: Clock, committer: Committer, catalogue: Catalogue) -> APIRouter:
+    router = APIRouter()
+    _live_platform(router, settings, clock, committer)
+    _campaigns(router, db, clock)
+    _decisions(router, db, clock, catalogue)
+    _viewers(router, settings, db, clock, catalogue)
+    return router
+
+
+# ---- the live platform -----------------------------------------------------------------------------------------------
+
+
+def _live_platform(router: APIRouter, settings: Settings, clock: Clock, committer: Committer) -> None:
+    @router.post("/v1/live/events", tags=["live platform"], summary="Events, signed, as source `standard`")
+    async def live_events(request: Request) -> Response:
+        """One event object or an array of 1..1000, signed by Standard Webhooks. 2xx means committed (DESIGN §4.1)."""
+        return await _from_source("standard", request)
+
+    @router.post("/v1/live/events/{source}", tags=["live platform"], summary="Events, signed as this source signs")
+    async def live_events_from(source: PathId, request: Request) -> Response:
+        return await _from_source(source, request)
+
+    @router.post("/v1/campaigns/{campaign_id}/imports", tags=["office"], summary="Events from an export file")
+    async def imports(campaign_id: PathId, request: Request, principal: Office) -> Response:
+        """The same events as the live platform posts, sent by the office from a file (`fanzha import`); safe to repeat."""
+        _whole_tree(principal)
+        items = _read(await request.body())
+        for item in items:
+            if item.event is not None and item.event.campaign_id != campaign_id:
+                raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"every event must be of {campaign_id}")
+        return await _record(items, "import")
+
+    async def _from_source(name: str, request: Request) -> Response:
+        source = settings.webhook_sources.get(name)
+        if source is None:
+            raise not_found("该数据来源", f"no source {name} is configured")
+        body = await request.body()
+        _verify(source, request, body)
+        if source.verifier == "douyin" and (challenge := challenge_of(body)) is not None:
+            return JSONResponse({"challenge": challenge})
+        return await _record(_read(body), name)
+
+    async def _record(items: list[Item], source: str) -> Response:
+        now = clock.now()
+        try:
+            results = await committer.submit([Arrival(item, source, now) for item in items])
+        except Overloaded as error:
+            raise Problem(429, "busy", "请求过多，请稍后重试", retry_after_s=RETRY_AFTER_S) from error
+        return _answer(results)
+
+
+def _verify(source: Source, request: Request, body: bytes) -> None:
+    try:
+        genuine = source.signed(request.headers, body)
+    except BodyRefused as error:
+        raise _refused(error) from error
+    if not genuine:
+        raise Problem(
+            401, "signature", "签名无效或已过期", "the signature does not match these bytes, or is over 5 minutes old"
+        )
+
+
+def _read(body: bytes) -> list[Item]:
+    try:
+        return read_body(body)
+    except BodyRefused as error:
+        raise _refused(error) from error
+
+
+def _refused(error: BodyRefused) -> Problem:
+    if error.reason == "too_many":
+        return Problem(413, "too-many-items", "一次提交的事件过多", str(error))
+    return Problem(400, "not-json", "请求内容不是有效的 JSON 事件", str(error))
+
+
+def _answer(results: list[Result]) -> Response:
+    """In the order sent. msgspec writes it: for 500 results the standard library takes as long as recording them."""
+    counts = Counter(result.verdict.value for result in results)
+    return Response(msgspec.json.encode({"results": results, "counts": counts}), media_type="application/json")
+
+
+def _whole_tree(principal: Principal) -> None:
+    """Viewers are not kept by unit here, so a token for a subtree gets nothing."""
+    if principal.unit is not None:
+        raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")
+
+
+# ---- campaigns -------------------------------------------------------------------------------------------------------
+
+
+def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
+    @router.put("/v1/campaigns/{campaign_id}", tags=["office"], summary="Create or replace a campaign definition")
+    async def put_campaign(
+        campaign_id: PathId, request: Request, principal: Annotated[Principal, Depends(requires("admin"))]
+    ) -> JSONResponse:
+        """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision."""
+        definition = await asyncio.to_thread(_definition, await request.body(), campaign_id)  # up to 2 s
+        revision, changed = await usecases.define_campaign(db, definition, principal.subject, clock.now())
+        return JSONResponse({"revision": revision, "changed": changed})
+
+    @router.get("/v1/campaigns/{campaign_id}", tags=["office"], summary="The definition in force")
+    async def get_campaign(
+        campaign_id: PathId, principal: Annotated[Principal, Depends(requires("admin", "office", "auditor", "liaison"))]
+    ) -> Response:
+        async with db.transaction() as tx:
+            row = await store.definition(tx, campaign_id)
+        if row is None:
+            raise not_found("该活动")
+        headers = {"etag": f'"{row["revision"]}"', "x-revision": str(row["revision"])}
+        return Response(row["definition"], media_type="application/json", headers=headers)
+
+
+def _definition(body: bytes, campaign_id: str) -> CampaignDefinition:
+    try:
+        definition = CampaignDefinition.model_validate_json(body)
+    except ValidationError as error:
+        errors = [{"at": finding.at, "message": finding.message} for finding in explain(error)[:100]]
+        raise Problem(422, "invalid-definition", "活动定义有误", errors=errors) from error
+    if definition.campaign_id != campaign_id:
+        raise Problem(
+            422, "other-campaign", "路径与定义中的活动编号不一致", f"{campaign_id} / {definition.campaign_id}"
+        )
+    return definition
+
+
+# ---- the office's decisions -------------------------------------------------------------------------------------------
+
+
+def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalogue) -> None:
+    @router.get(
+        "/v1/campaigns/{campaign_id}/whatif", tags=["office"], summary="How many would complete under another policy"
+    )
+    async def whatif(
+        campaign_id: PathId,
+        credit: Annotated[str, Query(pattern=r"^(live|replay)(,(live|replay))?$")],
+        principal: Reader,
+    ) -> JSONResponse:
+        _whole_tree(principal)
+        async with db.transaction() as tx:
+            return JSONResponse(await usecases.what_if(tx, catalogue, campaign_id, credit.split(",")))
+
+    @router.post("/v1/campaigns/{campaign_id}/make-goods", tags=["office"], summary="Grant a lesson after an outage")
+    async def make_goods(
+        campaign_id: PathId, body: MakeGoodRequest, principal: Office, dry_run: bool = False
+    ) -> JSONResponse:
+        """With `dry_run`: how many viewers it would reach. The decision is kept with actor and reason."""
+        _whole_tree(principal)
+        if dry_run:
+            async with db.transaction() as tx:
+                size = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
+            return JSONResponse({"matched": size, "dry_run": True})
+        now = clock.now()
+        make_good_id = body.make_good_id or usecases.new_make_good_id()
+        decision = store.MakeGood(
+            make_good_id, campaign_id, body.lesson_date, body.reason, principal.subject, now, body.audience().as_json()
+        )
+        return JSONResponse(await usecases.make_good(db, catalogue, decision, body.audience(), now))
+
+    @router.put(
+        "/v1/campaigns/{campaign_id}/lessons/{lesson_date}/platform-count",
+        tags=["office"],
+        summary="What the platform itself counted",
+    )
+    async def platform_count(
+        campaign_id: PathId, lesson_date: date, body: PlatformCountRequest, principal: Office
+    ) -> JSONResponse:
+        """Ours is held against it: the answer has both, and the alert FeedIncomplete watches the difference."""
+        _whole_tree(principal)
+        counts = body.model_dump(exclude_none=True)
+        async with db.transaction() as tx:
+            answer = await usecases.state_platform_counts(
+                tx, catalogue, campaign_id, lesson_date, counts, principal.subject, clock.now()
+            )
+        return JSONResponse({"campaign_id": campaign_id, "lesson_date": lesson_date.isoformat(), "counts": answer})
+
+
+# ---- viewers ---------------------------------------------------------------------------------------------------------
+
+
+def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, catalogue: Catalogue) -> None:
+    @router.get(
+        "/v1/campaigns/{campaign_id}/viewers/{viewer_id}",
+        tags=["office"],
+        summary="What counts for a viewer, and why",
+        response_model=ViewerAnswer,
+    )
+    async def get_viewer(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> ViewerAnswer:
+        _whole_tree(principal)
+        async with db.transaction() as tx:
+            report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
+        return _viewer_answer(report)
+
+    @router.post(
+        "/v1/campaigns/{campaign_id}/viewers/{viewer_id}/link",
+        tags=["office"],
+        summary="A link to the viewer's own page",
+    )
+    async def link(campaign_id: PathId, viewer_id: PathId, principal: Office) -> dict[str, str]:
+        _whole_tree(principal)
+        token = jwt.encode({"c": campaign_id, "v": viewer_id}, settings.link_key, algorithm="HS256")
+        return {"url": f"{settings.public_url}/me/{token}"}
+
+    @router.get("/me/{token}", tags=["viewer"], summary="The viewer's own page", response_class=HTMLResponse)
+    async def me(token: Annotated[str, Path(max_length=1000)]) -> HTMLResponse:
+        try:
+            claims: dict[str, Any] = jwt.decode(token, settings.link_key, algorithms=["HS256"])
+            campaign_id, viewer_id = str(claims["c"]), str(claims["v"])
+        except (jwt.InvalidTokenError, KeyError):
+            return HTMLResponse(pages.unknown_link(), 404, headers=pages.HEADERS)
+        async with db.transaction() as tx:
+            try:
+                report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
+            except Problem:
+                return HTMLResponse(pages.nothing_yet(), 404, headers=pages.HEADERS)
+        return HTMLResponse(pages.viewer(report, clock.now()), headers=pages.HEADERS)
+
+
+def _viewer_answer(report: usecases.ViewerReport) -> ViewerAnswer:
+    campaign, viewer = report.campaign, report.viewer
+    unit = campaign.definition.unit_by_code.get(viewer.unit_code)
+    return ViewerAnswer(
+        campaign_id=campaign.id,
+        viewer_id=viewer.viewer_id,
+        unit_code=viewer.unit_code,
+        unit_name=unit.name if unit else None,
+        group=viewer.group_code,
+        enrolled_at=viewer.enrolled_at,
+        credited_days=report.credited_days,
+        required_days=campaign.course.required_days,
+        reachable_days=report.reachable_days,
+        can_complete=report.reachable_days >= campaign.course.required_days,
+        lessons=[
+            LessonAnswer(
+                lesson_date=campaign.course.lesson_dates[view.lesson],
+                title=campaign.definition.lessons[view.lesson].title,
+                state=view.state,
+                reason=view.reason,
+                earn_until=view.earn_until,
+                modes=[mode for mode in ("live", "replay") if viewer.lessons.has(view.lesson, mode)],
+            )
+            for view in report.lessons
+        ],
+        uncounted=[UncountedAnswer.model_validate(dict(row)) for row in report.uncounted],
+    )

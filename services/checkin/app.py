@@ -1,0 +1,57 @@
+"""checkin: campaigns, enrolments, check-ins. The composition root; tests call the same with other settings."""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from services.checkin import metrics
+from services.checkin.api import build_api
+from services.checkin.campaigns import Catalogue
+from services.checkin.committer import Committer
+from services.checkin.consumers import build_consumers
+from services.checkin.settings import Settings
+from shared import sealing
+from shared.bus import Bus
+from shared.clock import clock_from
+from shared.contracts.campaign import DEFINITION_MAX_BYTES
+from shared.contracts.checkin import (
+    CampaignDefinedV1,
+    CheckinRecordedV1,
+    LessonMadeGoodV1,
+    LiveRoomActionsRecordedV1,
+    ViewerEnrolledV1,
+    ViewerReassignedV1,
+)
+from shared.db import Database
+from shared.service import build_service
+
+
+def build_app(settings: Settings) -> FastAPI:
+    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="checkin")
+    clock = clock_from(settings.clock_file)
+    catalogue = Catalogue()
+    committer = Committer(db, clock, partial(sealing.seal, settings.sealing_public_keys))
+    bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(committer, clock)])
+    bus.declares(
+        CampaignDefinedV1,
+        ViewerEnrolledV1,
+        ViewerReassignedV1,
+        CheckinRecordedV1,
+        LessonMadeGoodV1,
+        LiveRoomActionsRecordedV1,
+    )
+    app = build_service(
+        "checkin",
+        settings,
+        title="Fanzha checkin",
+        description="Campaigns, enrolments and check-ins: the live platform's way in.",
+        db=db,
+        bus=bus,
+        clock=clock,
+        routers=[build_api(settings, db, clock, committer, catalogue)],
+        exact=metrics.exact(clock, catalogue),
+        background=[committer.run],
+        needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)
+    )
+    app.state.body_max_bytes = {"/v1/campaigns/": DEFINITION_MAX_BYTES}
+    return app

@@ -1,0 +1,49 @@
+"""Campaign definitions as checkin works with them: prepared once per revision, checked against the database per transaction."""
+
+from dataclasses import dataclass
+
+from services.checkin import store
+from services.checkin.domain import Course
+from shared.contracts.campaign import CampaignDefinition
+from shared.db import Transaction
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One revision of one campaign."""
+
+    no: int
+    id: str
+    revision: int
+    definition: CampaignDefinition
+    course: Course
+    lesson_texts: list[str]  # lesson dates as they stand in events
+    channels: dict[str, str]
+
+    @classmethod
+    def of(cls, no: int, revision: int, definition: CampaignDefinition) -> "Campaign":
+        course = Course(definition)
+        texts = [day.isoformat() for day in course.lesson_dates]
+        return cls(no, definition.campaign_id, revision, definition, course, texts, dict(definition.channels))
+
+
+class Catalogue:
+    """The campaigns in force. Reads a definition again only when its revision has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Campaign] = {}
+
+    async def held(self, tx: Transaction) -> dict[str, Campaign]:
+        """All campaigns; none of them changes before `tx` ends, on any replica."""
+        rows = await store.hold_definitions(tx)
+        for row in rows:
+            known = self._known.get(row.campaign_id)
+            if known is None or known.revision != row.revision:
+                await self._load(tx, row.campaign_id)
+        return {row.campaign_id: self._known[row.campaign_id] for row in rows}
+
+    async def _load(self, tx: Transaction, campaign_id: str) -> None:
+        row = await store.definition(tx, campaign_id)
+        assert row is not None  # noqa: S101 - listed by the same transaction
+        definition = CampaignDefinition.model_validate_json(row["definition"])
+        self._known[campaign_id] = Campaign.of(row["campaign_no"], row["revision"], definition)

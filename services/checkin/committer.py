@@ -1,0 +1,124 @@
+"""Group commit: posts that wait together are committed together, one transaction at a time and no fixed linger.
+
+A transaction costs one fsync whatever it holds, so under load each takes all that has come in meanwhile (STACK, HTTP).
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+
+from services.checkin.campaigns import Catalogue
+from services.checkin.domain import Result
+from services.checkin.recording import Arrival, Seal, record
+from shared.clock import Clock
+from shared.db import Database, DatabaseAway, Transaction
+
+log = structlog.get_logger()
+
+ITEMS_PER_COMMIT_MAX = 4_000  # bounds how long one transaction keeps the others waiting
+ITEMS_WAITING_MAX = 20_000  # about 20 MB of events; beyond that senders are told to come back
+COUNT_SLOTS = 64
+
+
+class Overloaded(Exception):
+    """More is waiting than should be held in memory: come back later."""
+
+
+class _Waiting(NamedTuple):
+    arrivals: Sequence[Arrival]
+    answer: "asyncio.Future[list[Result]]"
+
+
+class Committer:
+    """`submit` returns when the events are committed. `run` must be running."""
+
+    def __init__(self, db: Database, clock: Clock, seal: Seal) -> None:
+        self._db = db
+        self._clock = clock
+        self._seal = seal
+        self._catalogue = Catalogue()
+        self._waiting: list[_Waiting] = []
+        self._items_waiting = 0
+        self._arrived = asyncio.Event()
+        self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
+
+    async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
+        """Commits events and returns their results. Raises `Overloaded` or `DatabaseAway`; then nothing was committed,
+        or nobody knows (the connection broke during commit): sending again is right in every case."""
+        if self._items_waiting + len(arrivals) > ITEMS_WAITING_MAX:
+            raise Overloaded
+        answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(arrivals, answer))
+        self._items_waiting += len(arrivals)
+        self._arrived.set()
+        return await answer
+
+    async def run(self) -> None:
+        """Commits what waits, until cancelled; then whoever still waits is told that it was not committed."""
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while group := self._next_group():
+                    await self._commit(group)
+        finally:
+            while group := self._next_group():
+                _fail(group, DatabaseAway("the service is stopping"))
+
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        size = 0
+        for waiting in self._waiting:
+            if group and size + len(waiting.arrivals) > ITEMS_PER_COMMIT_MAX:
+                break
+            group.append(waiting)
+            size += len(waiting.arrivals)
+        del self._waiting[: len(group)]
+        self._items_waiting -= size
+        return [waiting for waiting in group if not waiting.answer.cancelled()]
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            results = await self._record([arrival for waiting in group for arrival in waiting.arrivals])
+        except asyncio.CancelledError:
+            _fail(group, DatabaseAway("the service is stopping"))
+            raise
+        except DatabaseAway as error:
+            _fail(group, error)
+        except Exception as error:
+            await self._commit_one_by_one(group, error)
+        else:
+            _answer(group, results)
+
+    async def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
+        """What went wrong is one post's doing: the others must not suffer for it."""
+        if len(group) == 1:
+            log.error("a post could not be recorded", exc_info=error)
+            _fail(group, error)
+            return
+        for waiting in group:
+            await self._commit([waiting])
+
+    async def _record(self, arrivals: list[Arrival]) -> list[Result]:
+        async def work(tx: Transaction) -> list[Result]:
+            campaigns = await self._catalogue.held(tx)
+            return await record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._slot)
+
+        return await self._db.in_transaction(work)
+
+
+def _answer(group: list[_Waiting], results: list[Result]) -> None:
+    start = 0
+    for arrivals, answer in group:
+        if not answer.done():
+            answer.set_result(results[start : start + len(arrivals)])
+        start += len(arrivals)
+
+
+def _fail(group: list[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)

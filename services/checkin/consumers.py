@@ -1,0 +1,38 @@
+"""The live platform's events from the bus: the same JSON as the webhook, without contact data."""
+
+import msgspec
+import structlog
+from faststream.nats import NatsRouter
+
+from services.checkin.committer import Committer
+from services.checkin.live_platform import BodyRefused, Item, read_body
+from services.checkin.recording import Arrival
+from shared.bus import build_router, subscribe_raw
+from shared.clock import Clock
+from shared.failures import Poison
+
+log = structlog.get_logger()
+
+
+def build_consumers(committer: Committer, clock: Clock) -> NatsRouter:
+    router = build_router()
+
+    @subscribe_raw(router, durable="checkin-live", payload_type=list[dict[str, object]])
+    async def record_live_events(body: bytes) -> None:
+        """One event or an array of up to 1000, as in `POST /v1/live/events`. Natural keys make repeats harmless."""
+        try:
+            items = read_body(body)
+        except BodyRefused as error:
+            raise Poison(str(error)) from error
+        now = clock.now()
+        await committer.submit([Arrival(_without_contact(item), "bus", now) for item in items])
+
+    return router
+
+
+def _without_contact(item: Item) -> Item:
+    """Names and phones do not belong on the bus; what a sender put there all the same goes no further."""
+    if item.event is None or not (item.event.name or item.event.phone):
+        return item
+    log.warning("contact data on the bus ignored", event_id=item.event_id)
+    return msgspec.structs.replace(item, event=msgspec.structs.replace(item.event, name=None, phone=None))

@@ -1,0 +1,263 @@
+"""What checkin decides, without a database or a clock: which lesson an event belongs to, and what became of it.
+
+A viewer's lessons are bits: bit i is lesson i of the campaign (`LESSONS_MAX` of them in a bigint). What is made for
+every event is a msgspec struct, which costs a quarter of a dataclass or named tuple.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from shared.contracts.base import Mode
+from shared.contracts.campaign import CampaignRules
+
+IN_FUTURE_TOLERANCE_S = 60
+
+CHECKED_IN = "viewer.checked_in"
+ENROLLED = "viewer.enrolled"
+LIVE_ROOM_ACTIONS = {"quiz.answered": "quiz_answered", "prize.won": "prize_won", "account.followed": "account_followed"}
+TYPES = frozenset({CHECKED_IN, ENROLLED, *LIVE_ROOM_ACTIONS})
+
+
+class Verdict(StrEnum):
+    RECORDED = "recorded"
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
+
+class Reason(StrEnum):
+    """Why an event was not counted. The first five refuse it, in this precedence (DESIGN §5.1)."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_CAMPAIGN = "unknown_campaign"
+    IN_FUTURE = "in_future"
+    OUTSIDE_WINDOW = "outside_window"
+    REPLAY_NOT_CREDITED = "replay_not_credited"
+    LATE = "late"
+    SUPERSEDED = "superseded"
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What became of one event; goes back to its sender in the order sent."""
+
+    event_id: str | None
+    verdict: Verdict
+    reason: Reason | None = None
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """Where in the course a time falls."""
+
+    lesson: int
+    mode: Mode
+    sealed_at_s: float
+
+
+class Course:
+    """A campaign's timetable and credit policy, prepared once per revision for the hot path."""
+
+    def __init__(self, rules: CampaignRules) -> None:
+        self.rules = rules
+        self.credit = frozenset(rules.credit)
+        self.required_days = rules.required_days
+        self.lesson_dates: list[date] = [lesson.date for lesson in rules.lessons]
+        # As seconds: comparing aware datetimes of two zones costs six times as much.
+        self._opens = [window.opens_at.timestamp() for window in rules.timeline]
+        self._closes = [window.closes_at.timestamp() for window in rules.timeline]
+        self._slots = [
+            Slot(window.lesson_index, window.mode, rules.sealed_at(window.lesson_index).timestamp())
+            for window in rules.timeline
+        ]
+
+    def locate(self, occurred_at_s: float) -> Slot | None:
+        """The lesson and mode of a time (seconds since 1970); windows are half-open and disjoint (FACTS A2), None outside."""
+        position = bisect_right(self._opens, occurred_at_s) - 1
+        if position < 0 or occurred_at_s >= self._closes[position]:
+            return None
+        return self._slots[position]
+
+    def uncredited(self, mode: Mode, late: bool) -> Reason | None:
+        """Why a check-in does not count towards the certificate, if it does not."""
+        if late:
+            return Reason.LATE
+        return None if mode in self.credit else Reason.REPLAY_NOT_CREDITED
+
+    def earned(self, lessons: "Lessons", credit: Iterable[str] | None = None) -> int:
+        """The lessons that check-ins earned, as bits, under this campaign's policy or another."""
+        modes = self.credit if credit is None else credit
+        return (lessons.live if "live" in modes else 0) | (lessons.replay if "replay" in modes else 0)
+
+    def credited(self, lessons: "Lessons") -> int:
+        """The set of credited lessons as bits: earned or made good. Its size is the credited days."""
+        return self.earned(lessons) | lessons.made_good
+
+    def reaches(self, before: "Lessons", credited: int) -> bool:
+        """Whether the required days are reached now and were not before."""
+        return self.credited(before).bit_count() < self.required_days <= credited.bit_count()
+
+    def dates(self, bits: int) -> list[date]:
+        return [self.lesson_dates[index] for index in ones(bits)]
+
+
+class Lessons(msgspec.Struct, gc=False):
+    """One viewer's lessons as bit sets. On time and late are disjoint: an identity is one or the other, for ever.
+
+    `replay_first`: lessons whose first check-in was a replay. `first`: the very first check-in, lesson × 2 + (1 if replay).
+    """
+
+    live: int = 0
+    replay: int = 0
+    late_live: int = 0
+    late_replay: int = 0
+    made_good: int = 0
+    replay_first: int = 0
+    first: int | None = None
+
+    @property
+    def any_live(self) -> int:
+        return self.live | self.late_live
+
+    @property
+    def any_replay(self) -> int:
+        return self.replay | self.late_replay
+
+    @property
+    def any(self) -> int:
+        return self.any_live | self.any_replay
+
+    def take(self, lesson: int, mode: Mode, late: bool) -> bool:
+        """Adds a check-in; False where (lesson, mode) was there already."""
+        bit = 1 << lesson
+        if (self.any_live if mode == "live" else self.any_replay) & bit:
+            return False
+        if mode == "replay" and not self.any & bit:
+            self.replay_first |= bit
+        if self.first is None:
+            self.first = first_code(lesson, mode)
+        match mode, late:
+            case "live", False:
+                self.live |= bit
+            case "live", True:
+                self.late_live |= bit
+            case _, False:
+                self.replay |= bit
+            case _:
+                self.late_replay |= bit
+        return True
+
+    def has(self, lesson: int, mode: Mode) -> bool:
+        return bool((self.any_live if mode == "live" else self.any_replay) >> lesson & 1)
+
+    def flags(self, lesson: int, mode: Mode, before: "Lessons") -> tuple[bool, bool]:
+        """Of a check-in that these lessons add to `before`: first of its lesson, first of the campaign."""
+        replay_first = bool(self.replay_first >> lesson & 1)
+        first_for_lesson = not before.any >> lesson & 1 and replay_first == (mode == "replay")
+        return first_for_lesson, before.first is None and self.first == first_code(lesson, mode)
+
+    def checkins(self) -> Iterator["Counted"]:
+        """Every check-in with the flags it was published with, and every lesson made good."""
+        for mode, on_time, late in (("live", self.live, self.late_live), ("replay", self.replay, self.late_replay)):
+            for lesson in ones(on_time | late):
+                replay_first = bool(self.replay_first >> lesson & 1)
+                yield Counted(
+                    lesson,
+                    mode,  # type: ignore[arg-type]
+                    late=bool(late >> lesson & 1),
+                    first_for_lesson=replay_first == (mode == "replay"),
+                    first_for_campaign=self.first == first_code(lesson, mode),
+                )
+        for lesson in ones(self.made_good):
+            yield Counted(lesson, "made_good", late=False, first_for_lesson=False, first_for_campaign=False)
+
+
+class Counted(NamedTuple):
+    """How one check-in (or lesson made good) stands in the totals."""
+
+    lesson: int
+    mode: Literal["live", "replay", "made_good"]
+    late: bool
+    first_for_lesson: bool
+    first_for_campaign: bool
+
+
+def first_code(lesson: int, mode: str) -> int:
+    return lesson * 2 + (mode == "replay")
+
+
+def ones(bits: int) -> Iterator[int]:
+    """Positions of the set bits, ascending."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+class LessonState(StrEnum):
+    """What a viewer is told about one lesson."""
+
+    CREDITED = "credited"
+    MADE_GOOD = "made_good"
+    NOT_CREDITED = "not_credited"
+    UPCOMING = "upcoming"
+    OPEN = "open"
+    NOT_SEEN = "not_seen"  # windows are over, but an export file may still bring it: the lesson is not sealed
+    MISSED = "missed"
+
+
+@dataclass(frozen=True, slots=True)
+class LessonView:
+    """One lesson of one viewer: its state, the reason for it, and until when it can still be earned."""
+
+    lesson: int
+    state: LessonState
+    reason: Reason | None
+    earn_until: datetime | None
+
+
+def lesson_view(course: Course, lessons: Lessons, lesson: int, now: datetime) -> LessonView:
+    """Why does lesson n count, or not? `earn_until` is set while a check-in from now on would still be credited."""
+    bit = 1 << lesson
+    if course.earned(lessons) & bit:
+        return LessonView(lesson, LessonState.CREDITED, None, None)
+    if lessons.made_good & bit:
+        return LessonView(lesson, LessonState.MADE_GOOD, None, None)
+    windows = [window for window in course.rules.opens_closes(lesson) if window.mode in course.credit]
+    ahead = [window for window in windows if now < window.closes_at]
+    earn_until = max((window.closes_at for window in ahead), default=None)
+    if lessons.any & bit:
+        late = bool((lessons.late_live | lessons.late_replay) & bit)
+        reason = Reason.LATE if late else Reason.REPLAY_NOT_CREDITED
+        return LessonView(lesson, LessonState.NOT_CREDITED, reason, earn_until)
+    if any(window.opens_at <= now for window in ahead):
+        return LessonView(lesson, LessonState.OPEN, None, earn_until)
+    if ahead:
+        return LessonView(lesson, LessonState.UPCOMING, None, earn_until)
+    sealed = now >= course.rules.sealed_at(lesson)
+    return LessonView(lesson, LessonState.MISSED if sealed else LessonState.NOT_SEEN, None, None)
+
+
+CURRENT_AFTER_END = timedelta(days=30)  # boards go on showing the last lesson for so long after it is sealed
+
+
+def current_lesson(rules: CampaignRules, now: datetime) -> int | None:
+    """The lesson whose first window opened last: at 09:00 on D+1 it is still lesson D. None before and long after the course."""
+    last = len(rules.lessons) - 1
+    opened = [window.lesson_index for window in rules.timeline if window.opens_at <= now]
+    if not opened or now >= rules.sealed_at(last) + CURRENT_AFTER_END:
+        return None
+    return max(opened)
+
+
+def open_window(rules: CampaignRules, now: datetime) -> tuple[int, Mode] | None:
+    """The lesson and mode whose window is open; windows are disjoint."""
+    return next(
+        ((window.lesson_index, window.mode) for window in rules.timeline if window.opens_at <= now < window.closes_at),
+        None,
+    )

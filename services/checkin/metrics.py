@@ -1,0 +1,77 @@
+"""What checkin measures. Verdicts are exact (from the database) except `duplicate`, which counts attempts.
+
+The timetable comes from here too: alerts and boards must know that a window is open, and which lesson is the current one.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from services.checkin import store
+from services.checkin.campaigns import Catalogue
+from services.checkin.domain import current_lesson, open_window
+from shared.clock import Clock
+from shared.db import Transaction
+from shared.metrics import Collector
+
+
+def exact(clock: Clock, catalogue: Catalogue) -> list[Collector]:
+    async def timetable(tx: Transaction) -> Iterable[Metric]:
+        titles = GaugeMetricFamily(
+            "fanzha_campaign_info",
+            "1 for each campaign, with its title. To show it: * on (campaign) group_left (title).",
+            labels=["campaign", "title"],
+        )
+        windows = GaugeMetricFamily(
+            "fanzha_window_open",
+            "1 while check-ins of this lesson and mode are taken, else 0. Open and no check-ins: alert FeedStopped.",
+            labels=["campaign", "lesson", "mode"],
+        )
+        current = GaugeMetricFamily(
+            "fanzha_lesson_current",
+            "1 for the lesson whose first window opened last, until 30 days after the course. To keep only its figures: "
+            "* on (campaign, lesson) group_left ().",
+            labels=["campaign", "lesson", "number", "title"],
+        )
+        now = clock.now()
+        for campaign in (await catalogue.held(tx)).values():
+            rules, dates = campaign.definition, campaign.lesson_texts
+            titles.add_metric([campaign.id, rules.title], 1)
+            is_open = open_window(rules, now)
+            for lesson, mode in sorted({(window.lesson_index, window.mode) for window in rules.timeline}):
+                windows.add_metric([campaign.id, dates[lesson], mode], (lesson, mode) == is_open)
+            if (lesson_now := current_lesson(rules, now)) is not None:
+                labels = [campaign.id, dates[lesson_now], str(lesson_now + 1), rules.lessons[lesson_now].title]
+                current.add_metric(labels, 1)
+        return [titles, windows, current]
+
+    return [_counts, _platform, timetable]
+
+
+async def _platform(tx: Transaction) -> Iterable[Metric]:
+    family = GaugeMetricFamily(
+        "fanzha_platform_count",
+        "Check-ins that the platform itself counted, as the office stated them. Above ours: import the platform's export file.",
+        labels=["campaign", "lesson", "mode"],
+    )
+    for campaign, lesson, mode, n in await store.platform_counts(tx):
+        family.add_metric([campaign, lesson, mode], n)
+    return [family]
+
+
+async def _counts(tx: Transaction) -> Iterable[Metric]:
+    events = CounterMetricFamily(
+        "fanzha_live_events",
+        "Events by what became of them. Many rejected: look at the reason, then at the platform's clock or the windows.",
+        labels=["campaign", "type", "lesson", "mode", "verdict", "reason"],
+    )
+    for campaign, kind, lesson, mode, verdict, reason, n in await store.verdict_counts(tx):
+        events.add_metric([campaign, kind, lesson, mode, verdict, reason], n)
+    days = GaugeMetricFamily(
+        "fanzha_viewers_by_credited_days",
+        "Viewers by credited days, 1 and more. A dent in the middle: which lesson's feed had a gap?",
+        labels=["campaign", "days"],
+    )
+    for campaign, n_days, n in await store.credited_days_counts(tx):
+        days.add_metric([campaign, str(n_days)], n)
+    return [events, days]

@@ -1,0 +1,498 @@
+"""All SQL of checkin. Batches are arrays: one sorted statement per table and transaction (DESIGN §4.10)."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from services.checkin.domain import Lessons
+from shared.db import Transaction
+
+_NONE = Lessons()  # what a viewer had who was not known
+DEFINITIONS_LOCK = 0x43_41_4D_50  # shared by whoever classifies events, exclusive for whoever changes a definition
+
+
+# ---- campaigns -------------------------------------------------------------------------------------------------------
+
+
+class CampaignRow(NamedTuple):
+    campaign_no: int
+    campaign_id: str
+    revision: int
+
+
+async def hold_definitions(tx: Transaction) -> list[CampaignRow]:
+    """The revisions in force; none changes before this transaction ends. Two statements: the lock needs its own snapshot."""
+    await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", DEFINITIONS_LOCK)
+    return [CampaignRow(*row) for row in await tx.fetch("SELECT campaign_no, campaign_id, revision FROM campaign")]
+
+
+async def change_definitions(tx: Transaction) -> None:
+    """Waits until nobody classifies events, and keeps them from doing so until this transaction ends."""
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", DEFINITIONS_LOCK)
+
+
+async def definition(tx: Transaction, campaign_id: str) -> Any | None:
+    """The row (revision, content_hash, definition as JSON text) or None."""
+    return await tx.fetchrow(
+        "SELECT campaign_no, revision, content_hash, definition FROM campaign WHERE campaign_id = $1", campaign_id
+    )
+
+
+async def save_definition(
+    tx: Transaction, campaign_id: str, revision: int, content_hash: str, definition: str, actor: str, now: datetime
+) -> None:
+    await tx.execute(
+        """
+        INSERT INTO campaign (campaign_id, revision, content_hash, definition) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (campaign_id) DO UPDATE
+        SET revision = excluded.revision, content_hash = excluded.content_hash, definition = excluded.definition
+        """,
+        campaign_id,
+        revision,
+        content_hash,
+        definition,
+    )
+    await tx.execute(
+        "INSERT INTO campaign_revision (campaign_id, revision, definition, actor, applied_at) VALUES ($1, $2, $3, $4, $5)",
+        campaign_id,
+        revision,
+        definition,
+        actor,
+        now,
+    )
+
+
+async def has_checkins(tx: Transaction, campaign_id: str) -> bool:
+    return bool(
+        await tx.fetchval(
+            "SELECT EXISTS (SELECT FROM verdict_count WHERE campaign_id = $1 AND type = 'viewer.checked_in' "
+            "AND verdict IN ('recorded', 'stored'))",
+            campaign_id,
+        )
+    )
+
+
+# ---- viewers ---------------------------------------------------------------------------------------------------------
+
+
+class Enrolment(NamedTuple):
+    viewer_id: str
+    enrolment_id: str
+    enrolled_at: datetime
+    unit_code: str
+    group_code: str
+    channel: str | None
+    received_at: datetime
+
+    @property
+    def precedence(self) -> tuple[datetime, str]:
+        """The latest wins, in any order of arrival (DESIGN §4.5)."""
+        return self.enrolled_at, self.enrolment_id
+
+
+class ViewerChange(msgspec.Struct, frozen=True, gc=False):
+    """A viewer's row before and after a batch; `credited_…` are the sets of credited lessons as bits."""
+
+    viewer_id: str
+    before: Lessons
+    credited_before: int
+    credited_after: int
+    unit_before: str | None
+    unit_after: str
+    group_before: str | None
+    group_after: str
+    enrolled_before: tuple[datetime, str] | None
+
+
+async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Sequence[Enrolment]) -> set[tuple[str, str]]:
+    """Stores enrolment events; returns the (viewer_id, enrolment_id) that were new."""
+    rows = sorted(enrolments)
+    found = await tx.fetch(
+        """
+        INSERT INTO enrolment (campaign_no, viewer_id, enrolment_id, enrolled_at, unit_code, group_code, channel, received_at)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+        ON CONFLICT DO NOTHING RETURNING viewer_id, enrolment_id
+        """,
+        campaign_no,
+        *_columns(rows, len(Enrolment._fields)),
+    )
+    return {(row[0], row[1]) for row in found}
+
+
+_UPSERT_VIEWERS = """
+INSERT INTO viewer AS v (campaign_no, viewer_id, live, replay, late_live, late_replay, replay_first, first,
+                         unit_code, group_code, channel, enrolled_at, enrolment_id)
+SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[],
+                         $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[])
+ON CONFLICT (campaign_no, viewer_id) DO UPDATE SET
+    live         = v.live        | (excluded.live        & ~v.late_live),
+    replay       = v.replay      | (excluded.replay      & ~v.late_replay),
+    late_live    = v.late_live   | (excluded.late_live   & ~v.live),
+    late_replay  = v.late_replay | (excluded.late_replay & ~v.replay),
+    replay_first = v.replay_first | (excluded.replay_first & ~(v.live | v.replay | v.late_live | v.late_replay)),
+    first        = coalesce(v.first, excluded.first),
+    unit_code    = CASE WHEN {newer} THEN excluded.unit_code ELSE v.unit_code END,
+    group_code   = CASE WHEN {newer} THEN excluded.group_code ELSE v.group_code END,
+    channel      = CASE WHEN {newer} THEN excluded.channel ELSE v.channel END,
+    enrolled_at  = CASE WHEN {newer} THEN excluded.enrolled_at ELSE v.enrolled_at END,
+    enrolment_id = CASE WHEN {newer} THEN excluded.enrolment_id ELSE v.enrolment_id END
+WHERE (excluded.live | excluded.late_live) & ~(v.live | v.late_live) <> 0
+   OR (excluded.replay | excluded.late_replay) & ~(v.replay | v.late_replay) <> 0
+   OR {newer}
+RETURNING v.viewer_id, old.live, old.replay, old.late_live, old.late_replay, old.replay_first, old.first,
+          new.live, new.replay, new.made_good,
+          old.unit_code, new.unit_code, old.group_code, new.group_code, old.enrolled_at, old.enrolment_id
+""".format(
+    newer="(excluded.enrolled_at, excluded.enrolment_id) > (coalesce(v.enrolled_at, '-infinity'), coalesce(v.enrolment_id, ''))"
+)
+
+
+async def upsert_viewers(
+    tx: Transaction,
+    campaign_no: int,
+    changes: Iterable[tuple[str, Lessons, Enrolment | None]],
+    credited: Callable[[Lessons], int],
+) -> dict[str, ViewerChange]:
+    """Adds check-ins and the latest enrolment of each viewer; returns the viewers that this changed, before and after.
+
+    A viewer who is absent from the answer already had everything.
+    """
+    rows = [
+        (
+            viewer_id,
+            lessons.live,
+            lessons.replay,
+            lessons.late_live,
+            lessons.late_replay,
+            lessons.replay_first,
+            lessons.first,
+            enrolment.unit_code if enrolment else "unassigned",
+            enrolment.group_code if enrolment else "unassigned",
+            enrolment.channel if enrolment else None,
+            enrolment.enrolled_at if enrolment else None,
+            enrolment.enrolment_id if enrolment else None,
+        )
+        for viewer_id, lessons, enrolment in sorted(changes, key=lambda change: change[0])
+    ]
+    found = await tx.fetch(_UPSERT_VIEWERS, campaign_no, *_columns(rows, 12))
+    return {row[0]: _viewer_change(credited, *row) for row in found}
+
+
+def _viewer_change(
+    credited: Callable[[Lessons], int],
+    viewer_id: str,
+    live: int | None,
+    replay: int,
+    late_live: int,
+    late_replay: int,
+    replay_first: int,
+    first: int | None,
+    live_after: int,
+    replay_after: int,
+    made_good: int,
+    unit_before: str | None,
+    unit_after: str,
+    group_before: str | None,
+    group_after: str,
+    enrolled_at: datetime | None,
+    enrolment_id: str,
+) -> ViewerChange:
+    before = _NONE if live is None else Lessons(live, replay, late_live, late_replay, made_good, replay_first, first)
+    return ViewerChange(
+        viewer_id,
+        before,
+        credited(before),
+        credited(Lessons(live_after, replay_after, made_good=made_good)),
+        unit_before,
+        unit_after,
+        group_before,
+        group_after,
+        None if enrolled_at is None else (enrolled_at, enrolment_id),
+    )
+
+
+class Viewer(NamedTuple):
+    viewer_id: str
+    unit_code: str
+    group_code: str
+    channel: str | None
+    enrolled_at: datetime | None
+    lessons: Lessons
+
+
+def _viewer(row: Any) -> Viewer:
+    viewer_id, unit_code, group_code, channel, enrolled_at, *lessons = row
+    return Viewer(viewer_id, unit_code, group_code, channel, enrolled_at, Lessons(*lessons))
+
+
+_LESSONS = "live, replay, late_live, late_replay, made_good, replay_first, first"
+
+
+async def viewer(tx: Transaction, campaign_no: int, viewer_id: str) -> Viewer | None:
+    row = await tx.fetchrow(
+        f"SELECT viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS} "  # noqa: S608 - a constant
+        "FROM viewer WHERE campaign_no = $1 AND viewer_id = $2",
+        campaign_no,
+        viewer_id,
+    )
+    return None if row is None else _viewer(row)
+
+
+async def attribution(tx: Transaction, campaign_no: int, viewer_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """(unit_code, group_code) of the viewers that are known."""
+    rows = await tx.fetch(
+        "SELECT viewer_id, unit_code, group_code FROM viewer WHERE campaign_no = $1 AND viewer_id = ANY($2::text[])",
+        campaign_no,
+        sorted(viewer_ids),
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def completing(tx: Transaction, campaign_no: int, credit: Collection[str], required_days: int) -> int:
+    """How many viewers would have `required_days` if `credit` were the policy."""
+    return int(
+        await tx.fetchval(
+            "SELECT count(*) FROM viewer WHERE campaign_no = $1 AND "
+            "bit_count((CASE WHEN $2 THEN live ELSE 0 END | CASE WHEN $3 THEN replay ELSE 0 END | made_good)::bit(64)) >= $4",
+            campaign_no,
+            "live" in credit,
+            "replay" in credit,
+            required_days,
+        )
+    )
+
+
+# ---- lessons made good -----------------------------------------------------------------------------------------------
+
+
+class MakeGood(NamedTuple):
+    make_good_id: str
+    campaign_id: str
+    lesson_date: date
+    reason: str
+    actor: str
+    decided_at: datetime
+    audience: str
+
+
+async def add_make_good(tx: Transaction, decision: MakeGood) -> Any:
+    """Records the decision, or finds the one with that id."""
+    await tx.execute(
+        "INSERT INTO make_good (make_good_id, campaign_id, lesson_date, reason, actor, decided_at, audience) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        *decision,
+    )
+    return await tx.fetchrow(
+        "SELECT campaign_id, lesson_date, reason, audience FROM make_good WHERE make_good_id = $1",
+        decision.make_good_id,
+    )
+
+
+async def audience(
+    tx: Transaction, campaign_no: int, all_of: int, viewer_ids: list[str] | None, after: str, limit: int
+) -> list[str]:
+    """Viewers, by id, who checked in on all lessons of the bit set `all_of`, or are listed; the page after `after`."""
+    rows = await tx.fetch(
+        'SELECT viewer_id FROM viewer WHERE campaign_no = $1 AND viewer_id > $2 COLLATE "C" '
+        "AND (live | replay | late_live | late_replay) & $3 = $3 AND ($4::text[] IS NULL OR viewer_id = ANY($4)) "
+        "ORDER BY viewer_id LIMIT $5",
+        campaign_no,
+        after,
+        all_of,
+        viewer_ids,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+async def audience_size(tx: Transaction, campaign_no: int, all_of: int, viewer_ids: list[str] | None) -> int:
+    return int(
+        await tx.fetchval(
+            "SELECT count(*) FROM viewer WHERE campaign_no = $1 AND (live | replay | late_live | late_replay) & $2 = $2 "
+            "AND ($3::text[] IS NULL OR viewer_id = ANY($3))",
+            campaign_no,
+            all_of,
+            viewer_ids,
+        )
+    )
+
+
+async def grant(
+    tx: Transaction, campaign_no: int, make_good_id: str, lesson: int, viewer_ids: list[str]
+) -> list[Viewer]:
+    """Adds the lesson to the viewers who did not have it made good; returns them as they are now."""
+    await tx.execute(
+        "SELECT FROM viewer WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) ORDER BY viewer_id FOR UPDATE",
+        campaign_no,
+        sorted(viewer_ids),
+    )
+    rows = await tx.fetch(
+        "UPDATE viewer SET made_good = made_good | $3 WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) "  # noqa: S608
+        f"AND made_good & $3 = 0 RETURNING viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS}",
+        campaign_no,
+        sorted(viewer_ids),
+        1 << lesson,
+    )
+    await tx.execute("UPDATE make_good SET granted = granted + $2 WHERE make_good_id = $1", make_good_id, len(rows))
+    return [_viewer(row) for row in rows]
+
+
+# ---- what was not counted, actions, counts ---------------------------------------------------------------------------
+
+
+class Uncounted(NamedTuple):
+    source: str
+    event_key: str
+    verdict: str
+    reason: str
+    campaign_id: str | None
+    viewer_id: str | None
+    type: str | None
+    occurred_at: datetime | None
+    received_at: datetime
+    body_sha256: bytes
+
+
+async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tuple[str, str]]:
+    """Keeps each event once; returns the (source, event_key) that were new."""
+    by_key = {(row.source, row.event_key): row for row in reversed(list(rows))}
+    found = await tx.fetch(
+        """
+        INSERT INTO uncounted (source, event_key, verdict, reason, campaign_id, viewer_id, type,
+                               occurred_at, received_at, body_sha256)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                             $8::timestamptz[], $9::timestamptz[], $10::bytea[])
+        ON CONFLICT DO NOTHING RETURNING source, event_key
+        """,
+        *_columns([by_key[key] for key in sorted(by_key)], len(Uncounted._fields)),
+    )
+    return {(row[0], row[1]) for row in found}
+
+
+async def uncounted_of(tx: Transaction, campaign_id: str, viewer_id: str, limit: int) -> list[Any]:
+    return await tx.fetch(
+        "SELECT verdict, reason, type, occurred_at, received_at FROM uncounted WHERE campaign_id = $1 AND viewer_id = $2 "
+        "ORDER BY occurred_at DESC LIMIT $3",
+        campaign_id,
+        viewer_id,
+        limit,
+    )
+
+
+class Action(NamedTuple):
+    viewer_id: str
+    event_id: str
+    lesson_date: date
+    action: str
+    item: str | None
+    happened_at: datetime
+
+
+async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Action]) -> set[tuple[str, str]]:
+    """Stores live-room actions; returns the (viewer_id, event_id) that were new."""
+    rows = sorted(actions, key=_action_key)
+    found = await tx.fetch(
+        """
+        INSERT INTO live_room_action (campaign_no, viewer_id, event_id, lesson_date, action, item, happened_at)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::date[], $5::text[], $6::text[], $7::timestamptz[])
+        ON CONFLICT DO NOTHING RETURNING viewer_id, event_id
+        """,
+        campaign_no,
+        *_columns(rows, len(Action._fields)),
+    )
+    return {(row[0], row[1]) for row in found}
+
+
+def _action_key(action: Action) -> tuple[str, str]:
+    return action.viewer_id, action.event_id
+
+
+Counted = tuple[str, str, str, str, str, str]
+"""What verdicts are counted by: campaign_id, type, lesson_date, mode, verdict, reason; "" where it does not apply."""
+
+
+async def count_verdicts(tx: Transaction, slot: int, counts: dict[Counted, int]) -> None:
+    rows = [(*key, counts[key]) for key in sorted(counts)]
+    await tx.execute(
+        """
+        INSERT INTO verdict_count AS c (slot, campaign_id, type, lesson_date, mode, verdict, reason, n)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[])
+        ON CONFLICT (campaign_id, type, lesson_date, mode, verdict, reason, slot) DO UPDATE SET n = c.n + excluded.n
+        """,
+        slot,
+        *_columns(rows, 7),
+    )
+
+
+async def count_credited_days(tx: Transaction, slot: int, moves: dict[tuple[str, int], int]) -> None:
+    """Adds to the distribution of credited days; `moves`: (campaign_id, days) → viewers more or fewer. 0 days is not kept."""
+    rows = [(*key, moves[key]) for key in sorted(moves) if moves[key] and key[1]]
+    if not rows:
+        return
+    await tx.execute(
+        """
+        INSERT INTO credited_days_count AS c (slot, campaign_id, days, n)
+        SELECT $1, * FROM unnest($2::text[], $3::smallint[], $4::bigint[])
+        ON CONFLICT (campaign_id, days, slot) DO UPDATE SET n = c.n + excluded.n
+        """,
+        slot,
+        *_columns(rows, 3),
+    )
+
+
+async def credited_days_counts(tx: Transaction) -> list[Any]:
+    return await tx.fetch(
+        "SELECT campaign_id, days, sum(n)::bigint AS n FROM credited_days_count GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+
+
+async def verdict_counts(tx: Transaction) -> list[Any]:
+    return await tx.fetch(
+        "SELECT campaign_id, type, lesson_date, mode, verdict, reason, sum(n)::bigint AS n FROM verdict_count "
+        "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
+    )
+
+
+# ---- what the platform counted ---------------------------------------------------------------------------------------
+
+
+async def state_platform_counts(
+    tx: Transaction, campaign_id: str, lesson_date: date, counts: dict[str, int], actor: str, now: datetime
+) -> None:
+    """Keeps what the platform says it counted, by mode; a later statement replaces an earlier one."""
+    await tx.execute(
+        """
+        INSERT INTO platform_count (campaign_id, lesson_date, mode, n, actor, stated_at)
+        SELECT $1, $2, mode, n, $5, $6 FROM unnest($3::text[], $4::bigint[]) AS stated (mode, n) ORDER BY mode
+        ON CONFLICT (campaign_id, lesson_date, mode) DO UPDATE
+        SET n = excluded.n, actor = excluded.actor, stated_at = excluded.stated_at
+        """,
+        campaign_id,
+        lesson_date,
+        list(counts),
+        list(counts.values()),
+        actor,
+        now,
+    )
+
+
+async def platform_counts(tx: Transaction) -> list[Any]:
+    return await tx.fetch("SELECT campaign_id, lesson_date::text, mode, n FROM platform_count ORDER BY 1, 2, 3")
+
+
+async def accepted_checkins(tx: Transaction, campaign_id: str, lesson_date: date) -> dict[str, int]:
+    """Check-ins of a lesson by mode, credited or not, each identity once."""
+    rows = await tx.fetch(
+        "SELECT mode, sum(n)::bigint FROM verdict_count WHERE campaign_id = $1 AND type = 'viewer.checked_in' "
+        "AND lesson_date = $2 AND verdict IN ('recorded', 'stored') GROUP BY 1",
+        campaign_id,
+        lesson_date.isoformat(),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as the arrays that `unnest` takes; also right for no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

@@ -1,0 +1,253 @@
+"""What the office does with campaigns and viewers. Recording events is in recording.py."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from services.checkin import store
+from services.checkin.campaigns import Campaign, Catalogue
+from services.checkin.domain import Lessons, LessonView, lesson_view
+from shared import outbox
+from shared.contracts.campaign import CampaignDefinition
+from shared.contracts.campaign_freeze import frozen_differences
+from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1
+from shared.db import Database, Transaction
+from shared.ids import new_event_id, new_public_id
+from shared.outgoing import Outgoing, column_events
+from shared.problems import Problem, not_found
+
+GRANTS_PER_TRANSACTION = 5_000
+UNCOUNTED_SHOWN_MAX = 50
+
+
+# ---- campaigns -------------------------------------------------------------------------------------------------------
+
+
+async def define_campaign(db: Database, definition: CampaignDefinition, actor: str, now: datetime) -> tuple[int, bool]:
+    """Puts a definition in force: (revision, changed). The same content again is the same revision.
+
+    Raises a 409 problem with the reasons where the change would falsify the past.
+    """
+
+    async def work(tx: Transaction) -> tuple[int, bool]:
+        await store.change_definitions(tx)
+        row = await store.definition(tx, definition.campaign_id)
+        if row is not None and row["content_hash"] == definition.content_hash():
+            return row["revision"], False
+        if row is not None:
+            old = CampaignDefinition.model_validate_json(row["definition"])
+            refused = frozen_differences(old, definition, now, await store.has_checkins(tx, definition.campaign_id))
+            if refused:
+                raise Problem(409, "campaign-frozen", "活动已有签到，这些修改会改变既成事实", reasons=refused)
+        revision = 1 if row is None else row["revision"] + 1
+        content = definition.model_dump_json()
+        await store.save_definition(
+            tx, definition.campaign_id, revision, definition.content_hash(), content, actor, now
+        )
+        await outbox.add(tx, *_defined(definition, revision, now))
+        return revision, True
+
+    return await db.in_transaction(work)
+
+
+def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> list[CampaignDefinedV1]:
+    pages = definition.unit_pages()
+    return [
+        CampaignDefinedV1(
+            event_id=new_event_id(),
+            occurred_at=now,
+            campaign_id=definition.campaign_id,
+            revision=revision,
+            page=number,
+            pages=len(pages),
+            rules=definition.rules(),
+            units=units,
+        )
+        for number, units in enumerate(pages, start=1)
+    ]
+
+
+async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: str) -> Campaign:
+    """Raises a 404 problem where there is none."""
+    campaigns = await catalogue.held(tx)
+    if campaign_id not in campaigns:
+        raise not_found("该活动", f"no campaign {campaign_id}; define it with PUT /v1/campaigns/{campaign_id}")
+    return campaigns[campaign_id]
+
+
+# ---- one viewer ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ViewerReport:
+    """Everything that one viewer can be told about their course."""
+
+    campaign: Campaign
+    viewer: store.Viewer
+    lessons: list[LessonView]
+    uncounted: list[Any]
+
+    @property
+    def credited_days(self) -> int:
+        return self.campaign.course.credited(self.viewer.lessons).bit_count()
+
+    @property
+    def reachable_days(self) -> int:
+        """Credited days if the viewer misses nothing from now on (a viewer who starts late is told honestly, FACTS A5)."""
+        return self.credited_days + sum(view.earn_until is not None for view in self.lessons)
+
+
+async def viewer_report(
+    tx: Transaction, catalogue: Catalogue, campaign_id: str, viewer_id: str, now: datetime
+) -> ViewerReport:
+    """Raises a 404 problem where the viewer has sent nothing that is known."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    viewer = await store.viewer(tx, campaign.no, viewer_id)
+    uncounted = await store.uncounted_of(tx, campaign_id, viewer_id, UNCOUNTED_SHOWN_MAX)
+    if viewer is None:
+        if not uncounted:
+            raise not_found("该观众", "this viewer has neither enrolled nor checked in")
+        viewer = store.Viewer(viewer_id, "unassigned", "unassigned", None, None, Lessons())
+    views = [lesson_view(campaign.course, viewer.lessons, index, now) for index in range(len(campaign.lesson_texts))]
+    return ViewerReport(campaign, viewer, views, uncounted)
+
+
+# ---- lessons made good -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Whom a lesson is made good for: listed viewers, and those of them (or of all) who checked in on all these days."""
+
+    viewer_ids: list[str] | None
+    checked_in_on: list[date]
+
+    def as_json(self) -> str:
+        days = [day.isoformat() for day in self.checked_in_on]
+        return json.dumps({"viewer_ids": self.viewer_ids, "checked_in_on": days}, sort_keys=True)
+
+
+async def make_good(
+    db: Database, catalogue: Catalogue, decision: store.MakeGood, audience: Audience, now: datetime
+) -> dict[str, Any]:
+    """Grants a lesson to the viewers of an outage, in pages; the same decision id again finishes what a crash left.
+
+    Raises 404, 409 (id used for another decision) and 422 problems.
+    """
+    after, granted, matched = "", 0, 0
+    while True:
+
+        async def work(tx: Transaction, after: str = after) -> tuple[list[str], int]:
+            campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
+            lesson = _lesson(campaign, decision.lesson_date)
+            await _same_decision(tx, decision)
+            all_of = sum(1 << _lesson(campaign, day) for day in audience.checked_in_on)
+            page = await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
+            new = await store.grant(tx, campaign.no, decision.make_good_id, lesson, page)
+            await store.count_credited_days(tx, 0, _days_moved(campaign, lesson, new))
+            await outbox.add_outgoing(tx, _made_good(campaign, decision, lesson, new, now))
+            return page, len(new)
+
+        page, new = await db.in_transaction(work)
+        granted, matched = granted + new, matched + len(page)
+        if len(page) < GRANTS_PER_TRANSACTION:
+            return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted}
+        after = page[-1]
+
+
+async def make_good_preview(
+    tx: Transaction, catalogue: Catalogue, campaign_id: str, lesson_date: date, audience: Audience
+) -> int:
+    """How many viewers a decision would reach."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    _lesson(campaign, lesson_date)
+    all_of = sum(1 << _lesson(campaign, day) for day in audience.checked_in_on)
+    return await store.audience_size(tx, campaign.no, all_of, audience.viewer_ids)
+
+
+def _lesson(campaign: Campaign, day: date) -> int:
+    index = campaign.definition.index_of.get(day)
+    if index is None:
+        raise Problem(422, "no-such-lesson", f"{day} 没有课程", "lesson_date must be a lesson of the campaign")
+    return index
+
+
+async def _same_decision(tx: Transaction, decision: store.MakeGood) -> None:
+    kept = await store.add_make_good(tx, decision)
+    if (kept["campaign_id"], kept["lesson_date"], json.loads(kept["audience"])) != (
+        decision.campaign_id,
+        decision.lesson_date,
+        json.loads(decision.audience),
+    ):
+        raise Problem(409, "make-good-id-used", "该编号已用于另一项补录决定")
+
+
+def _without(viewer: store.Viewer, lesson: int) -> Lessons:
+    """The viewer's lessons before this one was made good."""
+    return msgspec.structs.replace(viewer.lessons, made_good=viewer.lessons.made_good & ~(1 << lesson))
+
+
+def _days_moved(campaign: Campaign, lesson: int, viewers: list[store.Viewer]) -> dict[tuple[str, int], int]:
+    moves: Counter[tuple[str, int]] = Counter()
+    for viewer in viewers:
+        before, after = (
+            campaign.course.credited(was).bit_count() for was in (_without(viewer, lesson), viewer.lessons)
+        )
+        if before != after:
+            moves[campaign.id, before] -= 1
+            moves[campaign.id, after] += 1
+    return moves
+
+
+def _made_good(
+    campaign: Campaign, decision: store.MakeGood, lesson: int, viewers: list[store.Viewer], now: datetime
+) -> list[Outgoing]:
+    course = campaign.course
+    rows = []
+    for viewer in viewers:
+        credited = course.credited(viewer.lessons)
+        dates = course.dates(credited) if course.reaches(_without(viewer, lesson), credited) else None
+        rows.append((viewer.viewer_id, viewer.unit_code, viewer.group_code, credited.bit_count(), dates))
+    fields = {"lesson_date": decision.lesson_date, "make_good_id": decision.make_good_id}
+    return list(column_events(LessonMadeGoodV1, campaign.id, now, rows, **fields))
+
+
+# ---- questions -------------------------------------------------------------------------------------------------------
+
+
+async def what_if(tx: Transaction, catalogue: Catalogue, campaign_id: str, credit: list[str]) -> dict[str, Any]:
+    """How many viewers have the required days now, and would under another credit policy. Changes nothing."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    course = campaign.course
+    return {
+        "credit": sorted(set(credit)),
+        "required_days": course.required_days,
+        "completing": await store.completing(tx, campaign.no, credit, course.required_days),
+        "current_credit": sorted(course.credit),
+        "completing_now": await store.completing(tx, campaign.no, course.credit, course.required_days),
+    }
+
+
+async def state_platform_counts(
+    tx: Transaction,
+    catalogue: Catalogue,
+    campaign_id: str,
+    lesson_date: date,
+    counts: dict[str, int],
+    actor: str,
+    now: datetime,
+) -> dict[str, dict[str, int]]:
+    """Keeps what the platform says it counted, and answers with both counts by mode. Raises 404 and 422 problems."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    _lesson(campaign, lesson_date)
+    await store.state_platform_counts(tx, campaign_id, lesson_date, counts, actor, now)
+    ours = await store.accepted_checkins(tx, campaign_id, lesson_date)
+    return {mode: {"platform": n, "ours": ours.get(mode, 0)} for mode, n in counts.items()}
+
+
+def new_make_good_id() -> str:
+    return new_public_id("mg")

@@ -1,0 +1,97 @@
+"""What the office sees of messages."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+
+from services.notification import domain, store
+from services.notification.domain import Status
+from shared.at_rest import Vault
+from shared.contracts.base import Id
+from shared.contracts.campaign import MessageEvent
+from shared.db import Database
+from shared.problems import Problem, not_found
+from shared.tokens import Principal, requires
+
+LIMIT_MAX = 500
+CURSOR_MAX_CHARS = 200
+
+
+class NotificationRow(BaseModel):
+    id: UUID
+    kind: str
+    period: str
+    recipient: str  # 138****5678, or the masked account where no phone is known
+    channel: str
+    status: Status
+    reason: str | None
+    due_at: datetime
+    sent_at: datetime | None
+    updated_at: datetime
+
+
+class NotificationPage(BaseModel):
+    counts: dict[str, int]  # of the whole campaign and kind, whatever `status` the rows are filtered by
+    rows: list[NotificationRow]
+    next_cursor: str | None
+
+
+def build_api(db: Database, vault: Vault) -> APIRouter:
+    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["notifications"])
+
+    @router.get("/notifications", summary="Counts and rows, recipients masked")
+    async def notifications(
+        campaign_id: Id,
+        principal: Annotated[Principal, Depends(requires("admin", "office", "auditor"))],
+        kind: MessageEvent | None = None,
+        status: Status | None = None,
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = 100,
+        cursor: Annotated[str | None, Query(max_length=CURSOR_MAX_CHARS)] = None,
+    ) -> NotificationPage:
+        if principal.unit is not None:
+            raise Problem(403, "whole-campaign-only", "消息列表不按单位划分，限定单位的令牌无权查看")
+        after = None if cursor is None else _read_cursor(cursor)
+        async with db.transaction() as tx:
+            if not await store.is_defined(tx, campaign_id):
+                raise not_found("活动", "no definition of this campaign has arrived here")
+            counts = await store.counts(tx, campaign_id, kind)
+            found = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
+        rows = [_row(row, vault, campaign_id) for row in found]
+        return NotificationPage(counts=counts, rows=rows, next_cursor=_cursor(rows[-1]) if len(rows) == limit else None)
+
+    return router
+
+
+def _row(row: store.Row, vault: Vault, campaign_id: str) -> NotificationRow:
+    account, phone = row["recipient"], row["phone"]
+    masked = (
+        domain.mask_account(account)
+        if phone is None
+        else domain.mask_phone(vault.decrypt(phone, f"{campaign_id}/{account}"))
+    )
+    sent = row["status"] in (Status.ACCEPTED, Status.DELIVERED)
+    return NotificationRow(
+        **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "reason", "due_at", "updated_at")},
+        recipient=masked,
+        sent_at=row["attempted_at"] if sent else None,
+    )
+
+
+def _cursor(last: NotificationRow) -> str:
+    return base64.urlsafe_b64encode(f"{last.due_at.isoformat()} {last.id}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        due_at, _, last = base64.urlsafe_b64decode(cursor).decode().partition(" ")
+        at = datetime.fromisoformat(due_at)
+        if at.tzinfo is None:
+            raise ValueError("no offset")
+        return at, UUID(last)
+    except (ValueError, binascii.Error):
+        raise Problem(422, "invalid-cursor", "cursor 无效，请使用上一页返回的 next_cursor") from None

@@ -1,0 +1,50 @@
+"""The `file` channel: each message is a file, for the dev stack and tests.
+
+`FILE_CHANNEL_DIR/<campaign>/<kind>/<notification_id>.txt`, UTF-8: a line `To: <phone>`, an empty line, the text. A file appears
+whole or not at all and under a name that is the message's own, so sending twice is sending once, and `query` looks whether it is
+there. The files hold phones and claim codes: only their owner reads them.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from services.notification.domain import Message, Outcome, Reference, Report
+
+PRIVATE_FOLDER = 0o700
+
+
+class FileChannel:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def send(self, messages: Sequence[Message]) -> Mapping[UUID, Outcome]:
+        await asyncio.to_thread(self._write_all, messages)
+        return {message.reference.notification_id: Outcome(Report.DELIVERED) for message in messages}
+
+    async def query(self, references: Sequence[Reference]) -> Mapping[UUID, Outcome]:
+        found = await asyncio.to_thread(lambda: [self._path(each).exists() for each in references])
+        return {
+            each.notification_id: Outcome(Report.DELIVERED if there else Report.NOT_SENT)
+            for each, there in zip(references, found, strict=True)
+        }
+
+    def _write_all(self, messages: Sequence[Message]) -> None:
+        paths = [self._path(message.reference) for message in messages]
+        for folder in {path.parent for path in paths}:
+            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        for path, message in zip(paths, messages, strict=True):
+            scratch = path.with_suffix(f".{os.getpid()}.new")
+            with open(scratch, "w", encoding="utf-8", opener=_private) as file:
+                file.write(f"To: {message.to}\n\n{message.text}\n")
+            scratch.replace(path)
+
+    def _path(self, reference: Reference) -> Path:
+        campaign = reference.campaign_id.replace("..", "__")  # an id may be `..`, a folder of ours may not
+        return self._folder / campaign / reference.kind / f"{reference.notification_id}.txt"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

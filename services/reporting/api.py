@@ -1,0 +1,60 @@
+"""The questions that reporting answers over HTTP (DESIGN §5.2)."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.reporting import store, usecases
+from services.reporting.answers import By, LiveRoom, LiveRoomBy, Totals
+from services.reporting.store import Definitions
+from shared.clock import Clock
+from shared.contracts.base import Id, Mode
+from shared.db import Database
+from shared.tokens import Principal, requires
+
+Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor", "liaison"))]
+
+
+class TotalsQuery(BaseModel):
+    """An unknown parameter is an error: a mistyped filter must not answer with everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: By = Field(description="county and city: units rolled up to that level, what hangs above it under its own code")
+    lesson: date | None = Field(default=None, description="only this lesson (its date)")
+    mode: Mode | None = Field(
+        default=None, description="only live (首播) or replay (重播); made-good lessons have neither"
+    )
+
+
+class LiveRoomQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    by: LiveRoomBy
+    lesson: date | None = Field(default=None, description="only this lesson (its date)")
+
+
+def build_api(db: Database, known: Definitions, clock: Clock) -> APIRouter:
+    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["totals"])
+
+    @router.get("/totals", summary="Check-ins, viewers and certificates by unit, group, lesson or mode")
+    async def totals(campaign_id: Id, query: Annotated[TotalsQuery, Query()], principal: Reader) -> Totals:
+        """A token with a unit sees that unit's subtree and nothing else: no other row, name or sum."""
+        async with db.transaction() as tx:
+            await store.read_one_snapshot(tx)
+            return await usecases.totals(
+                tx, known, principal, campaign_id, by=query.by, lesson=query.lesson, mode=query.mode, now=clock.now()
+            )
+
+    @router.get("/live-room", summary="Quiz answers, prizes and follows by unit, lesson or item")
+    async def live_room(campaign_id: Id, query: Annotated[LiveRoomQuery, Query()], principal: Reader) -> LiveRoom:
+        """Counted under the viewer's unit at that moment; times, not people."""
+        async with db.transaction() as tx:
+            await store.read_one_snapshot(tx)
+            return await usecases.live_room(
+                tx, known, principal, campaign_id, by=query.by, lesson=query.lesson, now=clock.now()
+            )
+
+    return router

@@ -1,0 +1,30 @@
+"""The reporting service, composed. Its settings are those that every service has."""
+
+from fastapi import FastAPI
+
+from services.reporting.api import build_api
+from services.reporting.consumers import build_consumers
+from services.reporting.metrics import exact_totals
+from services.reporting.store import Definitions
+from shared.bus import Bus
+from shared.clock import clock_from
+from shared.db import Database
+from shared.service import build_service
+from shared.settings import ServiceSettings
+
+
+def build_app(settings: ServiceSettings) -> FastAPI:
+    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="reporting")
+    clock = clock_from(settings.clock_file)
+    known = Definitions()
+    return build_service(
+        "reporting",
+        settings,
+        title="Fanzha reporting",
+        description="Totals of a campaign by unit, group, lesson and mode (DESIGN §5.2).",
+        db=db,
+        bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db)]),
+        clock=clock,
+        routers=[build_api(db, known, clock)],
+        exact=[exact_totals(known)],
+    )

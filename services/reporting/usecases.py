@@ -1,0 +1,128 @@
+"""What reporting does, each in a transaction that the caller opened."""
+
+from datetime import date, datetime
+
+from pydantic import ValidationError
+
+from services.reporting import answers, domain, store
+from services.reporting.answers import By, LiveRoom, LiveRoomBy, Question, Totals
+from services.reporting.store import Definitions
+from services.reporting.tree import UNDEFINED, Definition
+from shared import definitions
+from shared.contracts.base import Mode
+from shared.contracts.campaign import read_rules, read_unit
+from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.checkin import CampaignDefinedV1, ViewerReassignedV1
+from shared.db import Transaction
+from shared.failures import Poison
+from shared.problems import Problem, not_found
+from shared.tokens import Principal
+
+
+async def define_campaign(tx: Transaction, event: CampaignDefinedV1) -> None:
+    """Keeps a page of a definition that can be read: otherwise every later question would fail."""
+    try:
+        read_rules(event.rules)
+        for unit in event.units:
+            read_unit(unit)
+    except ValidationError as error:
+        at = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise Poison(f"definition cannot be read: {at or 'the whole'}") from error
+    await definitions.keep(tx, event)
+
+
+async def move_viewers(tx: Transaction, event: ViewerReassignedV1) -> None:
+    """Moves the sums of their check-ins, and remembers where their certificates count."""
+    await store.add_to_totals(tx, event.campaign_id, domain.move_changes(event))
+    moves = domain.latest_moves(event)
+    async with store.counting_certificates(tx, event.campaign_id, [move.viewer_id for move in moves]):
+        await store.keep_moves(tx, event.campaign_id, moves)
+
+
+async def issue_certificates(tx: Transaction, event: CertificateIssuedV1) -> None:
+    async with store.counting_certificates(tx, event.campaign_id, event.viewer_ids):
+        await store.issue(tx, event.campaign_id, domain.issues(event))
+
+
+async def claim_certificates(tx: Transaction, event: CertificateClaimedV1) -> None:
+    async with store.counting_certificates(tx, event.campaign_id, event.viewer_ids):
+        await store.mark_claimed(tx, event.campaign_id, domain.holders(event))
+
+
+async def revoke_certificates(tx: Transaction, event: CertificateRevokedV1) -> None:
+    async with store.counting_certificates(tx, event.campaign_id, event.viewer_ids):
+        await store.mark_revoked(tx, event.campaign_id, domain.holders(event))
+
+
+async def totals(
+    tx: Transaction,
+    known: Definitions,
+    principal: Principal,
+    campaign_id: str,
+    *,
+    by: By,
+    lesson: date | None,
+    mode: Mode | None,
+    now: datetime,
+) -> Totals:
+    """The campaign's sums as the principal may see them; `tx` must be one snapshot."""
+    definition = await _definition(tx, known, campaign_id)
+    question = Question(by, lesson, mode, principal.unit)
+    scope = _scope(definition, principal)
+    units = await store.totals_by(tx, campaign_id, "unit", scope=scope, lesson=lesson, mode=mode)
+    lines = units
+    if by in ("group", "lesson", "mode"):
+        lines = await store.totals_by(tx, campaign_id, by, scope=scope, lesson=lesson, mode=mode)
+    certificates = (
+        await store.certificates_by(tx, campaign_id, "group" if by == "group" else "unit", scope=scope)
+        if question.sums_certificates
+        else {}
+    )
+    rows = answers.totals_rows(definition, question, lines, certificates)
+    shown = answers.without_small_groups(rows) if by == "group" and principal.role == "liaison" else rows
+    return Totals(
+        as_of=now,
+        campaign_id=campaign_id,
+        by=by,
+        lesson=lesson,
+        mode=mode,
+        rows=shown,
+        sum=answers.totals_sum(definition, question, units, certificates.values()),
+        withheld=len(rows) - len(shown),
+    )
+
+
+async def live_room(
+    tx: Transaction,
+    known: Definitions,
+    principal: Principal,
+    campaign_id: str,
+    *,
+    by: LiveRoomBy,
+    lesson: date | None,
+    now: datetime,
+) -> LiveRoom:
+    """What was done in the live room as the principal may see it; `tx` must be one snapshot."""
+    definition = await _definition(tx, known, campaign_id)
+    scope = _scope(definition, principal)
+    column = by if by in ("lesson", "item") else "unit"
+    lines = await store.live_room_by(tx, campaign_id, column, scope=scope, lesson=lesson)
+    rows = answers.live_room_rows(definition, Question(by, lesson, None, principal.unit), lines)
+    return LiveRoom(as_of=now, campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
+
+
+async def _definition(tx: Transaction, known: Definitions, campaign_id: str) -> Definition:
+    """The definition in force, `UNDEFINED` where facts arrived before it; 404 where there is neither."""
+    definition = await known.in_force(tx, campaign_id)
+    if definition is None and not await store.knows_campaign(tx, campaign_id):
+        raise not_found("该活动", f"campaign {campaign_id} has no definition and no figures here")
+    return definition or UNDEFINED
+
+
+def _scope(definition: Definition, principal: Principal) -> store.Scope:
+    """The unit codes the principal may read: those of the token's subtree. Everything is read through this."""
+    if principal.unit is None:
+        return None
+    if principal.unit not in definition.tree:
+        raise Problem(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中")
+    return definition.tree.subtree(principal.unit)
