@@ -1,0 +1,124 @@
+"""`fanzha backup` and `fanzha restore` (docs/operations/backup.md)."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.cli.client import fail
+from deploy.keeping.deployment import Deployment, NotFound
+
+KEEP_DEFAULT = 14
+
+AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")]
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", envvar="BACKUP_PASSPHRASE_FILE", help="第一行是加密密钥文件的口令")
+]
+
+progress = Console(stderr=True, highlight=False, markup=False)
+
+
+def backup(
+    to: Annotated[Path | None, typer.Option("--to", help="备份目录；不写则取 BACKUP_DIR")] = None,
+    keep: Annotated[int, typer.Option(min=1, max=1000, help="保留最近几份")] = KEEP_DEFAULT,
+    without_secrets: Annotated[bool, typer.Option("--without-secrets", help="不含密钥（须另行保管）")] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """备份四个数据库、活动定义和密钥。服务照常运行；完成之前不会留下半份备份。"""
+    from deploy.keeping import backup as keeping
+
+    deployment = found_deployment()
+    work = keeping.take(
+        deployment,
+        (to or deployment.backups).resolve(),
+        keep=keep,
+        with_secrets=not without_secrets,
+        passphrase=_passphrase(passphrase_file),
+        tell=progress.print,
+    )
+    try:
+        path, manifest = asyncio.run(work)
+    except (keeping.BackupFailed, OSError) as error:
+        fail(f"备份没有完成，什么也没有留下：{error}")
+    except Exception as error:
+        fail(f"备份没有完成，什么也没有留下：{type(error).__name__}：{error}。请用 fanzha doctor 查看数据库是否正常")
+    if as_json:
+        answer = {"backup": str(path), "rows": manifest.rows, "campaigns": manifest.campaigns}
+        typer.echo(json.dumps(answer | {"secrets": bool(manifest.secrets), "encrypted": manifest.secrets_encrypted}))
+        return
+    typer.echo(f"{path}：{manifest.rows:,} 行，{len(manifest.campaigns)} 个活动")
+    typer.echo(_about_secrets(len(manifest.secrets), manifest.secrets_encrypted))
+
+
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="BACKUP", help="备份，如 /backups/fanzha-20240701T020000Z")],
+    wipe: Annotated[bool, typer.Option("--wipe", help="清空已有数据，换成备份")] = False,
+    verify_only: Annotated[bool, typer.Option("--verify", help="只检查备份是否完好")] = False,
+    secrets_only: Annotated[bool, typer.Option("--secrets-only", help="只取回密钥文件（新机器的第一步）")] = False,
+    secrets_to: Annotated[Path | None, typer.Option("--secrets-to", help="密钥文件写到这个目录，而不是原处")] = None,
+    other_keys: Annotated[
+        bool, typer.Option("--other-keys", help="密钥不同也恢复：姓名、手机号、证书将读不出")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """恢复备份。先停止各服务，只留 Postgres 和 NATS；恢复后启动服务，再运行 fanzha outbox republish。"""
+    from deploy.keeping import dump, keys, manifest
+    from deploy.keeping import restore as keeping
+
+    try:
+        if secrets_only:
+            written = keeping.restore_secrets(path, secrets_to, _passphrase(passphrase_file))
+            typer.echo("\n".join(["已取回密钥：", *map(str, written)]))
+            return
+        if verify_only:
+            found = manifest.read(path)
+        else:
+            work = keeping.restore(found_deployment(), path, wipe=wipe, other_keys=other_keys, tell=progress.print)
+            found = asyncio.run(work)
+    except keys.WrongPassphrase:
+        fail("口令不对，打不开备份里的密钥")
+    except (manifest.Damaged, dump.CannotRestore) as error:
+        fail(str(error))
+    except Exception as error:
+        fail(
+            f"恢复没有完成：{type(error).__name__}：{error}。每个数据库要么已全部恢复，要么没有改动；排除原因后重新运行"
+        )
+    if as_json:
+        typer.echo(json.dumps({"backup": str(path), "rows": found.rows, "restored": not verify_only}))
+    elif verify_only:
+        typer.echo(f"备份完好：{found.rows:,} 行，{found.finished_at.isoformat(timespec='seconds')} 完成")
+    else:
+        typer.echo(f"已恢复 {found.rows:,} 行。下一步：启动各服务，然后运行 fanzha outbox republish，等它报告发完")
+
+
+def found_deployment() -> Deployment:
+    try:
+        return Deployment.from_environment()
+    except NotFound as error:
+        fail(f"{error}。请先运行 make up，或设置环境变量（见 docs/operations/backup.md）")
+
+
+def _passphrase(path: Path | None) -> str | None:
+    from deploy.keeping import keys
+
+    if path is None:
+        return None
+    try:
+        return keys.read_passphrase(path)
+    except (OSError, ValueError) as error:
+        fail(f"口令文件不能用：{error}")
+
+
+def _about_secrets(secrets: int, encrypted: bool) -> str:
+    if not secrets:
+        return "不含密钥：没有密钥，姓名、手机号和证书都读不出来。请另行保管密钥文件"
+    if encrypted:
+        return f"含 {secrets} 个密钥文件，已用口令加密。口令请与备份分开保管"
+    return (
+        f"含 {secrets} 个密钥文件，没有加密：谁拿到这份备份，谁就能读全部数据。请限制访问，或用 --passphrase-file 加密"
+    )

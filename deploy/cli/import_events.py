@@ -1,0 +1,204 @@
+"""One row of an export file becomes one event as the live platform would have sent it. Pure.
+
+What is merely wrong is sent as it stands, so that checkin refuses it and keeps the refusal, as it does for the other ways in
+(DESIGN §4.7); `Outcome.note` says in plain Chinese what checkin calls `malformed`. Not sent are rows that checkin would
+misunderstand: another campaign's, and accounts that a spreadsheet has rounded.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from shared.contracts.base import ID_PATTERN
+from shared.contracts.campaign import CampaignDefinition
+
+CELL_MAX_CHARS = 1000  # the longest field is 100; checkin decides up to here, so that a post stays far below 1 MiB
+SHEET_INTEGER_MAX = 10**15  # a spreadsheet's number has 15 digits; what follows is rounded to 0
+
+TYPE_NAMES = {
+    "签到": "viewer.checked_in",
+    "报名": "viewer.enrolled",
+    "答题": "quiz.answered",
+    "中奖": "prize.won",
+    "关注": "account.followed",
+}
+CONTACTS = ("name", "phone")  # only an enrolment has use for them; they do not even leave the office otherwise
+CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
+SHEET_EPOCH = datetime(1899, 12, 30)  # day 0 of a spreadsheet's serial date
+SHEET_DAYS = range(36_526, 73_051)  # 2000 to 2099
+UNIX_S = range(946_684_800, 4_102_444_800)  # 2000 to 2099
+
+_LOCAL_TIME = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]*(上午|下午)?\s*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:\.\d+)?秒?|分?)"
+)
+_SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+")
+_NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
+
+
+class Outcome(NamedTuple):
+    """`event` is to be sent, or None where `refusal` says why not; `note` explains it if checkin finds it malformed."""
+
+    event: dict[str, Any] | None
+    refusal: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How cells are understood: the campaign's time zone and its names for groups and units."""
+
+    campaign_id: str
+    type: str
+    zone: ZoneInfo
+    groups: Mapping[str, str]  # name → code
+    units: Mapping[str, str]  # name → code, names that several units share left out
+
+    @classmethod
+    def of(cls, definition: CampaignDefinition, event_type: str) -> "Reading":
+        shared_by = Counter(_folded(unit.name) for unit in definition.units)
+        named = {_folded(unit.name): unit.unit_code for unit in definition.units}
+        units = {name: code for name, code in named.items() if shared_by[name] == 1}
+        groups = {group.name: group.code for group in definition.groups}
+        return cls(definition.campaign_id, event_type, definition.zone, groups, units)
+
+    def event(self, fields: Mapping[str, Any]) -> Outcome:
+        """The event of a row's fields."""
+        texts = {field: cell_text(value) for field, value in fields.items()}
+        if refusal := self._refusal(fields, texts):
+            return Outcome(None, refusal)
+        occurred_at = moment(fields.get("occurred_at", ""), self.zone)
+        event = texts | {
+            "type": TYPE_NAMES.get(texts.get("type", self.type), texts.get("type", self.type)),
+            "campaign_id": self.campaign_id,
+            "occurred_at": occurred_at.isoformat() if occurred_at else texts.get("occurred_at", ""),
+        }
+        if event["type"] != TYPE_NAMES["报名"]:
+            event = {field: text for field, text in event.items() if field not in CONTACTS}
+        if "group" in event:
+            event["group"] = self.groups.get(event["group"], event["group"])
+        if "unit_code" in event:
+            event["unit_code"] = self.units.get(_folded(event["unit_code"]), event["unit_code"])
+        event.setdefault("event_id", derived_id(event))
+        return Outcome(event, None, _note(event, occurred_at))
+
+    def _refusal(self, fields: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
+        if texts.get("campaign_id", self.campaign_id) != self.campaign_id:
+            return "属于其他活动"
+        nested = next((field for field, value in fields.items() if isinstance(value, list | dict)), None)
+        if nested:
+            return f"{nested} 不是一个文字或数字"
+        viewer_id = fields.get("viewer_id")
+        rounded = isinstance(viewer_id, float) and abs(viewer_id) >= SHEET_INTEGER_MAX
+        if rounded or _SCIENTIFIC.fullmatch(texts.get("viewer_id", "")):
+            return "账号被表格软件当成数字，后几位已丢失；请从平台重新导出，并把该列设为文本"
+        too_long = next((field for field, text in texts.items() if len(text) > CELL_MAX_CHARS), None)
+        if too_long:
+            return f"{too_long} 超过 {CELL_MAX_CHARS} 个字符"
+        return None
+
+
+def moment(cell: Any, zone: ZoneInfo) -> datetime | None:
+    """The time in a cell, in `zone` where it has no offset; None where it is none, or has no time of day."""
+    match cell:
+        case bool():
+            return None
+        case datetime():
+            local = cell
+        case int() | float():
+            return _from_number(cell, zone)
+        case str() if _NUMBER.fullmatch(cell):
+            return _from_number(float(cell), zone)
+        case str():
+            return _from_text(cell.replace("：", ":").strip(), zone)
+        case _:
+            return None
+    return _to_second(local).replace(tzinfo=zone)
+
+
+def _from_text(text: str, zone: ZoneInfo) -> datetime | None:
+    found = _LOCAL_TIME.fullmatch(text)
+    try:
+        if found is None:
+            at = datetime.fromisoformat(text) if ":" in text else None
+            return at.replace(tzinfo=zone) if at and at.tzinfo is None else at
+        year, month, day, half, hour, minute, second = found.groups()
+        at = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=zone)
+    except ValueError:
+        return None
+    if half == "下午" and at.hour < 12:
+        at += timedelta(hours=12)
+    return at - timedelta(hours=12) if half == "上午" and at.hour == 12 else at
+
+
+def _from_number(number: float, zone: ZoneInfo) -> datetime | None:
+    """A spreadsheet's serial date, or seconds or milliseconds since 1970."""
+    if not math.isfinite(number):
+        return None
+    if int(number) in SHEET_DAYS and number != int(number):
+        return _to_second(SHEET_EPOCH + timedelta(days=number)).replace(tzinfo=zone)
+    seconds = number / 1000 if int(number / 1000) in UNIX_S else number
+    return datetime.fromtimestamp(seconds, UTC) if int(seconds) in UNIX_S else None
+
+
+def _to_second(at: datetime) -> datetime:
+    """A serial date is a fraction of a day in binary, a few microseconds off."""
+    return (at + timedelta(milliseconds=500)).replace(microsecond=0)
+
+
+def cell_text(value: Any) -> str:
+    """A cell as text: a spreadsheet's 8812.0 is the code 8812."""
+    match value:
+        case float() if value.is_integer() and abs(value) < SHEET_INTEGER_MAX:
+            return str(int(value))
+        case datetime() | date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def derived_id(event: Mapping[str, str]) -> str:
+    """The same row has the same id in every file. Names and phones stay out of it: an id is kept and seen.
+
+    A check-in is one of (viewer, second); an enrolment and an action also of what they say, so that two are two.
+    """
+    kept = (
+        "campaign_id",
+        "type",
+        "viewer_id",
+        "occurred_at",
+        "unit_code",
+        "channel",
+        "group",
+        "quiz",
+        "prize",
+        "account",
+    )
+    parts = [event.get(field, "") for field in (kept[:4] if event["type"] == TYPE_NAMES["签到"] else kept)]
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()
+    return f"import-{digest[:32]}"
+
+
+def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
+    """What is most likely wrong, if checkin says `malformed`."""
+    if not event.get("viewer_id"):
+        return "没有账号"
+    if not event["occurred_at"]:
+        return "没有时间"
+    if occurred_at is None:
+        return f"时间“{event['occurred_at'][:40]}”看不懂；请写成 2024/6/29 19:31"
+    for field, name in CODES.items():
+        if not re.fullmatch(ID_PATTERN, event.get(field, "-")):
+            also = "，也不是活动里唯一的名称" if field in ("unit_code", "group") else ""
+            return f"{name}“{event[field][:40]}”不是代码（字母、数字和 . _ : -，最多 64 个）{also}"
+    return "内容格式不对：姓名最多 50 个字符，手机号最多 32 个字符，不能有控制字符，年份在 2000 至 2199 之间"
+
+
+def _folded(name: str) -> str:
+    """Unit names are compared with brackets of either width (FACTS, Chinese formats)."""
+    return name.replace("（", "(").replace("）", ")").replace(" ", "")

@@ -1,0 +1,248 @@
+"""`fanzha outbox` and `fanzha dead-letters`: what each service still has to publish, and what it has given up on.
+
+They speak to the services' databases, in the dev stack to all of them, inside a service's container to that one.
+"""
+
+import asyncio
+import json
+import math
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from deploy.cli.client import fail
+from deploy.devstack.home import SERVICES, Home, read_env
+from shared import dead_letters, outbox
+from shared.db import Database, DatabaseAway, Transaction
+
+T = TypeVar("T")
+
+outbox_app = typer.Typer(no_args_is_help=True, help="发件箱：每个服务已提交、待发布的事件")
+dead_letters_app = typer.Typer(no_args_is_help=True, help="死信：重试也处理不了而停放的消息")
+
+REPUBLISH_WITHIN_S = 3600
+REPLAY_WITHIN_S = 30
+POLL_S = 0.3
+LISTED_MAX = 500
+
+OnlyService = Annotated[str | None, typer.Option("--service", help=f"只看一个服务：{'、'.join(SERVICES)}")]
+AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")]
+WithinS = Annotated[int, typer.Option("--within-s", min=1, max=86_400, help="最多等多少秒")]
+
+
+# ---- outbox ----------------------------------------------------------------------------------------------------------
+
+
+@outbox_app.command("status")
+def outbox_status(service: OnlyService = None, as_json: AsJson = False) -> None:
+    """每个服务有多少事件待发布，最早的等了多久。"""
+    found = {name: _depth(*_in(url, outbox.pending)) for name, url in _databases(service).items()}
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    table = Table("服务", "待发布", "最早的等了")
+    for name, depth in found.items():
+        table.add_row(name, f"{depth['pending']:,}", _age(depth))
+    Console().print(table)
+
+
+@outbox_app.command("republish")
+def republish(service: OnlyService = None, within_s: WithinS = REPUBLISH_WITHIN_S, as_json: AsJson = False) -> None:
+    """把账本里的全部事件重新发布（例如 NATS 的流丢失以后），等到发完。消费者知道自己处理过什么，不会重复计数。"""
+    databases = _databases(service)
+    marked = {name: _in(url, outbox.republish_all) for name, url in databases.items()}
+    asyncio.run(_wait_published(databases, marked, time.monotonic() + within_s))
+    if as_json:
+        typer.echo(json.dumps({"republished": marked}))
+        return
+    for name, number in marked.items():
+        typer.echo(f"{name}：已重新发布 {number:,} 个事件")
+
+
+async def _wait_published(databases: dict[str, str], marked: dict[str, int], give_up_at: float) -> None:
+    """Republished rows count as infinitely old, so they are out when the oldest has an age; new traffic does not matter."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        for name, url in databases.items():
+            task = bar.add_task(f"发布 {name}", total=marked[name])
+            async with _open(url) as db:
+                while True:
+                    async with db.transaction() as tx:
+                        depth, age_s = await outbox.pending(tx)
+                    bar.update(task, completed=max(marked[name] - depth, 0))
+                    if math.isfinite(age_s):
+                        bar.update(task, completed=marked[name])
+                        break
+                    if time.monotonic() > give_up_at:
+                        fail(
+                            f"{name} 还有 {depth:,} 个事件没有发布。请确认 {name} 正在运行、连得上 NATS（make status 和日志）。"
+                            "已标记的会继续自动发布，用 fanzha outbox status 查看"
+                        )
+                    await asyncio.sleep(POLL_S)
+
+
+def _depth(pending: int, oldest_s: float) -> dict[str, Any]:
+    """`oldest_s` is null while rows marked for republishing wait."""
+    return {"pending": pending, "oldest_s": round(oldest_s, 1) if math.isfinite(oldest_s) else None}
+
+
+def _age(depth: dict[str, Any]) -> str:
+    if not depth["pending"]:
+        return "—"
+    return "正在重新发布" if depth["oldest_s"] is None else f"{depth['oldest_s']:,} 秒"
+
+
+# ---- dead letters ----------------------------------------------------------------------------------------------------
+
+
+@dead_letters_app.command("list")
+def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> None:
+    """停放的消息和原因。"""
+    found = [
+        {"service": name} | letter
+        for name, url in _databases(service).items()
+        for letter in _in(url, dead_letters.listed)
+    ]
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("没有死信")
+        return
+    table = Table("服务", "编号", "消费者", "原因", "停放时间", "可重放")
+    for letter in found[:LISTED_MAX]:
+        table.add_row(
+            letter["service"],
+            str(letter["id"]),
+            letter["durable"],
+            letter["reason"],
+            letter["parked_at"][:19],
+            "是" if letter["replayable"] else "否",
+        )
+    console = Console(markup=False)
+    console.print(table)
+    if len(found) > LISTED_MAX:
+        console.print(f"只列出前 {LISTED_MAX} 条，共 {len(found):,} 条")
+    console.print(
+        "排除原因后：可重放的用 fanzha dead-letters replay，其余的由发送方用 fanzha outbox republish 重新发布"
+    )
+
+
+@dead_letters_app.command()
+def replay(
+    service: OnlyService = None,
+    ids: Annotated[
+        list[int] | None, typer.Option("--id", help="只重放这个编号，可写多次；需要同时写 --service")
+    ] = None,
+    within_s: WithinS = REPLAY_WITHIN_S,
+    as_json: AsJson = False,
+) -> None:
+    """请运行中的服务再处理一次停放的消息，并等结果。先排除原因。"""
+    databases = _databases(service)
+    if ids and len(databases) != 1:
+        fail("编号只在一个服务里有意义。请同时写明 --service")
+    outcome = {"requested": 0, "replayed": 0, "refused_again": 0, "waiting": 0, "not_replayable": 0}
+    for url in databases.values():
+        for key, number in asyncio.run(_replay(url, ids, time.monotonic() + within_s)).items():
+            outcome[key] += number
+    if as_json:
+        typer.echo(json.dumps(outcome))
+    else:
+        typer.echo(_told(outcome))
+    if outcome["refused_again"] or outcome["waiting"]:
+        raise typer.Exit(1)
+
+
+async def _replay(url: str, ids: list[int] | None, give_up_at: float) -> dict[str, int]:
+    async with _open(url) as db:
+        async with db.transaction() as tx:
+            asked = {letter["id"] for letter in await dead_letters.listed(tx) if ids is None or letter["id"] in ids}
+            if unknown := sorted(set(ids or ()) - asked):
+                fail(f"没有编号为 {'、'.join(map(str, unknown))} 的死信，或已重放。见 fanzha dead-letters list")
+            requested = await dead_letters.request_replay(tx, ids)
+        while True:
+            async with db.transaction() as tx:
+                left = {letter["id"]: letter for letter in await dead_letters.listed(tx) if letter["id"] in asked}
+            waiting = sum(letter["replay_requested_at"] is not None for letter in left.values())
+            if not waiting or time.monotonic() > give_up_at:
+                break
+            await asyncio.sleep(POLL_S)
+    not_replayable = len(asked) - requested
+    return {
+        "requested": requested,
+        "replayed": len(asked) - len(left),
+        "refused_again": len(left) - waiting - not_replayable,
+        "waiting": waiting,
+        "not_replayable": not_replayable,
+    }
+
+
+def _told(outcome: dict[str, int]) -> str:
+    if not any(outcome.values()):
+        return "没有死信"
+    lines = [f"已重放 {outcome['replayed']} 条"]
+    if outcome["refused_again"]:
+        lines.append(f"{outcome['refused_again']} 条再次失败，原因见 fanzha dead-letters list")
+    if outcome["waiting"]:
+        lines.append(f"{outcome['waiting']} 条还在等服务处理：它在运行吗？恢复后会自动继续")
+    if outcome["not_replayable"]:
+        lines.append(
+            f"{outcome['not_replayable']} 条没有保存内容，不能重放：排除原因后由发送方 fanzha outbox republish"
+        )
+    return "\n".join(lines)
+
+
+# ---- databases -------------------------------------------------------------------------------------------------------
+
+
+def _databases(only: str | None) -> dict[str, str]:
+    """Service → DATABASE_URL: the environment's own (in a service's container), those of `fanzha init` (in the keeper's), or
+    those of the dev stack."""
+    if only is not None and only not in SERVICES:
+        fail(f"没有服务 {only}。可以是：{'、'.join(SERVICES)}")
+    if url := os.environ.get("DATABASE_URL"):
+        name = urlsplit(url).path.removeprefix("/").removeprefix("fanzha_")
+        if only not in (None, name):
+            fail(f"DATABASE_URL 是 {name} 的数据库。请到 {only} 的容器里运行，或去掉 --service")
+        return {name: url}
+    folder, home = os.environ.get("SECRETS_DIR"), Home.from_environment()
+    paths = {name: Path(folder) / f"{name}.env" if folder else home.service_env(name) for name in SERVICES}
+    found = {name: path for name, path in paths.items() if only in (None, name)}
+    missing = next((path for path in found.values() if not path.exists()), None)
+    if missing is not None:
+        fail(
+            f"不知道数据库在哪里：环境变量 DATABASE_URL 没有设置，{missing} 也不存在。请先运行 make up，或在服务的容器里运行"
+        )
+    return {name: read_env(path)["DATABASE_URL"] for name, path in found.items()}
+
+
+@asynccontextmanager
+async def _open(url: str) -> AsyncIterator[Database]:
+    """Ends the command where the database cannot be reached."""
+    db = Database(url, pool_size=1, application_name="fanzha-cli")
+    try:
+        yield db
+    except DatabaseAway as error:
+        where = urlsplit(url)
+        fail(f"连不上数据库 {where.hostname}:{where.port}{where.path}（{error}）。请确认它在运行：make status")
+    finally:
+        await db.close()
+
+
+def _in(url: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    """`work` in one transaction of the database at `url`."""
+
+    async def run() -> T:
+        async with _open(url) as db, db.transaction() as tx:
+            return await work(tx)
+
+    return asyncio.run(run())

@@ -1,0 +1,1 @@
+"""The dev stack: real Postgres, real NATS and the four services as child processes of one supervisor."""

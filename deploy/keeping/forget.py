@@ -1,0 +1,204 @@
+"""One person, or the people of a campaign, forgotten in every service (docs/operations/erasure.md).
+
+A dry run does everything and rolls it back, so it tells exactly what would go.
+"""
+
+import base64
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+import services.certificate.erasure
+import services.checkin.erasure
+import services.notification.erasure
+import services.reporting.erasure
+from deploy.keeping import dump, stream
+from deploy.keeping.deployment import Deployment
+from services.certificate.domain import SigningKey
+from services.certificate.usecases import Keys
+from shared import erasure, outbox
+from shared.at_rest import Vault
+from shared.db import COLLISIONS, Transaction
+
+# The producer first: what it publishes from then on no longer names the account.
+ORDER = ("checkin", "certificate", "reporting", "notification")
+ATTEMPTS = 5
+
+Counts = dict[str, dict[str, int]]
+Work = Callable[[Transaction, str], Awaitable[dict[str, int]]]
+
+
+class CannotForget(Exception):
+    """Nothing was changed; the text says what is missing (zh-Hans)."""
+
+
+class _DryRun(Exception):
+    pass
+
+
+async def viewer(deployment: Deployment, campaign_id: str, viewer_id: str, actor: str, *, dry_run: bool) -> Counts:
+    """Rows changed, by service and table."""
+    name = erasure.new_name()
+    forgetting = _Certificates(deployment)
+
+    async def work(tx: Transaction, service: str) -> dict[str, int]:
+        match service:
+            case "checkin":
+                return await services.checkin.erasure.forget_viewer(tx, campaign_id, viewer_id, name)
+            case "reporting":
+                return await services.reporting.erasure.forget_viewer(tx, campaign_id, viewer_id, name)
+            case "notification":
+                return await services.notification.erasure.forget_viewer(tx, campaign_id, viewer_id, name)
+            case _:
+                return await forgetting.viewer(tx, campaign_id, viewer_id, name)
+
+    counts = await _everywhere(deployment, work, "viewer", campaign_id, actor, dry_run=dry_run)
+    return counts if dry_run else forgetting.remove_rendered(counts)
+
+
+async def people(deployment: Deployment, campaign_id: str, actor: str, *, dry_run: bool) -> Counts:
+    """Every name and phone of a campaign. Accounts, certificates and numbers stay."""
+    forgetting = _Certificates(deployment)
+
+    async def work(tx: Transaction, service: str) -> dict[str, int]:
+        match service:
+            case "checkin":
+                return await services.checkin.erasure.forget_people(tx, campaign_id)
+            case "reporting":
+                return await services.reporting.erasure.forget_people(tx, campaign_id)
+            case "notification":
+                return await services.notification.erasure.forget_people(tx, campaign_id)
+            case _:
+                return await forgetting.people(tx, campaign_id)
+
+    counts = await _everywhere(deployment, work, "campaign", campaign_id, actor, dry_run=dry_run)
+    return counts if dry_run else forgetting.remove_rendered(counts)
+
+
+async def rebuild_stream(deployment: Deployment) -> int:
+    """Publishes the ledgers, in which nothing is left of whom was forgotten, into a stream that never held more."""
+    if deployment.topology_url is None:
+        raise CannotForget("不知道 NATS 的地址，事件流没有重建")
+    await stream.begin_anew(deployment.topology_url)
+    marked = 0
+    for service in ORDER:
+        connection = await dump.connect(deployment.databases[service])
+        try:
+            async with connection.transaction():
+                marked += await outbox.republish_all(Transaction(connection))
+        finally:
+            await connection.close()
+    return marked
+
+
+async def log(deployment: Deployment, limit: int) -> list[dict[str, Any]]:
+    """The records of all services, newest first."""
+    found = []
+    for service in ORDER:
+        connection = await dump.connect(deployment.databases[service])
+        try:
+            found += [{"service": service} | row for row in await erasure.recorded(Transaction(connection), limit)]
+        finally:
+            await connection.close()
+    return sorted(found, key=lambda row: str(row["erased_at"]), reverse=True)[:limit]
+
+
+async def due(deployment: Deployment, at: datetime) -> dict[str, int]:
+    """How many people's contact data the retention jobs will have deleted at that time, by service."""
+    counts = {}
+    for service in ("notification", "certificate"):
+        connection = await dump.connect(deployment.databases[service])
+        try:
+            sql = "SELECT count(DISTINCT (campaign_id, viewer_id)) FROM contact WHERE retain_until <= $1"
+            counts[service] = await connection.fetchval(sql, at)
+        finally:
+            await connection.close()
+    return counts
+
+
+async def _everywhere(
+    deployment: Deployment, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
+) -> Counts:
+    return {
+        service: await _in_one(deployment.databases[service], service, work, kind, campaign_id, actor, dry_run=dry_run)
+        for service in ORDER
+    }
+
+
+async def _in_one(
+    url: str, service: str, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
+) -> dict[str, int]:
+    """In one transaction, which also writes the record; again where it collided with the running service."""
+    counts: dict[str, int] = {}
+    connection = await dump.connect(url)
+    try:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(COLLISIONS),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random(0, 0.5),
+            reraise=True,
+        ):
+            with attempt:
+                try:
+                    async with connection.transaction():
+                        tx = Transaction(connection)
+                        counts = await work(tx, service)
+                        if dry_run:
+                            raise _DryRun
+                        if any(counts.values()):
+                            now = datetime.now(UTC)
+                            await erasure.record(
+                                tx, kind=kind, campaign_id=campaign_id, actor=actor, counts=counts, now=now
+                            )
+                except _DryRun:
+                    pass
+    except asyncpg.UndefinedTableError as error:
+        raise CannotForget(f"{service} 的库结构太旧：先运行迁移任务 migrate-{service}") from error
+    finally:
+        await connection.close()
+    return counts
+
+
+class _Certificates:
+    """Certificates are signed anew without their holder's name, which needs the service's keys; their PDFs go last."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        environment = deployment.environments.get("certificate", {})
+        self._keys = _keys(environment)
+        folder = os.environ.get("PDF_DIR") or environment.get("PDF_DIR")
+        self._rendered = Path(folder) if folder else None
+        self._serials: list[str] = []
+
+    async def viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
+        done = await services.certificate.erasure.forget_viewer(tx, self._keys, campaign_id, viewer_id, name)
+        self._serials = done.serials
+        return done.counts
+
+    async def people(self, tx: Transaction, campaign_id: str) -> dict[str, int]:
+        done = await services.certificate.erasure.forget_people(tx, self._keys, campaign_id)
+        self._serials = done.serials
+        return done.counts
+
+    def remove_rendered(self, counts: Counts) -> Counts:
+        if self._rendered is not None:
+            removed = services.certificate.erasure.remove_rendered(self._rendered, self._serials)
+            counts["certificate"]["rendered"] = removed
+        return counts
+
+
+def _keys(environment: Mapping[str, str]) -> Keys:
+    try:
+        return Keys(
+            SigningKey(base64.b64decode(environment["CERTIFICATE_SIGNING_KEY"])),
+            Vault({"unused": base64.b64encode(bytes(32)).decode()}),  # nothing is encrypted here, and nothing opened
+            environment["LOOKUP_KEY"],
+            environment["SEALING_PRIVATE_KEY"],
+            {},
+        )
+    except KeyError as error:
+        raise CannotForget(f"读不到 certificate 的 {error}：去掉姓名以后证书要重新签名") from None

@@ -1,0 +1,111 @@
+"""A backup put back: checked whole before anything is touched, each database in one transaction, the stream made anew."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploy.devstack.home import PRIVATE
+from deploy.keeping import dump, keys, manifest, stream
+from deploy.keeping.backup import FOLDER_MODE, ORDER
+from deploy.keeping.deployment import Deployment
+from deploy.keeping.dump import CannotRestore
+from deploy.keeping.manifest import Damaged, Manifest, SecretFile
+from services.notification.store import distrust_queue
+from shared.db import Transaction
+
+Tell = Callable[[str], None]
+
+
+async def restore(
+    deployment: Deployment,
+    backup: Path,
+    *,
+    wipe: bool = False,
+    other_keys: bool = False,
+    tell: Tell = lambda _: None,
+) -> Manifest:
+    """Replaces the databases. Raises `Damaged` or `CannotRestore`, and then nothing was changed but what was told."""
+    found = manifest.read(backup)
+    _check_schemas(found)
+    if not other_keys:
+        _check_keys(found, deployment)
+    for service in ORDER:
+        await _check_database(service, deployment.databases[service], wipe)
+    for service in ORDER:
+        content = found.databases[service]
+        afterwards = _ask_the_channel if service == "notification" else None
+        await dump.put_back(
+            service, deployment.databases[service], backup, content, lambda *_: None, afterwards=afterwards
+        )
+        tell(f"{service}：{sum(table.rows for table in content.tables):,} 行")
+    if deployment.topology_url:
+        await stream.begin_anew(deployment.topology_url, live=True)
+        tell("NATS：事件流已重建")
+    return found
+
+
+def _check_schemas(found: Manifest) -> None:
+    for service in ORDER:
+        if service not in found.databases:
+            raise Damaged(f"备份里没有 {service} 的数据库")
+        revision = found.databases[service].schema_revision
+        if not dump.knows(service, revision):
+            raise CannotRestore(
+                f"备份里 {service} 的库结构是 {revision}，本程序没有这个版本。"
+                f"备份由更新的版本 {found.fanzha} 制作，请用那个版本恢复"
+            )
+
+
+def _check_keys(found: Manifest, deployment: Deployment) -> None:
+    present = keys.fingerprints(deployment.environments)
+    if not present:
+        return  # the environments of the services cannot be read from here
+    if lacking := keys.missing(found.key_fingerprints, present):
+        raise CannotRestore(
+            f"本部署的密钥与备份时不同：{'、'.join(lacking)}。这样恢复以后姓名、手机号和证书都读不出来。"
+            "请先用 fanzha restore --secrets-only 取回备份里的密钥；确实不需要时加 --other-keys"
+        )
+
+
+async def _check_database(service: str, url: str, wipe: bool) -> None:
+    if users := await dump.who_is_connected(url):
+        raise CannotRestore(
+            f"{service} 的数据库正在使用（{'、'.join(users)}）。请先停止所有服务，只留 Postgres 和 NATS"
+        )
+    if not wipe and await dump.rows_in(url):
+        raise CannotRestore(f"{service} 的数据库里已有数据。确定要清空并用备份替换时，加 --wipe")
+
+
+async def _ask_the_channel(connection: Any) -> None:
+    await distrust_queue(Transaction(connection))
+
+
+def restore_secrets(backup: Path, into: Path | None, passphrase: str | None) -> list[Path]:
+    """Writes the secret files back, to `into` or to where they were. Never over one that exists. Raises `Damaged`,
+    `CannotRestore` or `WrongPassphrase`."""
+    found = manifest.read(backup)
+    if not found.secrets:
+        raise CannotRestore("这个备份不含密钥（制作时用了 --without-secrets）")
+    if found.secrets_encrypted and passphrase is None:
+        raise CannotRestore("这个备份的密钥已加密，请用 --passphrase-file 给出口令")
+    targets = {each.file: into / Path(each.path).name if into else Path(each.path) for each in found.secrets}
+    if taken := [str(path) for path in targets.values() if path.exists()]:
+        raise CannotRestore(f"{'、'.join(taken)} 已经存在，不会覆盖。请先移走，或用 --secrets-to 写到别处")
+    for each in found.secrets:
+        content = (backup / "secrets" / each.file).read_bytes()
+        if found.secrets_encrypted:
+            content = keys.unlock(content, passphrase or "")
+        _write_secret(targets[each.file], content, each)
+    return list(targets.values())
+
+
+def _write_secret(target: Path, content: bytes, was: SecretFile) -> None:
+    """With the mode it had; as root, also to whom it belonged, since each container reads only its own user's."""
+    target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    target.chmod(was.mode)
+    if os.geteuid() == 0:
+        os.chown(target, was.uid, was.gid)
