@@ -1,0 +1,97 @@
+"""What contract tests share: published examples, and one service on a real database, without the others and without the bus.
+
+The contact data and claim codes in the examples are sealed to `EXAMPLE_KEYS`, which open nothing else.
+"""
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+
+from deploy import contracts
+from deploy.devstack.ports import free_port
+from deploy.devstack.secrets import Secrets
+from shared import topology
+from shared.contracts.base import Event
+from shared.contracts.registry import BY_SUBJECT
+from shared.topology import Durable
+from tests.support.databases import DatabaseFactory, FreshDatabase
+
+EXAMPLE_KEYS = {
+    name: base64.b64encode(bytes([byte]) * 32).decode() for name, byte in (("certificate", 1), ("notification", 2))
+}
+SECRETS = Secrets(sealing_private_keys=EXAMPLE_KEYS)
+
+State = dict[str, list[str]]  # table → its rows as text
+
+
+def durables_of(service: str) -> list[str]:
+    """The durables through which a service reads events."""
+    return [each.name for each in topology.DURABLES if each.service == service and each.stream == "EVENTS"]
+
+
+def example_files(event: type[Event]) -> list[Path]:
+    return sorted(contracts.EXAMPLES.glob(f"{event.FACT}.v{event.VERSION}.*.json"))
+
+
+def examples_for(source: str | Durable | type[Event]) -> list[bytes]:
+    """Every example ever published of an event, or of the event that a durable delivers."""
+    if isinstance(source, str):
+        source = topology.durable(source)
+    event = BY_SUBJECT[source.subject] if isinstance(source, Durable) else source
+    return [path.read_bytes() for path in example_files(event)]
+
+
+@dataclass(frozen=True)
+class ServiceUnderTest:
+    """A service as its `build_app` composes it. Nothing of it runs by itself: `deliver` calls its handlers."""
+
+    app: FastAPI
+    database: FreshDatabase
+
+    async def deliver(self, durable: str, *bodies: bytes) -> None:
+        """Hands messages to the handler of a durable; raises what it raises."""
+        for body in bodies:
+            await self.app.state.service.bus.handle(durable, body)
+
+    async def everything(self) -> State:
+        """All rows of all tables."""
+        connection = await asyncpg.connect(self.database.owner_url)
+        try:
+            tables = await connection.fetch("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public'")
+            return {
+                table: sorted(row[0] for row in await connection.fetch(f'SELECT t::text FROM "{table}" t'))
+                for (table,) in tables
+            }
+        finally:
+            await connection.close()
+
+
+ServiceFactory = Callable[..., Awaitable[ServiceUnderTest]]
+
+
+@pytest.fixture
+async def contract_service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[ServiceFactory]:
+    """`await contract_service("reporting")`: the service on a fresh database, NATS out of reach. Keywords replace settings."""
+    built: list[ServiceUnderTest] = []
+
+    async def build(service: str, **environment: str) -> ServiceUnderTest:
+        fresh = await database(service)
+        changes = {
+            "ENVIRONMENT": "test",
+            "DATABASE_URL": fresh.url,
+            "NATS_URL": f"nats://{service}@127.0.0.1:{free_port()}",
+            "PDF_DIR": str(tmp_path / "pdf"),
+            "FILE_CHANNEL_DIR": str(tmp_path / "messages"),
+        }
+        app = contracts.build_service(service, changes | environment, SECRETS)
+        built.append(ServiceUnderTest(app, fresh))
+        return built[-1]
+
+    yield build
+    for each in built:
+        await each.app.state.service.db.close()

@@ -1,0 +1,41 @@
+"""The AsyncAPI documents are what the services really send and receive, and together they leave nothing without an owner."""
+
+from typing import Any
+
+import pytest
+
+from deploy import contracts
+from deploy.devstack.home import SERVICES
+from shared import topology
+from shared.contracts.registry import BY_SUBJECT
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, dict[str, Any]]:
+    return {service: contracts.asyncapi_of(service) for service in SERVICES}
+
+
+def subjects(document: dict[str, Any], action: str) -> list[str]:
+    """What a service sends or receives, sorted."""
+    channels = [
+        each["channel"]["$ref"].removeprefix("#/channels/").replace("~1", "/")
+        for each in document["operations"].values()
+        if each["action"] == action
+    ]
+    return sorted(document["channels"][channel]["address"] for channel in channels)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_committed_document_is_what_the_service_does(service: str) -> None:
+    assert contracts.asyncapi_complaints(service) == [], "python -m deploy.contracts write"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_reads_each_of_its_durables(service: str, documents: dict[str, dict[str, Any]]) -> None:
+    durables = [each.subject for each in topology.DURABLES if each.service == service]
+    assert subjects(documents[service], "receive") == sorted(durables)
+
+
+def test_every_event_has_one_producer_its_owner(documents: dict[str, dict[str, Any]]) -> None:
+    produced = [(subject, service) for service in SERVICES for subject in subjects(documents[service], "send")]
+    assert sorted(produced) == sorted((subject, event.OWNER) for subject, event in BY_SUBJECT.items())

@@ -1,0 +1,131 @@
+"""The registry, the committed schemas and the frozen examples agree with each other and with the code."""
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any, get_origin
+
+import jsonschema_rs
+import pytest
+
+import shared.contracts
+from deploy import contracts
+from shared import topology
+from shared.contracts.base import ColumnEvent, Event
+from shared.contracts.registry import BY_SUBJECT, EVENTS
+from tests.contracts.conftest import example_files
+
+EVERY_EVENT = pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+EXAMPLES = [(event, path) for event in EVENTS for path in example_files(event)]
+EVERY_EXAMPLE = pytest.mark.parametrize(("event", "path"), EXAMPLES, ids=[path.stem for _, path in EXAMPLES])
+
+
+# ---- the registry ----------------------------------------------------------------------------------------------------
+
+
+def defined(base: type[Event] = Event) -> set[type[Event]]:
+    """Every event class there is, once all modules of the contracts are imported."""
+    for module in pkgutil.iter_modules(shared.contracts.__path__):
+        importlib.import_module(f"shared.contracts.{module.name}")
+    return {event for each in base.__subclasses__() for event in {each, *defined(each)} if hasattr(event, "FACT")}
+
+
+def test_the_registry_lists_every_event_once() -> None:
+    assert set(EVENTS) == {event for event in defined() if event.__module__.startswith("shared.contracts.")}
+    assert len(BY_SUBJECT) == len(EVENTS)
+
+
+@EVERY_EVENT
+def test_subject_and_class_name_say_the_same_fact(event: type[Event]) -> None:
+    assert re.fullmatch(r"events\.[a-z]+\.[a-z]+(_[a-z]+)+\.v[1-9][0-9]*", event.subject())
+    assert event.OWNER in topology.SERVICES
+    assert event.__name__ == "".join(map(str.title, event.FACT.split("_"))) + f"V{event.VERSION}"
+
+
+@EVERY_EVENT
+def test_every_list_of_a_column_event_is_a_column(event: type[Event]) -> None:
+    """Else its length would be checked by nobody, and `rows()` would leave it out."""
+    if issubclass(event, ColumnEvent):
+        lists = {name for name, field in event.model_fields.items() if get_origin(field.annotation) is list}
+        assert lists == set(event.COLUMNS.values())
+
+
+def test_every_durable_delivers_a_registered_event_or_the_live_platforms_posts() -> None:
+    assert {each.subject for each in topology.DURABLES} - BY_SUBJECT.keys() == {topology.LIVE_SUBJECT}
+
+
+# ---- schemas ---------------------------------------------------------------------------------------------------------
+
+
+@EVERY_EVENT
+def test_the_contract_is_committed_and_compatible_with_every_published_revision(event: type[Event]) -> None:
+    assert contracts.schema_complaints(event) == []
+
+
+@EVERY_EVENT
+def test_a_narrowed_contract_is_refused(event: type[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+    narrowed = contracts.schema_of(event)
+    narrowed["required"] = [*narrowed["required"], "added"]
+    narrowed["properties"]["added"] = {"type": "string"}
+    monkeypatch.setattr(contracts, "schema_of", lambda _: narrowed)
+    (complaint,) = contracts.schema_complaints(event)
+    assert "/added newly required: refuses what has been published; this is version 2" in complaint
+
+
+def test_every_schema_belongs_to_a_registered_event() -> None:
+    assert {path.name for path in contracts.SCHEMAS.iterdir()} == {event.ce_type() for event in EVENTS}
+
+
+# ---- examples --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_published_is_as_it_was() -> None:
+    assert contracts.published_complaints(contracts.published(), contracts.checksums()) == []
+
+
+def test_an_edited_a_lost_and_an_unregistered_file_are_seen() -> None:
+    published = {"examples/a.json": "1", "examples/b.json": "2"}
+    complaints = contracts.published_complaints(published, {"examples/b.json": "3", "examples/c.json": "4"})
+    assert [complaint.partition(";")[0] for complaint in complaints] == [
+        "examples/a.json: was published and is gone",
+        "examples/b.json: was published and is different now",
+        "examples/c.json: not in published.json",
+    ]
+
+
+@EVERY_EVENT
+def test_an_event_has_an_ordinary_example_and_one_at_the_edges(event: type[Event]) -> None:
+    assert len(example_files(event)) >= 2
+
+
+def test_every_example_is_of_a_registered_event() -> None:
+    assert {path for _, path in EXAMPLES} == set(contracts.EXAMPLES.iterdir())
+
+
+@EVERY_EXAMPLE
+def test_the_contract_reads_every_example(event: type[Event], path: Path) -> None:
+    read = event.model_validate_json(path.read_bytes())
+    assert event.model_validate_json(read.model_dump_json()) == read
+
+
+@EVERY_EXAMPLE
+def test_every_published_schema_accepts_every_example(event: type[Event], path: Path) -> None:
+    """Also the examples that came later: readers by an older schema may still run."""
+    example = json.loads(path.read_bytes())
+    written = json.loads(event.model_validate(example).model_dump_json())
+    for revision in contracts.revisions(event):
+        schema = jsonschema_rs.validator_for(json.loads(revision.read_text()), validate_formats=True)
+        schema.validate(example)
+        schema.validate(written)
+
+
+@EVERY_EXAMPLE
+def test_readers_ignore_fields_they_do_not_know(event: type[Event], path: Path) -> None:
+    example = json.loads(path.read_bytes())
+    newer: dict[str, Any] = example | {"a_field_of_next_year": {"deep": [None]}}
+    for sealed in ("contacts", "claim_codes"):
+        if newer.get(sealed):
+            newer[sealed] = newer[sealed] | {"a_field_of_next_year": 1}
+    assert event.model_validate(newer) == event.model_validate(example)

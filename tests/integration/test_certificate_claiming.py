@@ -1,0 +1,384 @@
+"""Claiming, downloading and verifying, as anybody on the internet may try."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from pypdf import PdfReader
+
+from services.certificate import files, usecases
+from services.certificate.api import CLAIMS_AT_ONCE, WRONG_CLAIMS_PER_MINUTE
+from shared.contracts.certificate import CertificateClaimedV1
+from tests.support.certificate import (
+    CLAIM_FROM,
+    LESSONS,
+    CertificateService,
+    certificate_rules,
+    checked_in,
+    defined,
+    enrolled,
+    path_of,
+)
+from tests.support.databases import DatabaseFactory
+
+NAME, PHONE = "王示例", "13800005678"
+
+
+@pytest.fixture
+async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[CertificateService]:
+    """Anna enrolled with name and phone, Bo with neither; both completed and their claim time has come."""
+    running = CertificateService((await database("certificate")).url, tmp_path)
+    await running.issue(enrolled(("anna", NAME, PHONE)), checked_in("anna", "bo-platform-account"))
+    yield running
+    await running.close()
+
+
+ANNA, BO = "anna", "bo-platform-account"
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()["type"].removeprefix("/problems/")
+
+
+# ---- claiming --------------------------------------------------------------------------------------------------------
+
+
+async def test_who_has_code_and_phone_tail_claims(service: CertificateService) -> None:
+    answer = (await service.claim(ANNA, "5678")).raise_for_status().json()
+    (row, _) = await service.certificates()
+    assert answer.keys() == {"serial", "pdf_url", "json_url"}
+    assert (answer["serial"], row.claimed_at) == (row.serial, CLAIM_FROM)
+    (event,) = await service.published(CertificateClaimedV1)
+    assert (event.viewer_ids, event.serials, event.claimed_at) == ([ANNA], [row.serial], [CLAIM_FROM])
+
+
+async def test_where_no_phone_is_known_the_code_is_enough(service: CertificateService) -> None:
+    assert (await service.claim(BO)).status_code == 200
+
+
+@pytest.mark.parametrize("typed", ["５６７８", " 5678 ", "56 78"])
+async def test_a_tail_may_be_typed_as_phones_type_it(service: CertificateService, typed: str) -> None:
+    assert (await service.claim(ANNA, typed)).status_code == 200
+
+
+async def test_a_code_may_be_typed_as_people_type_it(service: CertificateService) -> None:
+    code = (await service.claim_codes())[BO]
+    assert (await service.post_claim(f" {code[:4].lower()}-{code[4:]} ")).status_code == 200
+
+
+@pytest.mark.parametrize("tail", [None, "", "5679", "13800005", "5678\x00"])
+async def test_a_wrong_tail_claims_nothing(service: CertificateService, tail: str | None) -> None:
+    assert problem(await service.claim(ANNA, tail)) == (403, "wrong-phone-tail")
+    assert not await service.published(CertificateClaimedV1)
+    assert all(row.claimed_at is None for row in await service.certificates())
+
+
+@pytest.mark.parametrize("code", ["23456789", "", "?", "0OIL1", "ß" * 8, "\x00", "长" * 64])
+async def test_a_wrong_code_is_not_found(service: CertificateService, code: str) -> None:
+    body = json.dumps({"claim_code": code})
+    answer = await service.http.post("/v1/claims", content=body, headers={"Content-Type": "application/json"})
+    assert problem(answer) == (404, "wrong-claim-code")
+
+
+async def test_claiming_again_answers_the_same_and_counts_once(service: CertificateService) -> None:
+    first = (await service.claim(BO)).json()
+    service.set_clock(CLAIM_FROM + timedelta(days=1))
+    second = (await service.claim(BO)).json()
+    assert second["serial"] == first["serial"]
+    assert len(await service.published(CertificateClaimedV1)) == 1
+    assert [row.claimed_at for row in await service.certificates() if row.viewer_id == BO] == [CLAIM_FROM]
+
+
+async def test_claiming_at_the_same_moment_counts_once(service: CertificateService) -> None:
+    await connect_all(service)  # else the first is done before the others have a connection
+    answers = await asyncio.gather(*(service.claim(BO) for _ in range(10)))
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert len(await service.published(CertificateClaimedV1)) == 1
+
+
+async def connect_all(service: CertificateService) -> None:
+    everybody = asyncio.Barrier(service.settings.database_pool_size)
+
+    async def connect() -> None:
+        async with service.db.transaction():
+            await everybody.wait()
+
+    await asyncio.gather(*(connect() for _ in range(everybody.parties)))
+
+
+async def test_a_revoked_certificate_cannot_be_claimed(service: CertificateService) -> None:
+    await service.revoke(BO)
+    assert problem(await service.claim(BO)) == (410, "certificate-revoked")
+    assert not await service.published(CertificateClaimedV1)
+
+
+async def test_a_reissued_certificate_has_another_code(service: CertificateService) -> None:
+    old = (await service.claim_codes())[ANNA]
+    new_serial = (await service.reissue(ANNA, "王示礼")).json()["serial"]
+    assert problem(await service.post_claim(old, "5678")) == (410, "certificate-revoked")
+    assert (await service.claim(ANNA, "5678")).json()["serial"] == new_serial
+
+
+async def test_wrong_claims_are_limited_by_address(service: CertificateService) -> None:
+    for number in range(WRONG_CLAIMS_PER_MINUTE):
+        answer = await (service.claim(ANNA, "0000") if number % 2 else service.post_claim("23456789"))
+        assert answer.status_code in (403, 404)
+    refused = await service.claim(BO)
+    assert problem(refused) == (429, "too-many-wrong-claims")
+    assert refused.headers["retry-after"] == "60"
+    body = {"claim_code": (await service.claim_codes())[BO]}
+    elsewhere = service.client_at("10.0.0.9")
+    assert (await elsewhere.post("/v1/claims", json=body)).status_code == 200
+
+
+async def test_right_claims_are_not_limited(service: CertificateService) -> None:
+    answers = [await service.claim(BO) for _ in range(2 * WRONG_CLAIMS_PER_MINUTE)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_guessing_at_the_same_moment_does_not_get_around_the_limit(service: CertificateService) -> None:
+    answers = await asyncio.gather(*(service.post_claim("23456789") for _ in range(60)))
+    tried = sum(answer.status_code == 404 for answer in answers)
+    assert WRONG_CLAIMS_PER_MINUTE <= tried < WRONG_CLAIMS_PER_MINUTE + CLAIMS_AT_ONCE
+    assert sum(answer.status_code == 429 for answer in answers) == 60 - tried
+
+
+# ---- the files -------------------------------------------------------------------------------------------------------
+
+
+async def download(service: CertificateService, viewer_id: str, kind: str, tail: str | None = None) -> httpx.Response:
+    url = (await service.claim(viewer_id, tail)).json()[f"{kind}_url"]
+    return await service.http.get(path_of(url), headers={"Authorization": ""})
+
+
+def text_of(pdf: bytes) -> str:
+    return "".join(PdfReader(io.BytesIO(pdf)).pages[0].extract_text().split())
+
+
+async def test_the_pdf_says_what_the_campaign_says(service: CertificateService) -> None:
+    answer = await download(service, ANNA, "pdf", "5678")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert "no-store" in answer.headers["cache-control"]
+    page = text_of(answer.content)
+    assert f"{NAME}参加“小活动”，累计签到2天。" in page
+    for part in ("反诈结课证书", "示例反诈办", "第1课06-29第一课", "演示样证"):
+        assert part in page
+
+
+async def test_production_prints_no_specimen(database: DatabaseFactory, tmp_path: Path) -> None:
+    running = CertificateService((await database("certificate")).url, tmp_path)
+    await running.issue(checked_in(BO))
+    real = CertificateService(running.settings.database_url, tmp_path, environment="production", clock_file=None)
+    answer = await real.post_claim((await running.claim_codes())[BO])
+    assert "演示样证" not in text_of((await real.http.get(path_of(answer.json()["pdf_url"]))).content)
+    await running.close()
+    await real.close()
+
+
+async def test_the_pdf_is_kept_encrypted_and_given_again(service: CertificateService) -> None:
+    first = await download(service, ANNA, "pdf", "5678")
+    (kept,) = cached(service)
+    assert kept.stat().st_mode & 0o077 == 0
+    stored = kept.read_bytes()
+    assert not stored.startswith(b"%PDF")
+    for secret in (b"%PDF", NAME.encode(), NAME.encode("utf-16-be"), ANNA.encode(), first.content[500:540]):
+        assert secret not in stored
+    modified = kept.stat().st_mtime_ns
+    assert (await download(service, ANNA, "pdf", "5678")).content == first.content
+    assert [path.stat().st_mtime_ns for path in cached(service)] == [modified]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "of another key", "unwritable"])
+async def test_a_damaged_cache_is_only_slower(service: CertificateService, damage: str) -> None:
+    first = await download(service, ANNA, "pdf", "5678")
+    (kept,) = cached(service)
+    match damage:
+        case "deleted":
+            kept.unlink()
+        case "truncated":
+            kept.write_bytes(kept.read_bytes()[:50])
+        case "of another key":
+            kept.write_bytes(b"k0" + kept.read_bytes()[2:])
+        case "unwritable":
+            kept.unlink()
+            kept.parent.rmdir()
+            kept.parent.write_text("in the way")
+    assert (await download(service, ANNA, "pdf", "5678")).content == first.content
+
+
+async def test_a_pdf_asked_for_several_times_at_once_is_the_same(service: CertificateService) -> None:
+    url = path_of((await service.claim(ANNA, "5678")).json()["pdf_url"])
+    answers = await asyncio.gather(*(service.http.get(url) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert len(cached(service)) == 1
+
+
+async def test_a_corrected_wording_is_printed(service: CertificateService) -> None:
+    await download(service, ANNA, "pdf", "5678")
+    await service.deliver(*defined(2, certificate=certificate_rules(body="{name}学完“{campaign_title}”。")))
+    assert f"{NAME}学完“小活动”。" in text_of((await download(service, ANNA, "pdf", "5678")).content)
+
+
+async def test_without_a_definition_the_pdf_uses_its_own_words(service: CertificateService) -> None:
+    async with service.db.transaction() as tx:
+        await tx.execute("DELETE FROM definition")
+    page = text_of((await download(service, ANNA, "pdf", "5678")).content)
+    assert "完成规定课程" in page
+    assert LESSONS[0].isoformat() in page
+
+
+def cached(service: CertificateService) -> list[Path]:
+    return [path for path in service.settings.pdf_dir.rglob("*") if path.is_file()]
+
+
+async def test_a_link_expires(service: CertificateService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LINK_VALID_FOR", timedelta(seconds=-1))
+    assert problem(await download(service, BO, "pdf")) == (404, "link-expired")
+    assert problem(await download(service, BO, "json")) == (404, "link-expired")
+
+
+async def test_a_link_leads_to_its_own_certificate_only(service: CertificateService) -> None:
+    (anna, _) = await service.certificates()
+    token = path_of((await service.claim(BO)).json()["json_url"]).split("/")[2]
+    head, body, signature = token.split(".")
+    forged = jwt.encode({"sub": anna.serial, "aud": "certificate-file", "exp": 4102444800}, "k" * 32, algorithm="HS256")
+    unsigned = jwt.encode({"sub": anna.serial, "aud": "certificate-file", "exp": 4102444800}, None, algorithm="none")
+    other = signature[:-2] + ("AA" if signature[-2:] != "AA" else "BB")
+    for tampered in (
+        f"{head}.{body}.{other}",
+        f"{head}.{forged.split('.')[1]}.{signature}",
+        forged,
+        unsigned,
+        "x",
+        "é%FF%00",
+    ):
+        assert problem(await service.http.get(f"/files/{tampered}/certificate.json")) == (404, "link-expired")
+    assert (await service.http.get(f"/files/{'x' * 1001}/certificate.json")).status_code == 422
+
+
+async def test_a_link_ends_with_its_certificate(service: CertificateService) -> None:
+    links = (await service.claim(BO)).json()
+    await service.revoke(BO)
+    for kind in ("pdf_url", "json_url"):
+        assert problem(await service.http.get(path_of(links[kind]))) == (404, "not-found")
+
+
+# ---- verifying -------------------------------------------------------------------------------------------------------
+
+
+async def verify(service: CertificateService, **body: Any) -> Any:
+    answer = await service.http.post("/v1/verify", json=body, headers={"Authorization": ""})
+    return answer.raise_for_status().json()
+
+
+async def test_a_downloaded_document_is_genuine(service: CertificateService) -> None:
+    document = (await download(service, ANNA, "json", "5678")).json()
+    assert document["content"]["name"] == NAME
+    (row, _) = await service.certificates()
+    assert await verify(service, **document) == {
+        "genuine": True,
+        "status": "valid",
+        "serial": row.serial,
+        "campaign_title": "小活动",
+        "holder": "王*例",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "李示例"},
+        {"credited_lessons": []},
+        {"extra": 1},
+        {"serial": None},
+        {"name": "a\x00b"},
+        {"name": {"a": [1]}},
+    ],
+)
+async def test_an_altered_document_is_not(service: CertificateService, change: dict[str, Any]) -> None:
+    document = (await download(service, ANNA, "json", "5678")).json()
+    answer = await verify(service, content=document["content"] | change, signature=document["signature"])
+    assert answer == {"genuine": False, "status": "altered", "serial": None, "campaign_title": None, "holder": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"key_id": "0" * 16}, "unknown_key"),
+        ({"key_id": ["x"]}, "altered"),
+        ({"value": 7}, "altered"),
+        ({"value": "é"}, "altered"),
+        ({"algorithm": "none"}, "altered"),
+    ],
+)
+async def test_another_signature_is_not_ours(service: CertificateService, change: dict[str, Any], status: str) -> None:
+    document = (await download(service, ANNA, "json", "5678")).json()
+    answer = await verify(service, content=document["content"], signature=document["signature"] | change)
+    assert (answer["genuine"], answer["status"]) == (False, status)
+
+
+async def test_a_serial_is_looked_up_as_typed(service: CertificateService) -> None:
+    (_, row) = await service.certificates()
+    answer = await verify(service, serial=row.serial.replace("-", " ").lower())
+    assert (answer["genuine"], answer["serial"], answer["holder"]) == (True, row.serial, "b****t")
+    for unknown in ("7K3M-9QXV-2HD4", "", "\x00", row.serial[:-1] + ("2" if row.serial[-1] != "2" else "3")):
+        assert (await verify(service, serial=unknown))["status"] == "unknown"
+
+
+async def test_a_revoked_certificate_is_said_to_be(service: CertificateService) -> None:
+    document = (await download(service, ANNA, "json", "5678")).json()
+    await service.revoke(ANNA)
+    answer = await verify(service, **document)
+    assert (answer["genuine"], answer["status"]) == (False, "revoked")
+    assert (await verify(service, serial=document["content"]["serial"]))["status"] == "revoked"
+
+
+async def test_a_reissued_ones_old_document_is_revoked(service: CertificateService) -> None:
+    document = (await download(service, ANNA, "json", "5678")).json()
+    await service.reissue(ANNA, "王示礼")
+    assert (await verify(service, **document))["status"] == "revoked"
+    assert (await verify(service, **(await download(service, ANNA, "json", "5678")).json()))["genuine"]
+
+
+# ---- the public page -------------------------------------------------------------------------------------------------
+
+
+async def test_the_public_page_shows_a_masked_holder_and_nothing_else(service: CertificateService) -> None:
+    (row, _) = await service.certificates()
+    answer = await service.http.get(f"/v/{row.code}", headers={"Authorization": ""})
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "王*例" in answer.text
+    for hidden in (NAME, ANNA, "5678", row.serial, usecases.claim_code_of(row, service.keys), "已撤销"):
+        assert hidden not in answer.text
+
+
+async def test_the_public_page_of_a_revoked_certificate_says_so(service: CertificateService) -> None:
+    (row, _) = await service.certificates()
+    await service.revoke(ANNA)
+    answer = await service.http.get(f"/v/{row.code.lower()}")
+    assert (answer.status_code, "已撤销" in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize("code", ["2" * 26, "x", "%00", "%FF", "..", "' OR 1=1", "长" * 26])
+async def test_an_unknown_code_is_not_found(service: CertificateService, code: str) -> None:
+    answer = await service.http.get(f"/v/{code}")
+    assert answer.status_code == 404
+    assert code not in answer.text or code == "x"
+
+
+async def test_the_qr_of_the_pdf_leads_to_the_page(service: CertificateService) -> None:
+    page = text_of((await download(service, ANNA, "pdf", "5678")).content)
+    (row, _) = await service.certificates()
+    url = f"http://certificate.test/v/{row.code}"
+    assert url in page
+    assert (await service.http.get(path_of(url))).status_code == 200

@@ -1,0 +1,411 @@
+"""checkin as its users meet it over HTTP: the live platform, the office, the viewer. Nobody gets a 5xx for bad input."""
+
+import asyncio
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.checkin import committer
+from shared.tokens import Role
+from tests.support.campaigns import campaign_content
+from tests.support.checkin import (
+    CAMPAIGN,
+    OLD_SECRET,
+    REPLAY,
+    SECOND_LIVE,
+    CheckinUnderTest,
+    checkin,
+    enrolment,
+    running_checkin,
+    signature,
+    token,
+)
+from tests.support.databases import DatabaseFactory
+
+PATH = f"/v1/campaigns/{CAMPAIGN}"
+
+
+@pytest.fixture
+async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[CheckinUnderTest]:
+    async with running_checkin(await database("checkin"), tmp_path) as running:
+        await running.define(campaign_content())
+        yield running
+
+
+def problem_of(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert body["title"]
+    return answer.status_code, body["type"].removeprefix("/problems/")
+
+
+# ---- the live platform -----------------------------------------------------------------------------------------------
+
+
+async def test_answers_in_the_order_sent(service: CheckinUnderTest) -> None:
+    body = json.dumps([checkin("a", event_id="e-1"), {"no": "event"}, checkin("a", event_id="e-2")]).encode()
+    answer = await service.post_body(body)
+    assert answer.json() == {
+        "results": [
+            {"event_id": "e-1", "verdict": "recorded", "reason": None},
+            {"event_id": None, "verdict": "rejected", "reason": "malformed"},
+            {"event_id": "e-2", "verdict": "duplicate", "reason": None},
+        ],
+        "counts": {"recorded": 1, "rejected": 1, "duplicate": 1},
+    }
+
+
+async def test_takes_one_event_without_an_array(service: CheckinUnderTest) -> None:
+    answer = await service.post_body(b"  " + json.dumps(checkin("a")).encode())
+    assert answer.json()["counts"] == {"recorded": 1}
+
+
+GOOD = json.dumps(checkin("a")).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"[" + b" " * (1024 * 1024) + b"]", (413, "too-large")),
+        (b"x" * (2 * 1024 * 1024), (413, "too-large")),
+        (json.dumps([checkin("a")] * 1001).encode(), (413, "too-many-items")),
+        (b"", (400, "not-json")),
+        (b"[]", (400, "not-json")),
+        (b"null", (400, "not-json")),
+        (b'"text"', (400, "not-json")),
+        (b"17", (400, "not-json")),
+        (GOOD[:-3], (400, "not-json")),
+        (b"[" + GOOD + b",", (400, "not-json")),
+        (GOOD + b"}", (400, "not-json")),
+        (GOOD.replace(b"small", b"\xff\xfe"), (400, "not-json")),
+        (b"\xef\xbb\xbf" + GOOD, (400, "not-json")),
+        (b"[" * 100_000 + b"]" * 100_000, (400, "not-json")),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, (400, "not-json")),
+        (gzip.compress(GOOD), (400, "not-json")),
+    ],
+)
+async def test_refuses_a_whole_body_only_for_what_makes_it_unreadable(
+    service: CheckinUnderTest, body: bytes, expected: tuple[int, str]
+) -> None:
+    assert problem_of(await service.post_body(body)) == expected
+    assert await service.rows("SELECT count(*) FROM viewer") == [(0,)]
+
+
+async def test_a_thousand_items_are_taken(service: CheckinUnderTest) -> None:
+    answer = await service.post_body(json.dumps([checkin(f"v{n}") for n in range(1000)]).encode())
+    assert answer.json()["counts"] == {"recorded": 1000}
+
+
+async def test_a_body_without_length_is_measured_as_it_comes(service: CheckinUnderTest) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 65536
+
+    assert problem_of(await service.client.post("/v1/live/events", content=endless())) == (413, "too-large")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"webhook-signature": "v1,AAAA"},
+        {"webhook-signature": "nonsense"},
+        {"webhook-signature": "v1,é".encode().decode("latin-1")},
+        {"webhook-signature": "v2,AAAA"},
+        {"webhook-id": "another"},
+        {"webhook-timestamp": "0"},
+        {"webhook-timestamp": "NaN"},
+        {"webhook-timestamp": "9" * 400},
+    ],
+)
+async def test_refuses_what_is_not_signed(service: CheckinUnderTest, change: dict[str, str]) -> None:
+    headers = {key: value.encode("latin-1") for key, value in (signature(GOOD) | change).items()}
+    answer = await service.client.post("/v1/live/events", content=GOOD, headers=headers)
+    assert problem_of(answer) == (401, "signature")
+
+
+async def test_signature_is_over_these_bytes_by_wall_time(service: CheckinUnderTest) -> None:
+    stale = signature(GOOD, at=datetime.now(UTC) - timedelta(minutes=6))
+    assert (await service.client.post("/v1/live/events", content=GOOD, headers=stale)).status_code == 401
+    assert (
+        await service.client.post("/v1/live/events", content=GOOD + b" ", headers=signature(GOOD))
+    ).status_code == 401
+    assert (await service.client.post("/v1/live/events", content=GOOD)).status_code == 401
+    assert (await service.post_body(GOOD, secret=OLD_SECRET)).status_code == 200
+
+
+async def test_other_sources_sign_in_their_own_way(service: CheckinUnderTest) -> None:
+    post = service.client.post
+    kwaisign = hashlib.md5(GOOD + b"ks-secret", usedforsecurity=False).hexdigest()
+    assert (await post("/v1/live/events/kuaishou", content=GOOD, headers={"kwaisign": kwaisign})).status_code == 200
+    assert (await post("/v1/live/events/kuaishou", content=GOOD, headers={"kwaisign": "0" * 32})).status_code == 401
+    challenge = b'{"event": "verify_webhook", "content": {"challenge": 12345}}'
+    sign = hashlib.sha1(b"dy-secret" + challenge, usedforsecurity=False).hexdigest()
+    answer = await post("/v1/live/events/douyin", content=challenge, headers={"x-douyin-signature": sign})
+    assert answer.json() == {"challenge": 12345}
+    assert problem_of(await post("/v1/live/events/nobody", content=GOOD)) == (404, "not-found")
+
+
+async def test_too_much_at_once_is_told_to_come_back(
+    service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "ITEMS_WAITING_MAX", 0)
+    answer = await service.post_body(GOOD)
+    assert problem_of(answer) == (429, "busy")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_without_database_503_and_nothing_is_lost_after_a_retry(
+    service: CheckinUnderTest, database: DatabaseFactory, tmp_path: Path
+) -> None:
+    await service.service.db.close()
+    (tmp_path / "elsewhere").mkdir()
+    nowhere = "postgresql://checkin_app:x@127.0.0.1:1/nowhere"
+    async with running_checkin(await database("checkin"), tmp_path / "elsewhere", database_url=nowhere) as away:
+        answer = await away.post_body(GOOD)
+        assert problem_of(answer) == (503, "database-away")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await away.client.get("/health/ready")).status_code == 503
+        assert (await away.client.get("/health/live")).status_code == 200
+        metrics = (await away.client.get("/metrics")).text
+        assert "fanzha_live_events" not in metrics  # exact totals are left out, never 0
+        assert "fanzha_scrape_database_errors_total 1.0" in metrics
+
+
+async def test_one_posts_misfortune_is_not_its_neighbours(
+    service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug that one post's content triggers answers that post with 500 and the others as ever."""
+    original = committer.record
+
+    async def faulty(tx: Any, arrivals: Any, *rest: Any) -> Any:
+        if any(arrival.item.event_id == "cursed" for arrival in arrivals):
+            raise ZeroDivisionError("cursed")
+        return await original(tx, arrivals, *rest)
+
+    monkeypatch.setattr(committer, "record", faulty)
+    bodies = [json.dumps(checkin(f"v{n}", event_id="cursed" if n == 3 else f"e{n}")).encode() for n in range(8)]
+    answers = await asyncio.gather(*(service.post_body(body) for body in bodies))
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 500, 200, 200, 200, 200]
+    assert problem_of(answers[3]) == (500, "internal")
+
+
+async def test_degraded_without_the_bus_and_still_recording(service: CheckinUnderTest) -> None:
+    ready = await service.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert (await service.post_body(GOOD)).status_code == 200
+
+
+# ---- campaigns -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_content_again_is_the_same_revision(service: CheckinUnderTest) -> None:
+    content = campaign_content()
+    assert (await service.define(content)).json() == {"revision": 1, "changed": False}
+    reordered = dict(reversed(content.items()))
+    assert (await service.define(reordered)).json() == {"revision": 1, "changed": False}
+    assert (await service.define(content | {"title": "新名"})).json() == {"revision": 2, "changed": True}
+    read = await service.client.get(PATH)
+    assert (read.json()["title"], read.headers["x-revision"]) == ("新名", "2")
+    assert len(await service.facts("campaign_defined")) == 2
+
+
+async def test_a_change_takes_effect_without_a_restart_until_it_would_falsify_the_past(
+    service: CheckinUnderTest,
+) -> None:
+    both = campaign_content(credit=["live", "replay"])
+    assert (await service.define(both)).status_code == 200
+    assert await service.post(checkin("a", REPLAY)) == [("recorded", None)]
+    refused = await service.define(campaign_content(credit=["live"]))
+    assert problem_of(refused) == (409, "campaign-frozen")
+    assert any("credit" in reason for reason in refused.json()["reasons"])
+    assert (await service.define(both | {"organiser": "新主办方"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"campaign_id": CAMPAIGN}, (422, "invalid-definition")),
+        (campaign_content(surprise=1), (422, "invalid-definition")),
+        (campaign_content(required_days=3), (422, "invalid-definition")),
+        (campaign_content(campaign_id="another"), (422, "other-campaign")),
+    ],
+)
+async def test_a_wrong_definition_is_explained(
+    service: CheckinUnderTest, content: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    assert problem_of(await service.client.put(PATH, json=content)) == expected
+
+
+async def test_definition_bodies_may_be_large_but_not_endless(service: CheckinUnderTest) -> None:
+    assert problem_of(await service.client.put(PATH, content=b" " * (2 * 1024 * 1024))) == (422, "invalid-definition")
+    assert problem_of(await service.client.put(PATH, content=b" " * (9 * 1024 * 1024))) == (413, "too-large")
+
+
+async def test_concurrent_definitions_get_one_revision_each(service: CheckinUnderTest) -> None:
+    answers = await asyncio.gather(*(service.define(campaign_content(title=f"名称{n}")) for n in range(6)))
+    assert sorted(answer.json()["revision"] for answer in answers) == [2, 3, 4, 5, 6, 7]
+
+
+# ---- viewers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_viewer_is_told_what_counts_why_and_what_is_possible(service: CheckinUnderTest) -> None:
+    await service.post(
+        enrolment("a", unit_code="111"), checkin("a", REPLAY), checkin("a", "2024-06-29T12:00:00+08:00", "x")
+    )
+    answer = (await service.client.get(f"{PATH}/viewers/a")).json()
+    assert (answer["unit_name"], answer["credited_days"], answer["required_days"]) == ("单位111", 0, 2)
+    assert [(lesson["state"], lesson["reason"], lesson["modes"]) for lesson in answer["lessons"]] == [
+        ("not_credited", "replay_not_credited", ["replay"]),
+        ("not_seen", None, []),
+    ]
+    assert (answer["reachable_days"], answer["can_complete"]) == (0, False)
+    assert {entry["reason"] for entry in answer["uncounted"]} == {"outside_window", "replay_not_credited"}
+
+
+async def test_states_of_a_lesson_over_time(database: DatabaseFactory, tmp_path: Path) -> None:
+    steps = [
+        ("2024-06-29T10:00:00+08:00", ["upcoming", "upcoming"], 2),
+        ("2024-06-29T19:30:00+08:00", ["open", "upcoming"], 2),
+        ("2024-06-29T20:00:00+08:00", ["not_seen", "upcoming"], 1),
+        ("2024-07-02T19:00:00+08:00", ["missed", "not_seen"], 0),
+        ("2024-07-03T19:00:00+08:00", ["missed", "missed"], 0),
+    ]
+    async with running_checkin(await database("checkin"), tmp_path, datetime.fromisoformat(steps[0][0])) as service:
+        await service.define(campaign_content())
+        await service.post(enrolment("a", "2024-06-29T09:00:00+08:00"))
+        for at, states, reachable in steps:
+            service.clock_is(datetime.fromisoformat(at))
+            answer = (await service.client.get(f"{PATH}/viewers/a")).json()
+            assert ([lesson["state"] for lesson in answer["lessons"]], answer["reachable_days"]) == (
+                states,
+                reachable,
+            ), at
+
+
+async def test_unknown_viewer_and_campaign(service: CheckinUnderTest) -> None:
+    assert problem_of(await service.client.get(f"{PATH}/viewers/nobody")) == (404, "not-found")
+    assert problem_of(await service.client.get("/v1/campaigns/none/viewers/a")) == (404, "not-found")
+    assert (await service.client.get(f"{PATH}/viewers/a%00b")).status_code == 422
+
+
+async def test_the_viewers_own_page_opens_by_its_link_only(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"))
+    url = (await service.client.post(f"{PATH}/viewers/a/link")).json()["url"]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.app), base_url="http://checkin.test") as viewer:
+        page = await viewer.get(url)
+        assert page.status_code == 200
+        assert "第一课" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert (await viewer.get(url[:-4] + "AAAA")).status_code == 404
+
+
+async def test_whatif_counts_and_changes_nothing(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"), checkin("a", SECOND_LIVE), checkin("b"), checkin("b", "2024-06-30T20:10:00+08:00"))
+    answer = (await service.client.get(f"{PATH}/whatif", params={"credit": "live,replay"})).json()
+    assert (answer["completing"], answer["completing_now"]) == (2, 1)
+    assert (await service.client.get(f"{PATH}/whatif", params={"credit": "sometimes"})).status_code == 422
+
+
+async def test_a_lesson_made_good_is_credited_once_and_audited(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"), checkin("b"), checkin("c", REPLAY))
+    wanted = {
+        "make_good_id": "mg-1",
+        "lesson_date": "2024-06-30",
+        "reason": "平台故障",
+        "checked_in_on": ["2024-06-29"],
+    }
+    preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=wanted)
+    assert preview.json() == {"matched": 3, "dry_run": True}
+    first, again = [(await service.client.post(f"{PATH}/make-goods", json=wanted)).json() for _ in range(2)]
+    assert (first["granted"], again["granted"], again["matched"]) == (3, 0, 3)
+    (fact,) = await service.facts("lesson_made_good")
+    assert dict(zip(fact["viewer_ids"], fact["credited_days"], strict=True)) == {"a": 2, "b": 2, "c": 1}
+    assert [bool(lessons) for lessons in fact["credited_lessons"]] == [True, True, False]
+    assert await service.rows("SELECT actor, reason, granted::int FROM make_good") == [("t", "平台故障", 3)]
+    lessons = (await service.client.get(f"{PATH}/viewers/a")).json()["lessons"]
+    assert [lesson["state"] for lesson in lessons] == ["credited", "made_good"]
+    other = wanted | {"lesson_date": "2024-06-29"}
+    assert problem_of(await service.client.post(f"{PATH}/make-goods", json=other)) == (409, "make-good-id-used")
+    no_lesson = wanted | {"make_good_id": "mg-2", "lesson_date": "2024-08-01"}
+    assert problem_of(await service.client.post(f"{PATH}/make-goods", json=no_lesson)) == (422, "no-such-lesson")
+    assert (
+        await service.client.post(f"{PATH}/make-goods", json={"lesson_date": "2024-06-29", "reason": "no one"})
+    ).status_code == 422
+
+
+async def test_an_import_is_the_same_use_case_without_a_signature(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"))
+    answer = await service.client.post(
+        f"{PATH}/imports", json=[checkin("a", event_id="row-1"), checkin("b", event_id="row-2")]
+    )
+    assert answer.json()["counts"] == {"duplicate": 1, "recorded": 1}
+    foreign = [checkin("c", campaign_id="other-campaign")]
+    assert problem_of(await service.client.post(f"{PATH}/imports", json=foreign)) == (422, "other-campaign")
+
+
+# ---- who may ---------------------------------------------------------------------------------------------------------
+
+
+CALLS = [
+    ("PUT", PATH, {"admin"}),
+    ("GET", PATH, {"admin", "office", "auditor", "liaison"}),
+    ("GET", f"{PATH}/viewers/a", {"admin", "office", "auditor"}),
+    ("GET", f"{PATH}/whatif?credit=live", {"admin", "office", "auditor"}),
+    ("POST", f"{PATH}/viewers/a/link", {"admin", "office"}),
+    ("POST", f"{PATH}/make-goods", {"admin", "office"}),
+    ("POST", f"{PATH}/imports", {"admin", "office"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "allowed"), CALLS)
+async def test_every_call_needs_a_token_of_the_right_role(
+    service: CheckinUnderTest, method: str, path: str, allowed: set[Role]
+) -> None:
+    async def status(bearer: str | None) -> int:
+        headers = {"Authorization": f"Bearer {bearer}" if bearer else ""}
+        return (await service.client.request(method, path, json={}, headers=headers)).status_code
+
+    assert await status(None) == 401
+    assert await status(token()[:-6] + "AAAAAA") == 401
+    roles: tuple[Role, ...] = ("admin", "office", "auditor", "liaison")
+    for role in roles:
+        refused = await status(token(role)) == 403
+        assert refused == (role not in allowed), role
+    assert await status(token("admin", campaign="another")) == 403
+
+
+async def test_a_units_token_reads_no_viewer(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"))
+    scoped = {"Authorization": f"Bearer {token('office', CAMPAIGN, '111')}"}
+    assert problem_of(await service.client.get(f"{PATH}/viewers/a", headers=scoped)) == (403, "unit-scoped")
+
+
+async def test_metrics_count_exactly_and_docs_are_there(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"), checkin("a"), checkin("b", REPLAY))
+    text = (await service.client.get("/metrics")).text
+    labels = f'campaign="{CAMPAIGN}",lesson="2024-06-29",mode="live",reason="",type="viewer.checked_in"'
+    assert f'fanzha_live_events_total{{{labels},verdict="recorded"}} 1.0' in text
+    assert f'fanzha_viewers_by_credited_days{{campaign="{CAMPAIGN}",days="1"}} 1.0' in text
+    assert "fanzha_outbox_pending 2.0" in text or "fanzha_outbox_pending 3.0" in text
+    openapi = (await service.client.get("/openapi.json")).json()
+    assert "/v1/live/events" in openapi["paths"]
+    assert (await service.client.get("/docs")).status_code == 200
+
+
+async def test_the_docs_load_nothing_from_elsewhere(service: CheckinUnderTest) -> None:
+    page = (await service.client.get("/docs")).text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert sources
+    for source in sources:
+        assert source.startswith(("/", "http://checkin.test/")), source
+        assert (await service.client.get(source)).status_code == 200

@@ -1,0 +1,181 @@
+"""`fanzha outbox` and `fanzha dead-letters`, on a service's real database; the running service is played by the test."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deploy.cli.ledger_commands import dead_letters_app, outbox_app
+from shared import outbox
+from shared.db import Database
+from shared.dead_letters import Replays, park
+from shared.failures import Poison
+from shared.ids import new_event_id
+from shared.outgoing import Outgoing
+from tests.support.databases import DatabaseFactory
+
+EVENTS = 5
+
+
+@pytest.fixture
+async def db(database: DatabaseFactory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
+    fresh = await database("checkin")
+    monkeypatch.setenv("DATABASE_URL", fresh.url)
+    found = Database(fresh.url)
+    yield found
+    await found.close()
+
+
+async def run(app: object, *arguments: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments)  # type: ignore[arg-type]
+
+
+def last_line(done: Result) -> str:
+    """The service that the test plays logs to the same place."""
+    return done.stdout.splitlines()[-1]
+
+
+async def store_events(db: Database, *, published: bool) -> None:
+    at = datetime(2024, 6, 29, tzinfo=UTC)
+    async with db.transaction() as tx:
+        events = [Outgoing(new_event_id(), "events.checkin.x.v1", "c", at, b"{}") for _ in range(EVENTS)]
+        await outbox.add_outgoing(tx, events)
+        if published:
+            await tx.execute("DELETE FROM outbox_pending")
+
+
+async def test_status_counts_what_waits(db: Database) -> None:
+    await store_events(db, published=False)
+    (depth,) = json.loads((await run(outbox_app, "status", "--json")).stdout).values()
+    assert depth["pending"] == EVENTS
+    assert "正在重新发布" not in (await run(outbox_app, "status")).output
+
+
+@asynccontextmanager
+async def relay_of(db: Database) -> AsyncIterator[None]:
+    """A relay that publishes only what was marked for republishing, a little at a time."""
+
+    async def publish() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            async with db.transaction() as tx:
+                await tx.execute(
+                    "DELETE FROM outbox_pending WHERE event_id IN "
+                    "(SELECT event_id FROM outbox_pending WHERE since = '-infinity' LIMIT 2)"
+                )
+
+    task = asyncio.create_task(publish())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_republish_waits_for_the_whole_ledger_and_not_for_new_traffic(db: Database) -> None:
+    await store_events(db, published=True)
+    await store_events(db, published=False)
+    async with relay_of(db):
+        done = await run(outbox_app, "republish", "--json")
+    assert done.exit_code == 0, done.output
+    assert list(json.loads(done.stdout)["republished"].values()) == [EVENTS]
+
+
+async def test_republish_without_a_running_service_says_so(db: Database) -> None:
+    await store_events(db, published=True)
+    done = await run(outbox_app, "republish", "--within-s", "1")
+    assert done.exit_code == 1
+    assert "5 个事件没有发布" in done.output
+    assert "正在重新发布" in (await run(outbox_app, "status")).output
+
+
+async def dead_letter(db: Database, *, body: bytes, kept: bool) -> None:
+    async with db.transaction() as tx:
+        await park(
+            tx, durable="checkin-live", subject="live.events.v1", stream_seq=1, reason="坏了", body=body, event=None
+        )
+        if kept:
+            await tx.execute(
+                "UPDATE dead_letter SET payload = $1 WHERE payload IS NULL AND id = (SELECT max(id) FROM dead_letter)",
+                body,
+            )
+
+
+@asynccontextmanager
+async def service_of(db: Database) -> AsyncIterator[None]:
+    """Handles replays as a running service does: `good` succeeds, the rest is refused again."""
+
+    async def handle(_: str, payload: bytes) -> None:
+        if payload != b"good":
+            raise Poison("仍然坏")
+
+    async def sweep() -> None:
+        while True:
+            await Replays(db, handle).run(datetime.now(UTC))
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_replay_tells_what_became_of_each(db: Database) -> None:
+    for body, kept in ((b"good", True), (b"bad", True), (b"secret", False)):
+        await dead_letter(db, body=body, kept=kept)
+    async with service_of(db):
+        done = await run(dead_letters_app, "replay", "--json")
+    assert done.exit_code == 1
+    assert json.loads(last_line(done)) == {
+        "requested": 2,
+        "replayed": 1,
+        "refused_again": 1,
+        "waiting": 0,
+        "not_replayable": 1,
+    }
+    listed = json.loads((await run(dead_letters_app, "list", "--json")).stdout)
+    assert [(letter["reason"], letter["replayable"]) for letter in listed] == [("仍然坏", True), ("坏了", False)]
+
+
+async def test_one_letter_by_its_id(db: Database) -> None:
+    await dead_letter(db, body=b"good", kept=True)
+    await dead_letter(db, body=b"bad", kept=True)
+    (first, _) = json.loads((await run(dead_letters_app, "list", "--json")).stdout)
+    async with service_of(db):
+        done = await run(dead_letters_app, "replay", "--id", str(first["id"]))
+    assert (done.exit_code, last_line(done)) == (0, "已重放 1 条")
+    unknown = await run(dead_letters_app, "replay", "--id", "999")
+    assert unknown.exit_code == 1
+    assert "999" in unknown.output
+
+
+async def test_replay_without_a_running_service_leaves_the_request(db: Database) -> None:
+    await dead_letter(db, body=b"good", kept=True)
+    done = await run(dead_letters_app, "replay", "--within-s", "1")
+    assert done.exit_code == 1
+    assert "1 条还在等服务处理" in done.output
+
+
+async def test_an_empty_list_says_so(db: Database) -> None:
+    assert (await run(dead_letters_app, "list")).output == "没有死信\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("postgresql://a:b@127.0.0.1:1/fanzha_checkin", "连不上数据库 127.0.0.1:1/fanzha_checkin"), ("", "make up")],
+)
+async def test_a_database_out_of_reach_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object, url: str, says: str
+) -> None:
+    monkeypatch.setenv("FANZHA_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", url)
+    done = await run(outbox_app, "status")
+    assert done.exit_code == 1
+    assert says in done.output
+    assert "a:b" not in done.output

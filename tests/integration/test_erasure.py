@@ -1,0 +1,220 @@
+"""Forgetting: after it nobody who reads any table of any service, or the stream, finds the person; every number is as before."""
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import erase_commands
+from deploy.devstack.home import SERVICES
+from deploy.keeping import dump, forget
+from shared import erasure
+from shared.contracts.checkin import ViewerEnrolledV1
+from shared.db import Transaction
+from tests.support.checkin import CAMPAIGN, checkin
+from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
+from tests.support.deployment import stack as stack
+
+PERSON = VIEWERS[0]  # enrolled with name and phone, completed, claimed
+NAME = "观众01"
+BYSTANDER = VIEWERS[2]
+ACTOR = "王工，工单 12"
+
+
+async def mentions(stack: WholeDeployment, needle: str) -> dict[str, int]:
+    """How many rows of each table hold the text, in whatever column."""
+    found = {}
+    for service in SERVICES:
+        connection = await dump.connect(stack.databases[service].owner_url)
+        for table, columns in await connection.fetch(dump.COLUMNS):
+            text = " || ' ' || ".join(
+                f"coalesce(encode({column}, 'escape'), '')" if column == "payload" else f"coalesce({column}::text, '')"
+                for column in columns
+            )
+            number = await connection.fetchval(f"SELECT count(*) FROM {table} WHERE strpos({text}, $1) > 0", needle)
+            if number:
+                found[f"{service}.{table}"] = number
+        await connection.close()
+    return found
+
+
+async def totals(stack: WholeDeployment) -> list[Any]:
+    return [
+        await stack.get("reporting", f"/v1/campaigns/{CAMPAIGN}/totals", by=by) | {"as_of": None}
+        for by in ("unit", "county", "group", "lesson", "mode")
+    ]
+
+
+async def sealed_boxes(stack: WholeDeployment) -> int:
+    """What is sealed in checkin's and certificate's ledgers."""
+    boxes = 0
+    for service in ("checkin", "certificate"):
+        for (payload,) in await stack.rows(service, "SELECT payload FROM outbox"):
+            event = json.loads(payload)
+            for field in ("contacts", "claim_codes"):
+                boxes += sum(box is not None for box in (event.get(field) or {"boxes": []})["boxes"])
+    return boxes
+
+
+async def test_one_person_is_forgotten_everywhere_and_every_number_stays(stack: WholeDeployment) -> None:
+    async with stack.running():
+        await hold_campaign(stack)
+        before, boxes = await totals(stack), await sealed_boxes(stack)
+        others = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{BYSTANDER}")
+        certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{PERSON}")
+        assert len(await mentions(stack, PERSON)) > 8
+
+        planned = await forget.viewer(stack.deployment(), CAMPAIGN, PERSON, ACTOR, dry_run=True)
+        assert len(await mentions(stack, PERSON)) > 8, "a dry run changes nothing"
+        done = await forget.viewer(stack.deployment(), CAMPAIGN, PERSON, ACTOR, dry_run=False)
+        done["certificate"].pop("rendered")
+        assert done == planned
+        assert done["certificate"] | {"ledger": 0} == {"certificate": 1, "completion": 1, "contact": 2, "ledger": 0}
+        assert done["notification"]["contact"] == 1
+
+        assert await mentions(stack, PERSON) == {}
+        assert await totals(stack) == before
+        assert await sealed_boxes(stack) == boxes - 2  # one contact, one claim code: nobody else's
+        verdict = await stack.post("certificate", "/v1/verify", {"serial": certificate["serial"]})
+        assert (verdict.json()["genuine"], verdict.json()["status"]) == (True, "valid")
+        assert others == await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{BYSTANDER}")
+
+        # Published again, nothing comes back; and the services go on.
+        await forget.rebuild_stream(stack.deployment())
+        await stack.settle()
+        assert await mentions(stack, PERSON) == {}
+        assert await totals(stack) == before
+        assert await stack.send(checkin(BYSTANDER, "2024-06-29T19:31:05+08:00", "again")) == {"duplicate": 1}
+        assert await forget.viewer(stack.deployment(), CAMPAIGN, PERSON, ACTOR, dry_run=False) == {
+            service: dict.fromkeys(counts, 0) for service, counts in planned.items()
+        } | {"certificate": dict.fromkeys([*planned["certificate"], "rendered"], 0)}
+
+    records = await forget.log(stack.deployment(), 10)
+    assert {(each["service"], each["kind"], each["actor"]) for each in records} == {
+        (service, "viewer", ACTOR) for service in SERVICES
+    }
+    assert PERSON not in json.dumps(records)
+
+
+async def test_the_certificate_of_one_who_was_forgotten_is_signed_anew(stack: WholeDeployment) -> None:
+    """Its file verifies, names nobody, and the PDF with the name is gone from the disk."""
+    async with stack.running():
+        await hold_campaign(stack)
+        certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{PERSON}")
+        claim = {"claim_code": certificate["claim_code"], "phone_tail": "0001"}
+        links = (await stack.post("certificate", "/v1/claims", claim)).json()
+        pdf = await stack.clients["certificate"].get(links["pdf_url"])
+        assert pdf.status_code == 200
+        kept = [path for path in stack.home.certificates.rglob("*") if path.is_file()]
+        assert len(kept) == 1
+        done = await forget.viewer(stack.deployment(), CAMPAIGN, PERSON, ACTOR, dry_run=False)
+        assert done["certificate"]["rendered"] == 1
+        assert not kept[0].exists()
+        document = (await stack.clients["certificate"].get(links["json_url"])).json()
+        assert (document["content"]["name"], PERSON in json.dumps(document)) == (None, False)
+        verdict = await stack.post("certificate", "/v1/verify", document)
+        assert verdict.json()["genuine"] is True
+
+
+async def test_the_people_of_a_campaign_are_forgotten_and_their_accounts_stay(stack: WholeDeployment) -> None:
+    async with stack.running():
+        await hold_campaign(stack)
+        before = await totals(stack)
+        assert await sealed_boxes(stack) > 0
+        await forget.people(stack.deployment(), CAMPAIGN, ACTOR, dry_run=False)
+        assert await sealed_boxes(stack) == 0
+        await forget.rebuild_stream(stack.deployment())
+        await stack.settle()
+        assert await totals(stack) == before
+        for service, sql in {
+            "notification": "SELECT count(*) FROM contact WHERE phone IS NOT NULL",
+            "certificate": "SELECT (SELECT count(*) FROM contact) + (SELECT count(*) FROM certificate WHERE name IS NOT NULL)",
+        }.items():
+            assert await stack.rows(service, sql) == [(0,)], service
+        assert (await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{PERSON}"))["status"] == "valid"
+        for (payload,) in await stack.rows(
+            "checkin", "SELECT payload FROM outbox WHERE subject LIKE '%viewer_enrolled%'"
+        ):
+            assert ViewerEnrolledV1.model_validate_json(payload).contacts is None, "still what the contract promises"
+
+
+async def test_other_campaigns_are_not_touched(stack: WholeDeployment) -> None:
+    async with stack.running():
+        await hold_campaign(stack)
+        boxes = await sealed_boxes(stack)
+        for work in (
+            forget.viewer(stack.deployment(), "other-2024", PERSON, ACTOR, dry_run=False),
+            forget.people(stack.deployment(), "other-2024", ACTOR, dry_run=False),
+        ):
+            assert not any(number for counts in (await work).values() for number in counts.values())
+        assert await sealed_boxes(stack) == boxes
+    assert await forget.log(stack.deployment(), 10) == []
+
+
+async def test_contacts_are_deleted_when_their_time_is_over_and_it_is_recorded(stack: WholeDeployment) -> None:
+    async with stack.running():
+        await hold_campaign(stack)
+        enrolled = datetime.fromisoformat("2024-06-29T19:28:00+08:00")
+        over = enrolled + timedelta(days=180)
+        assert await forget.due(stack.deployment(), over - timedelta(seconds=1)) == {
+            "notification": 0,
+            "certificate": 0,
+        }
+        (notified,) = (await stack.rows("notification", "SELECT count(*) FROM contact WHERE phone IS NOT NULL"))[0]
+        stack.clock_is(over - timedelta(seconds=1))
+        await stack.settle()
+        assert await stack.rows("certificate", "SELECT count(*) FROM contact") == [(40,)]
+        ended = datetime.fromisoformat("2024-07-01T00:00:00+08:00") + timedelta(days=180)
+        assert (await forget.due(stack.deployment(), ended))["certificate"] == 20
+        stack.clock_is(ended)
+        await stack.settle()
+        assert await stack.rows("certificate", "SELECT count(*) FROM contact") == [(0,)]
+        assert await stack.rows("notification", "SELECT count(*) FROM contact WHERE phone IS NOT NULL") == [(0,)]
+        assert await stack.rows("certificate", "SELECT count(*) FROM certificate WHERE name IS NOT NULL") != [(0,)]
+    records = {each["service"]: each["counts"] for each in await forget.log(stack.deployment(), 10)}
+    assert records["certificate"] == {"contact": 40}
+    assert records["notification"]["contact"] >= notified
+
+
+async def test_retention_is_one_record_a_day(stack: WholeDeployment) -> None:
+    connection = await dump.connect(stack.databases["certificate"].url)
+    day = datetime.fromisoformat("2024-12-26T00:00:00+00:00")
+    for minutes, number in ((0, 3), (1, 4), (60 * 24, 5)):
+        await erasure.record_retention(Transaction(connection), {"contact": number}, day + timedelta(minutes=minutes))
+    rows = await erasure.recorded(Transaction(connection), 10)
+    await connection.close()
+    assert [row["counts"] for row in rows] == [{"contact": 5}, {"contact": 7}]
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+async def run(*arguments: str) -> Any:
+    return await asyncio.to_thread(CliRunner().invoke, erase_commands.app, arguments)
+
+
+async def test_the_command_shows_first_and_wants_a_name_to_do_it(
+    stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(erase_commands, "found_deployment", stack.deployment)
+    async with stack.running():
+        await hold_campaign(stack)
+    shown = await run("viewer", CAMPAIGN, PERSON)
+    assert shown.exit_code == 0, shown.output
+    assert "将要删除（没有动）" in shown.output
+    assert await mentions(stack, PERSON)
+    refused = await run("viewer", CAMPAIGN, PERSON, "--yes")
+    assert refused.exit_code == 1
+    assert "--by" in refused.output
+    done = await run("viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR, "--json")
+    assert json.loads(done.stdout)["done"] is True
+    assert await mentions(stack, PERSON) == {}
+    assert "没有找到" in (await run("viewer", CAMPAIGN, PERSON)).output
+    told = await run("log")
+    assert "一个人" in told.output
+    assert (await run("due", "--at", "2030-01-01T00:00:00+08:00")).exit_code == 0
+    assert (await run("due", "--at", "2030-01-01")).exit_code == 1

@@ -1,0 +1,194 @@
+"""Any order, any duplication: a valid history ends in the same tables, before and after sending (DESIGN §4.5)."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.notification import usecases
+from services.notification.consumers import build_consumers
+from services.notification.usecases import DueMessages
+from shared.bus import Bus
+from shared.contracts.base import Event
+from shared.db import Database
+from tests.support.campaigns import campaign
+from tests.support.databases import DatabaseFactory
+from tests.support.notification import (
+    NOON,
+    FakeProvider,
+    defined,
+    deliver,
+    empty,
+    enrolled,
+    final_state,
+    issued,
+    new_secrets,
+    revoked,
+    rules,
+    run_all,
+    statuses,
+)
+
+DAY = timedelta(days=1)
+HISTORY: list[Event] = [
+    defined(1, rules(send_window={"from": "13:00", "to": "22:00"})),
+    defined(2, campaign(messages=[])),
+    defined(3, rules(send_window={"from": "08:00", "to": "20:00"})),
+    enrolled(("v1", "13800000001"), ("v2", "13800000002"), ("v3", None), at=NOON - 5 * DAY),
+    enrolled(("v1", "13900000001"), ("v1", "13900000011"), ("v4", None), at=NOON - 4 * DAY),
+    enrolled(("v2", None), ("v5", "not a phone"), at=NOON - 3 * DAY),
+    enrolled(("v6", "+86 138 0000 0006"), ("v7", "13800000007"), at=NOON + DAY),
+    issued(("v1", "S1"), ("v2", "S2"), ("v3", "S3")),
+    issued(("v4", "S4"), ("v5", "S5"), ("v6", "S6"), at=NOON - DAY),
+    issued(("v7", "S7"), claim_codes=False),
+    issued(("v2", "S2B"), ("v3", "S3B")),
+    revoked(("v2", "S2"), ("v3", "S3")),
+    revoked(("v6", "S6")),
+]
+EXPECTED_STATUSES = {
+    "S1": ("accepted", None),
+    "S2": ("cancelled", "revoked"),
+    "S2B": ("accepted", None),
+    "S3": ("cancelled", "revoked"),
+    "S3B": ("queued", "no_contact"),
+    "S4": ("queued", "no_contact"),
+    "S5": ("queued", "no_contact"),
+    "S6": ("cancelled", "revoked"),
+    "S7": ("queued", "no_claim_code"),
+}
+
+
+class Ending(NamedTuple):
+    planned: dict[str, Any]
+    sent: dict[str, Any]
+    texts: list[tuple[str, str]]
+
+
+@pytest.fixture
+async def db(database: DatabaseFactory) -> AsyncIterator[Database]:
+    opened = Database((await database("notification")).url)
+    yield opened
+    await opened.close()
+
+
+def bus_of(db: Database) -> Bus:
+    return Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_secrets())])
+
+
+async def play(db: Database, events: list[Event], plan_after: set[int]) -> Ending:
+    """Delivers the events, planning after some of them; then plans what is left, then sends."""
+    provider = FakeProvider()
+    due, bus = DueMessages(db, {"file": provider}, new_secrets()), bus_of(db)
+    for position, event in enumerate(events):
+        await deliver(bus, event)
+        if position in plan_after:
+            await due.plan(NOON)
+    while await due.plan(NOON):
+        pass
+    planned = await final_state(db)
+    await run_all(due, NOON)
+    texts = sorted((message.to, message.text) for message in provider.arrived)
+    return Ending(planned, await final_state(db), texts)
+
+
+async def test_the_whole_history_ends_as_it_should(db: Database) -> None:
+    ending = await play(db, HISTORY, set())
+    assert await statuses(db) == EXPECTED_STATUSES
+    assert [to for to, _ in ending.texts] == ["13800000002", "13900000011"]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> tuple[list[Event], list[Event], set[int]]:
+    """A part of the history; the same shuffled, with repeats; and after which of these it is planned."""
+    events = draw(st.lists(st.sampled_from(HISTORY), unique_by=id))
+    again = draw(st.lists(st.sampled_from(events), max_size=5)) if events else []
+    shuffled = draw(st.permutations(events + again))
+    return events, shuffled, draw(st.sets(st.integers(0, len(HISTORY))))
+
+
+@given(deliveries())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_order_and_duplication_ends_in_the_same_tables(
+    db: Database, delivery: tuple[list[Event], list[Event], set[int]]
+) -> None:
+    events, shuffled, plan_after = delivery
+    await empty(db)
+    wanted = await play(db, events, set())
+    await empty(db)
+    assert await play(db, shuffled, plan_after) == wanted
+
+
+async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_each_other(db: Database) -> None:
+    due, bus = DueMessages(db, {"file": FakeProvider()}, new_secrets()), bus_of(db)
+    await deliver(bus, defined())
+    viewers = [f"v{n}" for n in range(40)]
+    events = [enrolled((viewer, f"138000000{n:02}")) for n, viewer in enumerate(viewers)]
+    events += [issued((viewer, f"S{n}")) for n, viewer in enumerate(viewers)]
+    random.Random(1).shuffle(events)
+
+    async def deliver_some(own: list[Any]) -> None:
+        for event in own:
+            await deliver(bus, event)
+
+    async def plan_meanwhile() -> None:
+        for _ in range(40):
+            await due.plan(NOON)
+
+    await asyncio.gather(
+        deliver_some(events[0::3]), deliver_some(events[1::3]), deliver_some(events[2::3]), plan_meanwhile()
+    )
+    while await due.plan(NOON):
+        pass
+    assert set((await statuses(db)).values()) == {("queued", None)}
+    assert len(await statuses(db)) == len(viewers)
+
+
+@pytest.mark.parametrize("contact_first", [True, False])
+async def test_neither_of_two_open_transactions_misses_the_other(db: Database, contact_first: bool) -> None:
+    """The contact and the certificate of one viewer, one transaction still open when the other begins."""
+    due, bus = DueMessages(db, {"file": FakeProvider()}, new_secrets()), bus_of(db)
+    await deliver(bus, defined())
+    contact, certificate = enrolled(("v1", "13800000001")), issued(("v1", "S1"))
+    async with db.transaction() as tx:
+        if contact_first:
+            await usecases.keep_contacts(tx, contact, new_secrets())
+        else:
+            await usecases.keep_issued(tx, certificate, new_secrets())
+        second = asyncio.create_task(deliver(bus, certificate if contact_first else contact))
+        await blocked(db)
+        await due.plan(NOON)
+    await second
+    await due.plan(NOON)
+    assert await statuses(db) == {"S1": ("queued", None)}
+
+
+async def blocked(db: Database) -> None:
+    """Returns once a transaction of this database waits for another."""
+    async with asyncio.timeout(10):
+        while True:
+            async with db.transaction() as tx:
+                waiting = await tx.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            if waiting:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_there_is_one_notification_per_key_for_ever(db: Database) -> None:
+    bus = bus_of(db)
+    await deliver(bus, defined(), issued(("v1", "S1")))
+    due = DueMessages(db, {"file": FakeProvider()}, new_secrets())
+    await due.plan(NOON)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with db.transaction() as tx:
+            await tx.execute(
+                "INSERT INTO notification SELECT gen_random_uuid(), campaign_id, kind, period, recipient, channel, status, "
+                "reason, due_at, send_until, attempts, attempt, attempted_at, query_at, retry_at, updated_at FROM notification"
+            )

@@ -1,0 +1,188 @@
+"""docker-compose.yml held to its rules without an engine: what a reviewer would otherwise have to look for by eye."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.cli import init_command
+from deploy.cli.init_command import DeploymentSecrets, secret_files
+from deploy.devstack.home import REPOSITORY, SERVICES
+
+TEXT = (REPOSITORY / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+ZONES = [yaml.safe_load((REPOSITORY / f"docker-compose.{name}.yml").read_text()) for name in ("zones", "public-side")]
+ALL = (
+    CONTAINERS | ZONES[0]["services"] | ZONES[1]["services"]
+)  # the doors between two zones have to keep the same rules
+JOBS = {name for name, container in CONTAINERS.items() if container.get("restart") == "no"}
+DAEMONS = ALL.keys() - JOBS
+# Jobs that are root, and the one capability that each has: to give a new volume to its user; to read every secret.
+ROOT = {"nats-volume": {"CHOWN"}, "keeper": {"DAC_OVERRIDE"}}
+
+everyone = pytest.mark.parametrize("name", sorted(ALL))
+daemons = pytest.mark.parametrize("name", sorted(DAEMONS))
+
+
+@everyone
+def test_is_contained(name: str) -> None:
+    container = ALL[name]
+    assert container["read_only"] is True
+    assert container["cap_drop"] == ["ALL"]
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert container["init"] is True
+    assert "privileged" not in container
+    assert not {"pid", "ipc", "devices", "userns_mode"} & container.keys()
+    assert set(container.get("cap_add", ())) == ROOT.get(name, set())
+
+
+@everyone
+def test_does_not_run_as_root(name: str) -> None:
+    uid, gid = ALL[name]["user"].split(":")
+    assert (int(uid) == 0) == (int(gid) == 0) == (name in ROOT)
+    if name in ROOT:
+        assert name in JOBS
+
+
+@everyone
+def test_has_limits(name: str) -> None:
+    container = ALL[name]
+    assert re.fullmatch(r"(\$\{\w+:-)?\d+[mg]}?", str(container["mem_limit"]))
+    assert container["cpus"] == "${POSTGRES_CPUS:-1.0}" or 0 < container["cpus"] <= 1  # a machine may have one
+    assert 0 < container["pids_limit"] <= 500
+
+
+@everyone
+def test_keeps_its_log_short(name: str) -> None:
+    options = ALL[name]["logging"]["options"]
+    assert options["max-size"] == "10m"
+    assert int(options["max-file"]) <= 5
+
+
+@daemons
+def test_comes_back_and_says_how_it_is(name: str) -> None:
+    container = ALL[name]
+    assert container["restart"] == "unless-stopped"
+    assert container["healthcheck"]["test"][0] == "CMD"
+    assert "stop_grace_period" in container
+
+
+def test_services_are_healthy_when_ready() -> None:
+    for service in SERVICES:
+        assert CONTAINERS[service]["healthcheck"]["test"] == ["CMD", "python", "-m", "shared.healthcheck"]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in ALL if "ports" in ALL[name]))
+def test_ports_are_this_machines_unless_asked(name: str) -> None:
+    public, office = "${PUBLIC_ADDRESS:-127.0.0.1}", "${OFFICE_ADDRESS:-127.0.0.1}"
+    asked = {"public-proxy": public, "public-side": public, "office-proxy": office, "crossing": "${CROSSING_ADDRESS:?"}
+    for port in ALL[name]["ports"]:
+        assert port.startswith(asked.get(name, "127.0.0.1:"))
+
+
+def test_images_are_pinned() -> None:
+    for name, container in ALL.items():
+        _, _, tag = container["image"].partition(":")
+        if "build" in container:
+            assert tag == "${FANZHA_VERSION:-0.1.0}", name
+        else:
+            assert re.match(r"v?\d+\.\d+", tag), f"{name}: {container['image']}"
+
+
+def test_waits_only_for_what_says_when_it_is_there() -> None:
+    for name, container in CONTAINERS.items():
+        for needed, how in container.get("depends_on", {}).items():
+            expected = "service_completed_successfully" if needed in JOBS else "service_healthy"
+            assert how == {"condition": expected}, f"{name} needs {needed}"
+
+
+def test_a_service_reaches_its_own_database_and_no_other() -> None:
+    on = {name: set(container.get("networks", ())) for name, container in CONTAINERS.items()}
+    for service in SERVICES:
+        databases = {network for network in on[service] if network.endswith("-database")}
+        assert databases == {f"{service}-database"}
+    reach_postgres = {name for name in on if name != "postgres" and on[name] & on["postgres"]}
+    migrations = {f"migrate-{service}" for service in SERVICES}
+    assert reach_postgres == {*SERVICES, *migrations, "provision", "postgres-exporter", "grafana", "keeper"}
+
+
+def test_what_the_public_reaches_is_only_what_it_must() -> None:
+    on_public = {name for name, container in CONTAINERS.items() if "public" in container.get("networks", ())}
+    assert on_public == {"public-proxy", "checkin", "certificate", "nats"}
+
+
+def test_only_who_sends_to_the_outside_can_call_out() -> None:
+    networks = COMPOSE["networks"]
+    closed = {name for name, network in networks.items() if network.get("internal") or "driver_opts" in network}
+    assert networks.keys() - closed == {"egress"}
+    assert {name for name, each in CONTAINERS.items() if "egress" in each.get("networks", ())} == {
+        "notification",
+        "alertmanager",
+    }
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    assert not re.search(r"(?i)(password|secret|token|key)\s*[:=]\s*['\"]?[A-Za-z0-9+/]{12,}", TEXT)
+    for name, container in CONTAINERS.items():
+        for key, value in container.get("environment", {}).items():
+            if re.search(r"(?i)password|secret|token|_key$|_pass", key) and not key.endswith("_DIR"):
+                assert str(value).startswith("/run/secrets/"), f"{name}: {key}"
+
+
+def test_reads_on_docker_compose_1_29_and_on_v2() -> None:
+    """STACK, Compose: what one of the two does not know."""
+    assert not {"name", "include", "version"} & COMPOSE.keys()
+    for container in CONTAINERS.values():
+        assert not {"deploy", "develop", "configs", "extends"} & container.keys()
+        assert "start_interval" not in container.get("healthcheck", {})
+        for how in container.get("depends_on", {}).values():
+            assert how.keys() == {"condition"}
+    assert all(secret.keys() == {"file"} for secret in COMPOSE["secrets"].values())
+
+
+def test_init_writes_the_secrets_that_the_file_names_for_the_users_who_read_them() -> None:
+    written = {file.name: file for file in secret_files(DeploymentSecrets(), "localhost")}
+    named = {name: Path(secret["file"]).name for name, secret in COMPOSE["secrets"].items()}
+    assert sorted(named.values()) == sorted(written)
+    for name, container in CONTAINERS.items():
+        for secret in container.get("secrets", ()):
+            uid = int(container["user"].split(":")[0])
+            assert written[named[secret]].owner == uid, f"{name} runs as {uid} and cannot read {secret}"
+
+
+def test_each_secret_is_mounted_where_it_is_needed_and_nowhere_else() -> None:
+    holders = {
+        secret: {name for name in CONTAINERS if secret in CONTAINERS[name].get("secrets", ())}
+        for secret in COMPOSE["secrets"]
+    }
+    assert {secret: names for secret, names in holders.items() if len(names) != 1} == {
+        "tls_certificate": {"public-proxy", "office-proxy"},
+        "tls_key": {"public-proxy", "office-proxy"},
+    }
+    assert holders["postgres_superuser"] == {"postgres"}
+    for service in SERVICES:
+        assert holders[service] == {service}
+        assert holders[f"{service}_owner"] == {f"migrate-{service}"}
+
+
+def test_the_users_of_the_files_are_those_of_the_image() -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert f"USER {init_command.FANZHA}:{init_command.FANZHA}" in dockerfile
+
+
+def test_the_dockerfile_suits_the_classic_builder() -> None:
+    instructions = [line for line in (REPOSITORY / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+    assert not [line for line in instructions if "--mount=" in line or "<<" in line or "--chmod" in line]
+    assert [line for line in instructions if "pip install" in line] == [
+        line for line in instructions if "pip install" in line and "--require-hashes" in line
+    ]
+
+
+def test_nothing_but_what_is_named_goes_into_an_image() -> None:
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "**"
+    assert not [rule for rule in rules if rule.startswith("!") and re.search(r"secrets/|\.env|tests|campaigns", rule)]

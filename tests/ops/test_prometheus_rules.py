@@ -1,0 +1,101 @@
+"""Rules, their tests and Alertmanager's configuration, checked by Prometheus's own tools; and every alert has its runbook."""
+
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yml"))
+RUNBOOKS = DEPLOY / "runbooks"
+SECTIONS = ["Meaning 含义", "Impact 影响", "Diagnosis 排查", "Mitigation 处理"]
+
+
+def run(tool: str, *arguments: str | Path) -> str:
+    """What a tool that must succeed prints."""
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is missing: apt-get install prometheus prometheus-alertmanager")
+    done = subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True, cwd=DEPLOY / "prometheus")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def test_the_rules_are_valid() -> None:
+    assert "FAILED" not in run("promtool", "check", "rules", *RULES)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_the_alerts_fire_and_are_quiet_as_their_tests_say(path: Path) -> None:
+    assert "SUCCESS" in run("promtool", "test", "rules", path)
+
+
+def test_the_configurations_are_valid() -> None:
+    run("promtool", "check", "config", "prometheus.yml")
+    run("amtool", "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"), [(["severity=page"], "page"), (["severity=ticket"], "ticket"), ([], "ticket")]
+)
+def test_alerts_reach_who_must_act(labels: list[str], receiver: str) -> None:
+    config = DEPLOY / "alertmanager" / "alertmanager.yml"
+    assert run("amtool", "config", "routes", "test", f"--config.file={config}", *labels).strip() == receiver
+
+
+def moments() -> dict[str, set[str]]:
+    """By alert: whether the tests look at it while it fires and while it is quiet."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for path in TESTS:
+        for case in yaml.safe_load(path.read_text())["tests"]:
+            for look in case.get("promql_expr_test", ()):
+                name = re.search(r'alertname="(\w+)"', look["expr"])
+                assert name, look
+                seen[name[1]].add("fires" if look["exp_samples"] else "quiet")
+    return seen
+
+
+def test_every_alert_is_seen_firing_and_quiet() -> None:
+    assert moments() == {name: {"fires", "quiet"} for name in ALERTS}
+
+
+def test_every_alert_has_a_runbook_of_its_name_and_no_runbook_is_left_over() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == set(ALERTS)
+    for name, rule in ALERTS.items():
+        page = (RUNBOOKS / f"{name}.md").read_text()
+        assert page.startswith(f"# {name}\n")
+        assert re.findall(r"^## (.+)$", page, re.MULTILINE) == SECTIONS, name
+        for link in re.findall(r"\]\((\w+)\.md\)", page):
+            assert link in ALERTS, f"{name} links to {link}"
+        assert rule["annotations"]["runbook"] == f"deploy/runbooks/{name}.md"
+
+
+def test_every_alert_says_in_chinese_what_happened_and_whom_to_call() -> None:
+    for name, rule in ALERTS.items():
+        assert rule["labels"]["severity"] in ("page", "ticket"), name
+        assert re.search(r"[\u4e00-\u9fff]", rule["annotations"]["summary"]), name
+
+
+def test_alertmanager_inhibits_only_alerts_that_exist() -> None:
+    config = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    for rule in config["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            if named := re.match(r'alertname =~? "(.+)"', matcher):
+                assert set(named[1].split("|")) <= set(ALERTS), matcher
+
+
+def test_the_operators_page_lists_every_alert() -> None:
+    page = (DEPLOY.parent / "docs" / "operations" / "watching.md").read_text()
+    assert [name for name in ALERTS if name not in page] == []

@@ -1,0 +1,288 @@
+"""The certificate service as its `build_app` composes it, on a fresh database, without a bus; and the events it hears."""
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nacl.public
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.certificate import store, usecases
+from services.certificate.app import build_app
+from services.certificate.consumers import COMPLETIONS, CONTACTS, DEFINITIONS, MAKE_GOODS
+from services.certificate.settings import Settings
+from shared.clock import write_clock
+from shared.contracts.base import UNASSIGNED, Event
+from shared.contracts.certificate import CertificateIssuedV1
+from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
+from shared.contracts.registry import BY_SUBJECT
+from shared.db import COLLISIONS, Database
+from shared.ids import new_event_id
+from shared.sealing import seal, unseal
+from shared.service import Service
+from shared.tokens import Role, create_token
+from tests.support.campaigns import campaign
+
+CAMPAIGN = "small-2024"
+CLAIM_FROM = datetime.fromisoformat("2024-06-30T20:00:00+08:00")
+BEFORE = CLAIM_FROM - timedelta(seconds=1)
+LESSONS = [date(2024, 6, 29), date(2024, 6, 30)]
+AWAY = "nats://certificate@127.0.0.1:1"
+
+
+def _key(byte: bytes) -> str:
+    return base64.b64encode(byte * 32).decode()
+
+
+TOKEN_KEY, SIGNING_KEY = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+OWN_KEY, NOTIFICATION_KEY = nacl.public.PrivateKey.generate(), nacl.public.PrivateKey.generate()
+CONTACT_KEYS = {"k1": _key(b"1"), "k2": _key(b"2")}
+LOOKUP_KEY = _key(b"l")
+
+
+def _text(key: Any) -> str:
+    return base64.b64encode(bytes(key)).decode()
+
+
+def new_settings(database_url: str, folder: Path, **changes: Any) -> Settings:
+    """The clock stands just before the claim time."""
+    if not (folder / "clock").exists():
+        write_clock(folder / "clock", BEFORE)
+    values: dict[str, Any] = {
+        "environment": "test",
+        "port": 0,
+        "database_url": database_url,
+        "database_pool_size": 8,
+        "nats_url": AWAY,
+        "clock_file": folder / "clock",
+        "token_public_key": _text(TOKEN_KEY.public_key().public_bytes_raw()),
+        "public_url": "http://certificate.test",
+        "sealing_private_key": _text(OWN_KEY),
+        "sealing_public_keys": {"notification": _text(NOTIFICATION_KEY.public_key)},
+        "contact_keys": CONTACT_KEYS,
+        "lookup_key": LOOKUP_KEY,
+        "certificate_signing_key": _text(SIGNING_KEY.private_bytes_raw()),
+        "pdf_dir": folder / "pdf",
+    }
+    return Settings(**values | changes)
+
+
+def token(role: Role = "office", *, campaign: str = CAMPAIGN, unit: str | None = None) -> str:
+    return create_token(
+        _text(TOKEN_KEY.private_bytes_raw()),
+        subject="tester",
+        role=role,
+        campaign=campaign,
+        unit=unit,
+        valid_for=timedelta(hours=1),
+    )
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+def defined(revision: int = 1, *, campaign_id: str = CAMPAIGN, pages: int = 1, **changes: Any) -> list[Event]:
+    """The pages of a definition; `changes` replace keys of it."""
+    rules = campaign(campaign_id=campaign_id, **changes).rules()
+    return [
+        CampaignDefinedV1(**_head(campaign_id), revision=revision, page=page, pages=pages, rules=rules, units=[])
+        for page in range(1, pages + 1)
+    ]
+
+
+def certificate_rules(**changes: Any) -> dict[str, Any]:
+    """The part of a definition that is about certificates."""
+    rules = {
+        "claim_from": CLAIM_FROM.isoformat(),
+        "title": "反诈结课证书",
+        "body": "{name}参加“{campaign_title}”，累计签到{credited_days}天。",
+        "issuer": "示例反诈办",
+    }
+    return rules | changes
+
+
+def enrolled(
+    *rows: tuple[str, str | None, str | None], at: datetime = BEFORE, campaign_id: str = CAMPAIGN
+) -> ViewerEnrolledV1:
+    """`rows`: (viewer_id, name, phone). Neither name nor phone: an enrolment without contact data."""
+    viewers = [viewer for viewer, _, _ in rows]
+    contacts = [
+        json.dumps({"name": name, "phone": phone}).encode() if name or phone else None for _, name, phone in rows
+    ]
+    return ViewerEnrolledV1(
+        **_head(campaign_id, at),
+        viewer_ids=viewers,
+        enrolment_ids=[f"e-{at.timestamp():.0f}-{n}" for n in range(len(rows))],
+        enrolled_at=[at] * len(rows),
+        unit_codes=["111"] * len(rows),
+        groups=["general"] * len(rows),
+        contacts=seal({"certificate": _text(OWN_KEY.public_key)}, contacts, viewers) if any(contacts) else None,
+    )
+
+
+def checked_in(*viewers: str, completes: bool = True, campaign_id: str = CAMPAIGN) -> CheckinRecordedV1:
+    """Check-ins of the last lesson; with them the viewers complete, or not."""
+    size = len(viewers)
+    return CheckinRecordedV1(
+        **_head(campaign_id),
+        lesson_date=LESSONS[-1],
+        mode="live",
+        viewer_ids=list(viewers),
+        unit_codes=["111-EDU"] * size,
+        groups=["student"] * size,
+        checked_in_at=[BEFORE] * size,
+        late=[False] * size,
+        first_for_lesson=[True] * size,
+        first_for_campaign=[False] * size,
+        credited_days=[2 if completes else 1] * size,
+        credited_lessons=[LESSONS if completes else None] * size,
+    )
+
+
+def made_good(*viewers: str, completes: bool = True, campaign_id: str = CAMPAIGN) -> LessonMadeGoodV1:
+    size = len(viewers)
+    return LessonMadeGoodV1(
+        **_head(campaign_id),
+        lesson_date=LESSONS[0],
+        make_good_id="m-1",
+        viewer_ids=list(viewers),
+        unit_codes=[UNASSIGNED] * size,
+        groups=[UNASSIGNED] * size,
+        credited_days=[2 if completes else 1] * size,
+        credited_lessons=[LESSONS if completes else None] * size,
+    )
+
+
+def _head(campaign_id: str, at: datetime = BEFORE) -> dict[str, Any]:
+    return {"event_id": new_event_id(), "occurred_at": at, "campaign_id": campaign_id}
+
+
+DURABLES: dict[type[Event], str] = {
+    CampaignDefinedV1: DEFINITIONS,
+    CheckinRecordedV1: COMPLETIONS,
+    LessonMadeGoodV1: MAKE_GOODS,
+    ViewerEnrolledV1: CONTACTS,
+}
+
+
+# ---- the service -----------------------------------------------------------------------------------------------------
+
+
+class CertificateService:
+    """Its loops are not started: a test says when the sweep runs and what time it is."""
+
+    def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
+        self.settings = new_settings(database_url, folder, **changes)
+        self.keys = usecases.Keys.of(self.settings)
+        self.app = build_app(self.settings)
+        self.service: Service = self.app.state.service
+        self.db: Database = self.service.db
+        self._clients: list[httpx.AsyncClient] = []
+        self.http = self.client_at("127.0.0.1")
+
+    def client_at(self, address: str) -> httpx.AsyncClient:
+        """A client with this address and an office token."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 5000))
+        headers = {"Authorization": f"Bearer {token()}"}
+        self._clients.append(
+            httpx.AsyncClient(transport=transport, base_url="http://certificate.test", headers=headers)
+        )
+        return self._clients[-1]
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.aclose()
+        await self.db.close()
+
+    def set_clock(self, now: datetime) -> None:
+        assert self.settings.clock_file is not None
+        write_clock(self.settings.clock_file, now)
+
+    async def deliver(self, *events: Event) -> None:
+        """To the handlers, as the bus does, body and all. A collision is delivered again, as after a NAK."""
+        for event in events:
+            while True:
+                try:
+                    await self.service.bus.handle(DURABLES[type(event)], event.model_dump_json().encode())
+                    break
+                except COLLISIONS:
+                    pass
+
+    async def sweep(self, now: datetime | None = None) -> int:
+        """Issues until nothing is left; how many that were."""
+        if now is not None:
+            self.set_clock(now)
+        return await self.service.due_work[0].run_until_done(self.service.clock, self.service.metrics)
+
+    async def issue(self, *events: Event) -> None:
+        """The campaign is defined, the events arrive, the claim time comes."""
+        await self.deliver(*defined(certificate=certificate_rules()), *events)
+        await self.sweep(CLAIM_FROM)
+
+    # ---- what it knows ----
+
+    async def certificates(self, campaign_id: str = CAMPAIGN) -> list[store.Certificate]:
+        """By viewer; the valid one first."""
+        async with self.db.transaction() as tx:
+            rows = await tx.fetch(
+                f"SELECT {', '.join(store.Certificate._fields)} FROM certificate WHERE campaign_id = $1 "
+                "ORDER BY viewer_id, revoked_at DESC NULLS FIRST, serial",
+                campaign_id,
+            )
+        return [store.Certificate(*row) for row in rows]
+
+    async def names(self, campaign_id: str = CAMPAIGN) -> dict[str, str | None]:
+        """Of the valid certificates, by viewer."""
+        return {
+            row.viewer_id: usecases.content_of(row, self.keys).name
+            for row in await self.certificates(campaign_id)
+            if row.revoked_at is None
+        }
+
+    async def published(self, contract: type[Event] | None = None) -> list[Any]:
+        """What stands in the outbox, in order."""
+        async with self.db.transaction() as tx:
+            rows = await tx.fetch("SELECT subject, payload FROM outbox ORDER BY event_id")
+        events = [BY_SUBJECT[subject].model_validate_json(payload) for subject, payload in rows]
+        return [event for event in events if contract is None or isinstance(event, contract)]
+
+    async def claim_codes(self) -> dict[str, str]:
+        """By viewer, as notification learns them; the newest."""
+        return {
+            viewer: code
+            for event in await self.published(CertificateIssuedV1)
+            for viewer, code in open_claim_codes(event)
+        }
+
+    async def claim(self, viewer_id: str, phone_tail: str | None = None) -> httpx.Response:
+        return await self.post_claim((await self.claim_codes())[viewer_id], phone_tail)
+
+    async def post_claim(self, claim_code: str, phone_tail: str | None = None) -> httpx.Response:
+        return await self.http.post("/v1/claims", json={"claim_code": claim_code, "phone_tail": phone_tail})
+
+    async def get_certificate(self, viewer_id: str, **headers: str) -> httpx.Response:
+        return await self.http.get(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}", headers=headers)
+
+    async def revoke(self, viewer_id: str, reason: str = "冒名") -> httpx.Response:
+        return await self.http.post(
+            f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/revoke", json={"reason": reason}
+        )
+
+    async def reissue(self, viewer_id: str, name: str, reason: str = "姓名更正") -> httpx.Response:
+        body = {"name": name, "reason": reason}
+        return await self.http.post(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/reissue", json=body)
+
+
+def open_claim_codes(event: CertificateIssuedV1) -> Sequence[tuple[str, str]]:
+    assert event.claim_codes is not None
+    codes = unseal(event.claim_codes, "notification", _text(NOTIFICATION_KEY), event.viewer_ids)
+    return [(viewer, code.decode()) for viewer, code in zip(event.viewer_ids, codes, strict=True) if code is not None]
+
+
+def path_of(url: str) -> str:
+    """A link of an answer, for the test's own client."""
+    return url.removeprefix("http://certificate.test")

@@ -1,0 +1,141 @@
+"""checkin composed on a real database, with a clock that tests move; NATS is away, which it must bear."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nacl.public
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from standardwebhooks import Webhook
+
+from services.checkin.app import build_app
+from services.checkin.live_platform import Source
+from services.checkin.settings import Settings
+from shared.clock import write_clock
+from shared.service import Service
+from shared.tokens import Role, create_token
+from tests.support.databases import FreshDatabase
+
+CAMPAIGN = "small-2024"
+SECRET = "whsec_" + base64.b64encode(b"a secret of the live platform").decode()
+OLD_SECRET = "whsec_" + base64.b64encode(b"the secret before that one").decode()
+SIGNING_KEY = Ed25519PrivateKey.generate()
+RECIPIENTS = {name: nacl.public.PrivateKey.generate() for name in ("certificate", "notification")}
+LIVE = "2024-06-29T19:31:05+08:00"
+REPLAY = "2024-06-30T09:00:00+08:00"  # on D+1: the replay of lesson D (FACTS A2)
+SECOND_LIVE = "2024-06-30T19:45:00+08:00"
+DURING = datetime.fromisoformat("2024-06-30T20:30:00+08:00")  # both lessons' live windows are over, nothing is sealed
+
+
+def token(role: Role = "admin", campaign: str = "*", unit: str | None = None) -> str:
+    key = base64.b64encode(SIGNING_KEY.private_bytes_raw()).decode()
+    return create_token(key, subject="t", role=role, campaign=campaign, unit=unit, valid_for=timedelta(minutes=5))
+
+
+def checkin(viewer: str, at: str = LIVE, event_id: str = "", **more: Any) -> dict[str, Any]:
+    return {
+        "event_id": event_id or f"c-{viewer}-{at[:16]}",
+        "type": "viewer.checked_in",
+        "campaign_id": CAMPAIGN,
+        "viewer_id": viewer,
+        "occurred_at": at,
+    } | more
+
+
+def enrolment(viewer: str, at: str = "2024-06-29T19:28:00+08:00", event_id: str = "", **more: Any) -> dict[str, Any]:
+    return checkin(viewer, at, event_id or f"n-{viewer}-{at[:16]}", type="viewer.enrolled") | more
+
+
+class CheckinUnderTest:
+    """A running service and ways to use it as its users do."""
+
+    def __init__(self, app: FastAPI, client: httpx.AsyncClient, clock: Path) -> None:
+        self.app = app
+        self.client = client
+        self._clock = clock
+
+    @property
+    def service(self) -> Service:
+        found: Service = self.app.state.service
+        return found
+
+    def clock_is(self, now: datetime) -> None:
+        write_clock(self._clock, now)
+
+    async def define(self, content: dict[str, Any]) -> httpx.Response:
+        return await self.client.put(f"/v1/campaigns/{content['campaign_id']}", json=content)
+
+    async def post(self, *events: Any) -> list[tuple[str, str | None]]:
+        """(verdict, reason) of each event of one signed post."""
+        answer = await self.post_body(json.dumps(events).encode())
+        assert answer.status_code == 200, answer.text
+        return [(result["verdict"], result["reason"]) for result in answer.json()["results"]]
+
+    async def post_body(self, body: bytes, *, secret: str = SECRET, path: str = "/v1/live/events") -> httpx.Response:
+        return await self.client.post(path, content=body, headers=signature(body, secret))
+
+    async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        async with self.service.db.transaction() as tx:
+            return [tuple(row) for row in await tx.fetch(sql, *arguments)]
+
+    async def facts(self, name: str) -> list[dict[str, Any]]:
+        """The events of one kind in the ledger, in order."""
+        rows = await self.rows("SELECT payload FROM outbox WHERE subject LIKE $1 ORDER BY event_id", f"%.{name}.v1")
+        return [json.loads(row[0]) for row in rows]
+
+
+def signature(body: bytes, secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
+    """Standard Webhooks headers over these bytes; not UTF-8 is signed as Latin-1 would be, which never verifies."""
+    now = at or datetime.now(UTC)
+    text = body.decode(errors="replace")
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("msg_1", now, text),
+        "content-type": "application/json",
+    }
+
+
+def new_settings(database: FreshDatabase, folder: Path, **more: Any) -> Settings:
+    values: dict[str, Any] = {
+        "environment": "test",
+        "port": 0,
+        "database_url": database.url,
+        "nats_url": "nats://checkin:x@127.0.0.1:1",
+        "clock_file": folder / "clock",
+        "token_public_key": base64.b64encode(SIGNING_KEY.public_key().public_bytes_raw()).decode(),
+        "public_url": "http://checkin.test",
+        "webhook_sources": {
+            "standard": Source(verifier="standard", secrets=[SECRET, OLD_SECRET]),
+            "kuaishou": Source(verifier="kuaishou", secrets=["ks-secret"]),
+            "douyin": Source(verifier="douyin", secrets=["dy-secret"]),
+        },
+        "sealing_public_keys": {
+            name: base64.b64encode(bytes(key.public_key)).decode() for name, key in RECIPIENTS.items()
+        },
+        "link_key": base64.b64encode(b"k" * 32).decode(),
+    }
+    return Settings(**(values | more))
+
+
+@asynccontextmanager
+async def running_checkin(
+    database: FreshDatabase, folder: Path, now: datetime = DURING, **more: Any
+) -> AsyncIterator[CheckinUnderTest]:
+    """The service with its loops running, as in production."""
+    if not (folder / "clock").exists():
+        write_clock(folder / "clock", now)
+    app = build_app(new_settings(database, folder, **more))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {token()}"}
+    async with app.router.lifespan_context(app):
+        async with httpx.AsyncClient(transport=transport, base_url="http://checkin.test", headers=headers) as client:
+            yield CheckinUnderTest(app, client, folder / "clock")
+        await asyncio.sleep(0)

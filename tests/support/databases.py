@@ -1,0 +1,62 @@
+"""Fresh databases of a service, on the session's Postgres: migrated once by the owner role, then copied for each test."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from shared.migrate import migrate
+from tests.support.servers import RunningPostgres
+
+_numbers = itertools.count(1)
+_migrated: set[str] = set()
+_one_at_a_time = asyncio.Lock()  # Postgres copies a database only while nobody is connected to it
+
+
+@dataclass(frozen=True)
+class FreshDatabase:
+    """`url` is the app role's, which the code under test gets; `owner_url` may change the schema."""
+
+    name: str
+    url: str
+    owner_url: str
+
+
+DatabaseFactory = Callable[[str], Awaitable[FreshDatabase]]
+
+
+async def fresh_database(postgres: RunningPostgres, service: str) -> FreshDatabase:
+    """A new database of the service at the newest schema, empty. Ask `postgres.drop(name)` to remove it."""
+    name = f"test_{service}_{next(_numbers)}"
+    template = postgres.url(f"{service}_owner")
+    async with _one_at_a_time:
+        if template not in _migrated:
+            await migrate(service, template)
+            _migrated.add(template)
+        await _clone(postgres, service, name)
+    return FreshDatabase(name, postgres.url(f"{service}_app", name), postgres.url(f"{service}_owner", name))
+
+
+@retry(retry=retry_if_exception_type(asyncpg.ObjectInUseError), stop=stop_after_delay(10), wait=wait_fixed(0.1))
+async def _clone(postgres: RunningPostgres, service: str, name: str) -> None:
+    """The connection that migrated may still be closing."""
+    await postgres.clone(service, name)
+
+
+@pytest.fixture
+async def database(postgres: RunningPostgres) -> AsyncIterator[DatabaseFactory]:
+    """`await database("reporting")`: a fresh migrated database, dropped after the test."""
+    made: list[str] = []
+
+    async def fresh(service: str) -> FreshDatabase:
+        found = await fresh_database(postgres, service)
+        made.append(found.name)
+        return found
+
+    yield fresh
+    for name in made:
+        await postgres.drop(name)

@@ -1,0 +1,218 @@
+"""All four services as they compose themselves, in this process, on real databases and a real NATS: a deployment to keep."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from deploy.devstack.home import SERVICES, Home
+from deploy.devstack.plan import Stack
+from deploy.devstack.ports import Ports
+from deploy.devstack.secrets import Secrets, load_or_create
+from deploy.keeping.deployment import Deployment
+from shared import outbox
+from shared.clock import write_clock
+from shared.tokens import create_token
+from shared.topology import TopologySettings
+from shared.topology import main as apply_topology
+from tests.support.campaigns import campaign_content
+from tests.support.checkin import CAMPAIGN, checkin, enrolment, signature
+from tests.support.databases import FreshDatabase, fresh_database
+from tests.support.nats_support import eventually
+from tests.support.servers import RunningNats, RunningPostgres, public_folder
+
+LESSONS = ("2024-06-29", "2024-06-30")
+VIEWERS = [f"ks_{number:04}" for number in range(1, 41)]
+FINISHED = VIEWERS[:30]  # came to both lessons
+BOTH_OVER = datetime.fromisoformat("2024-06-30T20:30:00+08:00")
+START = datetime.fromisoformat("2024-06-28T12:00:00+08:00")
+
+
+class WholeDeployment:
+    """`running()` starts and stops the services; servers, databases and keys outlive that."""
+
+    def __init__(self, postgres: RunningPostgres, nats: RunningNats, folder: Path) -> None:
+        self.postgres = postgres
+        self.nats = nats
+        self.home = Home(folder / "home")
+        self.home.create()
+        self.secrets: Secrets = load_or_create(self.home)
+        self.databases: dict[str, FreshDatabase] = {}
+        self.apps: dict[str, FastAPI] = {}
+        self.clients: dict[str, httpx.AsyncClient] = {}
+        if not self.home.clock.exists():
+            write_clock(self.home.clock, START)
+
+    async def new_databases(self) -> None:
+        """Empty ones at the newest schema; those from before are dropped."""
+        for service in SERVICES:
+            if service in self.databases:
+                await self.postgres.drop(self.databases[service].name)
+            self.databases[service] = await fresh_database(self.postgres, service)
+
+    async def lose_nats(self) -> None:
+        """The disk of NATS is gone; a new one, with the topology and nothing else."""
+        await self.nats.kill()
+        shutil.rmtree(self.nats.server.data)
+        await self.nats.start()
+        await self.apply_topology()
+
+    async def apply_topology(self) -> None:
+        await apply_topology(TopologySettings(nats_url=self.nats.url("topology")))
+
+    async def close(self) -> None:
+        for database in self.databases.values():
+            await self.postgres.drop(database.name)
+
+    # ---- as the commands see it ------------------------------------------------------------------------------------
+
+    def deployment(self) -> Deployment:
+        return Deployment(
+            databases={service: database.owner_url for service, database in self.databases.items()},
+            topology_url=self.nats.url("topology"),
+            nats_monitoring=f"http://127.0.0.1:{self.nats.server.monitoring_port}",
+            secret_files=(self.home.secrets,),
+            environments={service: self.environment(service) for service in SERVICES},
+        )
+
+    def environment(self, service: str) -> dict[str, str]:
+        own = Stack(self.home, Ports(), self.secrets).service_environment(service)
+        return own | {"DATABASE_URL": self.databases[service].url, "NATS_URL": self.nats.url(service)}
+
+    # ---- running ---------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for service in SERVICES:
+                app = build(service, self.environment(service))
+                await stack.enter_async_context(app.router.lifespan_context(app))
+                self.apps[service] = app
+                client = httpx.AsyncClient(
+                    transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+                    base_url=f"http://{service}.test",
+                    headers={"authorization": f"Bearer {self._token()}"},
+                )
+                self.clients[service] = await stack.enter_async_context(client)
+            yield
+        self.apps.clear()
+        self.clients.clear()
+
+    def _token(self) -> str:
+        return create_token(
+            self.secrets.token_private_key,
+            subject="t",
+            role="admin",
+            campaign="*",
+            unit=None,
+            valid_for=timedelta(hours=1),
+        )
+
+    async def get(self, service: str, path: str, **params: Any) -> Any:
+        answer = await self.clients[service].get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def put(self, service: str, path: str, content: Any) -> Any:
+        answer = await self.clients[service].put(path, json=content)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    async def post(self, service: str, path: str, content: Any) -> httpx.Response:
+        return await self.clients[service].post(path, json=content)
+
+    async def send(self, *events: Any) -> dict[str, int]:
+        """Verdict counts of one signed post."""
+        body = json.dumps(events).encode()
+        headers = signature(body, self.secrets.webhook_secret)
+        answer = await self.clients["checkin"].post("/v1/live/events", content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        counts: dict[str, int] = answer.json()["counts"]
+        return counts
+
+    def clock_is(self, now: datetime) -> None:
+        write_clock(self.home.clock, now)
+
+    async def settle(self) -> None:
+        """Until no service has anything left to do, twice in a row."""
+        quiet = 0
+
+        async def settled() -> bool:
+            nonlocal quiet
+            done = [await app.state.service.settled() for app in self.apps.values()]
+            quiet = quiet + 1 if all(done) else 0
+            return quiet >= 2
+
+        await eventually(settled, within_s=60, what="the services have nothing left to do")
+
+    async def republish(self) -> None:
+        """What `fanzha outbox republish` does."""
+        for app in self.apps.values():
+            async with app.state.service.db.transaction() as tx:
+                await outbox.republish_all(tx)
+
+    async def rows(self, service: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        async with self.apps[service].state.service.db.transaction() as tx:
+            return [tuple(row) for row in await tx.fetch(sql, *values)]
+
+
+def build(service: str, environment: dict[str, str]) -> FastAPI:
+    settings = import_module(f"services.{service}.settings" if service != "reporting" else "shared.settings")
+    kind = settings.ServiceSettings if service == "reporting" else settings.Settings
+    values = {key.lower(): _value(value) for key, value in environment.items() if key.lower() in kind.model_fields}
+    app: FastAPI = import_module(f"services.{service}.app").build_app(kind(**values))
+    return app
+
+
+def _value(text: str) -> Any:
+    return json.loads(text) if text.startswith("{") else text
+
+
+@pytest.fixture
+async def stack(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
+    with public_folder() as folder:
+        nats = RunningNats(folder)
+        await nats.start()
+        found = WholeDeployment(postgres, nats, folder)
+        try:
+            await found.new_databases()
+            await found.apply_topology()
+            yield found
+        finally:
+            await found.close()
+            await nats.stop()
+
+
+async def hold_campaign(stack: WholeDeployment) -> None:
+    """Enrolments, two lessons, duplicates and refusals, certificates issued, one claimed."""
+    await stack.put("checkin", f"/v1/campaigns/{CAMPAIGN}", campaign_content())
+    stack.clock_is(BOTH_OVER)
+    enrolments = [
+        enrolment(
+            viewer, unit_code="111-EDU", group="student", name=f"观众{viewer[-2:]}", phone=f"1380000{viewer[-4:]}"
+        )
+        for viewer in VIEWERS[::2]
+    ]
+    assert await stack.send(*enrolments) == {"recorded": len(enrolments)}
+    first = [checkin(viewer, f"{LESSONS[0]}T19:31:05+08:00") for viewer in VIEWERS]
+    second = [checkin(viewer, f"{LESSONS[1]}T19:45:00+08:00") for viewer in FINISHED]
+    assert await stack.send(*first, *second) == {"recorded": len(first) + len(second)}
+    assert await stack.send(*first[:5], checkin("ks_0001", "2024-06-29T03:00:00+08:00")) == {
+        "duplicate": 5,
+        "rejected": 1,
+    }
+    await stack.settle()
+    certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{VIEWERS[0]}")
+    claimed = await stack.post(
+        "certificate", "/v1/claims", {"claim_code": certificate["claim_code"], "phone_tail": "0001"}
+    )
+    assert claimed.status_code == 200, claimed.text
+    await stack.settle()

@@ -1,0 +1,54 @@
+"""A real nats-server for the bus tests: same configuration as production, own folder and ports, stopped and killed at will."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+
+from shared import topology
+from shared.topology import Durable, TopologySettings
+from tests.support import servers
+
+
+class RunningNats(servers.RunningNats):
+    """A nats-server with its topology and plain clients at hand; `start` after `stop` or `kill` continues on its data."""
+
+    async def apply_topology(self, durables: tuple[Durable, ...] = topology.DURABLES) -> list[str]:
+        async with self.client("topology") as client:
+            return await topology.apply(client.jetstream(), topology_settings(self), durables)
+
+    @asynccontextmanager
+    async def client(self, user: str, **options: Any) -> AsyncIterator[Client]:
+        """A plain connection, past the bus."""
+        client = await nats.connect(
+            self.url(user), **({"inbox_prefix": topology.inbox_prefix(user), "error_cb": _ignore} | options)
+        )
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+def topology_settings(server: RunningNats, **changes: Any) -> TopologySettings:
+    return TopologySettings(**({"nats_url": server.url("topology"), "nats_wait_s": 20} | changes))
+
+
+async def eventually(condition: Callable[[], Any], *, within_s: float = 10, what: str = "") -> Any:
+    """Waits until the condition (a function, or a coroutine function) is true; says what it was last when it never is."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        if loop.time() > deadline:
+            raise AssertionError(f"not within {within_s} s: {what or condition}; last value {value!r}")
+        await asyncio.sleep(0.02)
+
+
+async def _ignore(_: Exception) -> None: ...

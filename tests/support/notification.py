@@ -1,0 +1,227 @@
+"""What notification's tests have in common: keys, sealed events, a fake channel, and a look at its tables."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import nacl.public
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.notification.consumers import CONTACTS, DEFINITIONS, ISSUED, REVOKED
+from services.notification.domain import Message, Outcome, Reference, Report
+from services.notification.settings import Settings
+from services.notification.usecases import DueMessages, Secrets
+from shared.at_rest import Vault
+from shared.bus import Bus
+from shared.clock import write_clock
+from shared.contracts.base import Event
+from shared.contracts.campaign import CampaignRules
+from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
+from shared.db import Database
+from shared.ids import new_event_id
+from shared.sealing import seal
+from tests.support.campaigns import campaign
+
+PRIVATE_KEY = nacl.public.PrivateKey.generate()
+SEALING_PRIVATE_KEY = base64.b64encode(bytes(PRIVATE_KEY)).decode()
+SEALING_PUBLIC_KEY = base64.b64encode(bytes(PRIVATE_KEY.public_key)).decode()
+SIGNING_KEY = Ed25519PrivateKey.generate()  # of tokens
+CONTACT_KEYS = {"k1": base64.b64encode(b"1" * 32).decode(), "k2": base64.b64encode(b"2" * 32).decode()}
+LOOKUP_KEY = base64.b64encode(b"l" * 32).decode()
+
+CAMPAIGN = "small-2024"
+NOON = datetime.fromisoformat("2024-07-10T12:00:00+08:00").astimezone(UTC)
+DURABLES: dict[type[Event], str] = {
+    CampaignDefinedV1: DEFINITIONS,
+    ViewerEnrolledV1: CONTACTS,
+    CertificateIssuedV1: ISSUED,
+    CertificateRevokedV1: REVOKED,
+}
+TEMPLATE = "您的证书 {serial} 领取码 {claim_code}，咨询请拨打 96110。"
+
+
+def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.0.1:1") -> Settings:
+    """The clock stands at noon; messages go to `folder`/messages."""
+    write_clock(folder / "clock", NOON)
+    return Settings(
+        environment="test",
+        port=0,
+        database_url=database_url,
+        nats_url=nats_url,
+        clock_file=folder / "clock",
+        token_public_key=base64.b64encode(SIGNING_KEY.public_key().public_bytes_raw()).decode(),
+        public_url="http://127.0.0.1",
+        sealing_private_key=SEALING_PRIVATE_KEY,
+        contact_keys=CONTACT_KEYS,
+        lookup_key=LOOKUP_KEY,
+        file_channel_dir=folder / "messages",
+    )
+
+
+def new_secrets() -> Secrets:
+    return Secrets(SEALING_PRIVATE_KEY, Vault(CONTACT_KEYS), LOOKUP_KEY)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def rules(**message: Any) -> CampaignRules:
+    return campaign(
+        messages=[{"event": "certificate_ready", "channel": "file", "template": TEMPLATE} | message],
+    )
+
+
+def defined(revision: int = 1, content: CampaignRules | None = None) -> CampaignDefinedV1:
+    return CampaignDefinedV1(
+        event_id=new_event_id(),
+        occurred_at=NOON,
+        campaign_id=CAMPAIGN,
+        revision=revision,
+        page=1,
+        pages=1,
+        rules=(content or rules()).rules(),
+        units=[],
+    )
+
+
+def enrolled(*rows: tuple[str, str | None], at: datetime = NOON - timedelta(days=11)) -> ViewerEnrolledV1:
+    """`rows`: (viewer_id, phone); None: an enrolment without contact data."""
+    viewers = [viewer for viewer, _ in rows]
+    contacts = [None if phone is None else json.dumps({"name": "王小明", "phone": phone}).encode() for _, phone in rows]
+    return ViewerEnrolledV1(
+        event_id=new_event_id(),
+        occurred_at=at,
+        campaign_id=CAMPAIGN,
+        viewer_ids=viewers,
+        enrolment_ids=[f"e-{at.timestamp():.0f}-{n}" for n, _ in enumerate(rows)],
+        enrolled_at=[at] * len(rows),
+        unit_codes=["111"] * len(rows),
+        groups=["general"] * len(rows),
+        contacts=seal({"notification": SEALING_PUBLIC_KEY}, contacts, viewers),
+    )
+
+
+def issued(*rows: tuple[str, str], at: datetime = NOON, claim_codes: bool = True) -> CertificateIssuedV1:
+    """`rows`: (viewer_id, serial). The claim code is made from the serial."""
+    viewers = [viewer for viewer, _ in rows]
+    codes: list[bytes | None] = [claim_code(serial).encode() for _, serial in rows]
+    return CertificateIssuedV1(
+        event_id=new_event_id(),
+        occurred_at=at,
+        campaign_id=CAMPAIGN,
+        viewer_ids=viewers,
+        serials=[serial for _, serial in rows],
+        unit_codes=["111"] * len(rows),
+        groups=["general"] * len(rows),
+        issued_at=[at] * len(rows),
+        claim_codes=seal({"notification": SEALING_PUBLIC_KEY}, codes, viewers) if claim_codes else None,
+    )
+
+
+def revoked(*rows: tuple[str, str]) -> CertificateRevokedV1:
+    return CertificateRevokedV1(
+        event_id=new_event_id(),
+        occurred_at=NOON,
+        campaign_id=CAMPAIGN,
+        viewer_ids=[viewer for viewer, _ in rows],
+        serials=[serial for _, serial in rows],
+        revoked_at=[NOON] * len(rows),
+        reasons=["姓名更正"] * len(rows),
+        reissued_as=[None] * len(rows),
+    )
+
+
+def claim_code(serial: str) -> str:
+    return f"CODE{serial.replace('-', '')[-4:].upper()}"
+
+
+async def deliver(bus: Bus, *events: Event) -> None:
+    """Hands events to the consumers as the bus would, body and all."""
+    for event in events:
+        await bus.handle(DURABLES[type(event)], event.model_dump_json().encode())
+
+
+# --- a channel that fails on request ----------------------------------------------------------------------------------
+
+
+class FakeProvider:
+    """Keeps what arrived by notification id, as a gateway would. `trouble` is what happens to the next calls of `send`.
+
+    `before`: fails without taking anything; `after`: takes everything, then the answer is lost; `half`: takes the first half.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: list[Message] = []
+        self.trouble: list[str] = []
+        self.answers: dict[UUID, Outcome] = {}
+        self.blind = False  # does not answer queries
+
+    async def send(self, messages: Sequence[Message]) -> Mapping[UUID, Outcome]:
+        trouble = self.trouble.pop(0) if self.trouble else None
+        if trouble == "before":
+            raise TimeoutError
+        self.arrived += messages[: len(messages) // 2] if trouble == "half" else messages
+        if trouble in ("after", "half"):
+            raise TimeoutError
+        ids = [message.reference.notification_id for message in messages]
+        return {each: self.answers.get(each, Outcome(Report.ACCEPTED)) for each in ids}
+
+    async def query(self, references: Sequence[Reference]) -> Mapping[UUID, Outcome]:
+        if self.blind:
+            return {}
+        here = {message.reference.notification_id for message in self.arrived}
+        return {
+            each.notification_id: Outcome(Report.ACCEPTED if each.notification_id in here else Report.NOT_SENT)
+            for each in references
+        }
+
+
+# --- due work and what it leaves --------------------------------------------------------------------------------------
+
+
+async def run_all(due: DueMessages, now: datetime) -> None:
+    """Does what is due until nothing is left, as the service does."""
+    while await due.plan(now) or await due.send(now) or await due.forget(now):
+        pass
+
+
+async def empty(db: Database) -> None:
+    """As after the migration."""
+    async with db.transaction() as tx:
+        for table in ("notification", "certificate", "contact", "definition", "definition_page", "inbox"):
+            await tx.execute(f"DELETE FROM {table}")
+
+
+async def notifications(db: Database) -> dict[str, dict[str, Any]]:
+    """The notification table by serial."""
+    async with db.transaction() as tx:
+        rows = await tx.fetch("SELECT * FROM notification ORDER BY period")
+    return {row["period"]: dict(row) for row in rows}
+
+
+async def statuses(db: Database) -> dict[str, tuple[str, str | None]]:
+    return {serial: (row["status"], row["reason"]) for serial, row in (await notifications(db)).items()}
+
+
+async def final_state(db: Database) -> dict[str, Any]:
+    """All of the service's state, decrypted, without what tells of the way there (inbox, attempt numbers)."""
+    vault = new_secrets().vault
+    async with db.transaction() as tx:
+        contacts = [dict(row) for row in await tx.fetch("SELECT * FROM contact ORDER BY 1, 2")]
+        certificates = [dict(row) for row in await tx.fetch("SELECT * FROM certificate ORDER BY 1, 2, 3")]
+        planned = [dict(row) for row in await tx.fetch("SELECT * FROM notification ORDER BY id")]
+        in_force = [tuple(row) for row in await tx.fetch("SELECT campaign_id, revision, rules FROM definition")]
+    for row in contacts:
+        bound_to = f"{row['campaign_id']}/{row['viewer_id']}"
+        row["phone"] = row["phone"] and vault.decrypt(row["phone"], bound_to)
+    for row in certificates:
+        bound_to = f"{row['campaign_id']}/{row['viewer_id']}/{row['serial']}"
+        row["claim_code"] = row["claim_code"] and vault.decrypt(row["claim_code"], bound_to)
+    for row in planned:
+        del row["attempt"]
+    return {"contact": contacts, "certificate": certificates, "notification": planned, "definition": in_force}

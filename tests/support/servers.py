@@ -1,0 +1,130 @@
+"""Real servers for tests: the dev stack's own, on free ports and a folder of their own, to be killed and started at will."""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from deploy.devstack.home import SERVICES
+from deploy.devstack.nats import NatsServer
+from deploy.devstack.ports import free_port
+from deploy.devstack.postgres import PostgresServer
+from deploy.devstack.processes import dying_with_parent, environment, last_lines, open_log
+from deploy.devstack.secrets import NATS_USERS, POSTGRES_ROLES
+
+START_WITHIN_S = 60
+STOP_WITHIN_S = 30
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A temporary folder that Postgres may pass through as another user, even where capabilities are not to be had."""
+    folder = Path(tempfile.mkdtemp(prefix="fanzha-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class RunningServer:
+    """A server process; `start` after `stop` or `kill` goes on with the same data and port."""
+
+    def __init__(
+        self, server: PostgresServer | NatsServer, variables: dict[str, str], log: Path, stop_signal: signal.Signals
+    ) -> None:
+        self._server = server
+        self._variables = variables
+        self._log = log
+        self._stop_signal = stop_signal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    async def start(self, **variables: str) -> None:
+        """Returns when it serves. The process is made in this thread, with whose end it dies. `variables` change its own."""
+        self._server.prepare()
+        with open_log(self._log) as output:
+            self._process = subprocess.Popen(  # noqa: ASYNC220
+                dying_with_parent(self._server.command()),
+                env=environment(self._variables | variables),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        async with asyncio.timeout(START_WITHIN_S):
+            while not self._server.is_ready(self.pid):
+                assert self._process.poll() is None, "\n".join(["it ended:", *last_lines(self._log)])
+                await asyncio.sleep(0.02)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+
+    async def stop(self, how: signal.Signals | None = None) -> None:
+        await self._end(how or self._stop_signal)
+
+    async def kill(self) -> None:
+        await self._end(signal.SIGKILL)
+
+    async def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            await asyncio.to_thread(self._process.wait, STOP_WITHIN_S)
+            self._process = None
+
+
+class RunningPostgres(RunningServer):
+    """Has every service's database and roles once `provision` was called."""
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self.passwords = {role: f"pw_{role}" for role in POSTGRES_ROLES}
+        self.server = PostgresServer(folder / "postgres", free_port(), self.passwords["postgres"], fsync)
+        super().__init__(self.server, {}, folder / "postgres.log", signal.SIGINT)
+
+    def url(self, role: str = "postgres", database: str | None = None) -> str:
+        """`role`: postgres, checkin_owner, checkin_app …; the database is that of its service unless said otherwise."""
+        own = "postgres" if role == "postgres" else f"fanzha_{role.partition('_')[0]}"
+        return self.server.url(role, self.passwords[role], database or own)
+
+    async def provision(self, *services: str) -> None:
+        for service in services or SERVICES:
+            command, variables = self.server.provisioning(service, self.passwords)
+            job = await asyncio.create_subprocess_exec(*command, env=environment(variables), cwd="/")
+            assert await job.wait() == 0, f"provisioning {service} failed"
+
+    async def clone(self, service: str, name: str) -> None:
+        """Makes database `name`, a copy of the service's as it stands, with the same rights. Nobody may be connected to it."""
+        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE fanzha_{service} OWNER {service}_owner')
+        await self.execute(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC')
+        await self.execute(f'GRANT CONNECT ON DATABASE "{name}" TO {service}_app')
+
+    async def drop(self, name: str) -> None:
+        await self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def execute(self, sql: str, *, role: str = "postgres", database: str | None = None) -> None:
+        connection = await asyncpg.connect(self.url(role, database))
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+class RunningNats(RunningServer):
+    def __init__(self, folder: Path) -> None:
+        passwords = {user: f"pw_{user}" for user in NATS_USERS}
+        self.server = NatsServer(folder / "nats", free_port(), free_port(), passwords)
+        super().__init__(self.server, self.server.environment(), folder / "nats.log", signal.SIGTERM)
+
+    def url(self, user: str) -> str:
+        return self.server.url(user)

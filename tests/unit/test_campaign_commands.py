@@ -1,0 +1,227 @@
+"""`fanzha campaign`: what the operator reads, against a small stand-in for checkin on a real socket."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from deploy.cli.campaign_commands import app, changes
+from tests.support.campaigns import campaign, campaign_content, unit
+
+CONFLICT = {
+    "type": "/problems/campaign-frozen",
+    "title": "活动已开始，不能这样修改",
+    "status": 409,
+    "detail": "已有签到",
+    "reasons": ["credit：原为 [live]，改为 [replay]。原因：…"],
+}
+
+
+class Checkin:
+    """Keeps definitions as checkin promises to: same content, same revision."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, Any] = {}
+        self.revision: dict[str, int] = {}
+        self.tokens: set[str | None] = set()
+        self.refusal: tuple[int, bytes] | None = None
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if self.refusal and method == "PUT":
+            return self.refusal
+        if method == "PUT":
+            content = json.loads(body)
+            if self.stored.get(path) != content:
+                self.stored[path] = content
+                self.revision[path] = self.revision.get(path, 0) + 1
+            return 200, json.dumps({"revision": self.revision[path]}).encode()
+        if path not in self.stored:
+            return 404, b'{"title": "x", "status": 404}'
+        return 200, json.dumps(self.stored[path]).encode()
+
+
+@pytest.fixture
+def checkin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkin]:
+    stand_in = Checkin()
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            stand_in.tokens.add(self.headers["authorization"])
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            status, answer = stand_in.answer(self.command, self.path, body)
+            self.send_response(status)
+            self.send_header("content-length", str(len(answer)))
+            self.send_header("x-revision", str(stand_in.revision.get(self.path)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_PUT = handle_any
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    monkeypatch.setenv("CHECKIN_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("ADMIN_TOKEN", "t")
+    yield stand_in
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path)
+
+
+def write(folder: Path, **changed: Any) -> Path:
+    path = folder / "small-2024.yaml"
+    path.write_text(yaml.safe_dump(campaign_content(**changed), allow_unicode=True))
+    return path
+
+
+def fanzha(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_new_campaign_is_applied_once(checkin: Checkin, file: Path) -> None:
+    first, again = fanzha("apply", file), fanzha("apply", file)
+    assert first.exit_code == again.exit_code == 0
+    assert "第 1 版" in first.output
+    assert "新活动：小活动，2 节课（2024-06-29 至 2024-06-30），4 个单位，1 个渠道码" in first.output
+    assert "第 1 版" in again.output
+    assert "内容没有变化" in again.output
+    assert checkin.tokens == {"Bearer t"}
+
+
+def test_a_change_is_told(checkin: Checkin, file: Path) -> None:
+    fanzha("apply", file)
+    told = fanzha("apply", write(file.parent, required_days=1, channels={"QR-2": "1"}))
+    assert "第 2 版" in told.output
+    assert "required_days：2 → 1" in told.output
+    assert "channels：新增 1 项（QR-2），删除 1 项（QR-1）" in told.output
+
+
+def test_json_is_for_scripts(checkin: Checkin, file: Path) -> None:
+    assert json.loads(fanzha("apply", file, "--json").stdout) == {
+        "campaign_id": "small-2024",
+        "revision": 1,
+        "created": True,
+        "changes": None,
+    }
+    assert json.loads(fanzha("apply", file, "--json").stdout)["changes"] == []
+    assert json.loads(fanzha("show", "small-2024", "--json").stdout) == {
+        "campaign_id": "small-2024",
+        "revision": 1,
+        "definition": campaign().model_dump(mode="json"),
+    }
+
+
+def test_a_refusal_prints_its_reasons(checkin: Checkin, file: Path) -> None:
+    checkin.refusal = (409, json.dumps(CONFLICT).encode())
+    refused = fanzha("apply", file)
+    assert refused.exit_code == 1
+    for text in ("409", CONFLICT["title"], CONFLICT["detail"], "  - credit：原为"):
+        assert str(text) in refused.stderr
+    assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (422, b'{"title": "t", "errors": [{"at": "a.b", "message": "m"}]}', "  - a.b：m"),
+        (502, b"<html>gateway</html>", "<html>gateway</html>"),
+        (500, b"", "Internal Server Error"),
+        (200, b"hello", "不是 JSON"),
+    ],
+)
+def test_other_refusals_are_told_without_a_traceback(
+    checkin: Checkin, file: Path, status: int, body: bytes, told: str
+) -> None:
+    checkin.refusal = (status, body)
+    refused = fanzha("apply", file)
+    assert refused.exit_code == 1
+    assert told in refused.stderr
+
+
+def test_a_wrong_file_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    told = fanzha("apply", write(tmp_path, required_days=9))
+    assert told.exit_code == 1
+    assert "有 1 处需要修改" in told.stderr
+    assert "  - required_days：9 多于课程数 2" in told.stderr
+
+
+def test_a_service_that_is_away_is_named_with_the_way_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHECKIN_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("ADMIN_TOKEN", "t")
+    told = fanzha("apply", file)
+    assert told.exit_code == 1
+    assert "连不上 checkin（http://127.0.0.1:1" in told.stderr
+    assert "make up" in told.stderr
+
+
+def test_without_a_stack_it_says_how_to_get_one(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHECKIN_URL", raising=False)
+    monkeypatch.setenv("FANZHA_HOME", str(tmp_path))
+    told = fanzha("apply", file)
+    assert told.exit_code == 1
+    assert "不知道 CHECKIN_URL" in told.stderr
+    assert "make up" in told.stderr
+
+
+def test_address_and_token_come_from_the_stack(
+    checkin: Checkin, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = take(monkeypatch, "CHECKIN_URL")
+    take(monkeypatch, "ADMIN_TOKEN")
+    (tmp_path / "env").write_text(f"CHECKIN_URL={url}\nADMIN_TOKEN='from the stack'\n")
+    monkeypatch.setenv("FANZHA_HOME", str(tmp_path))
+    assert fanzha("apply", file).exit_code == 0
+    assert checkin.tokens == {"Bearer from the stack"}
+
+
+def take(monkeypatch: pytest.MonkeyPatch, key: str) -> str:
+    value = os.environ[key]
+    monkeypatch.delenv(key)
+    return value
+
+
+def test_show(checkin: Checkin, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fanzha("apply", file)
+    shown = fanzha("show", "small-2024")
+    assert shown.exit_code == 0
+    for text in ("small-2024", "第 1 版", "19:30–20:00", "次日 08:00–19:00", "第二课"):
+        assert text in shown.output
+    (tmp_path / "campaigns").mkdir()
+    write(tmp_path / "campaigns")
+    monkeypatch.chdir(tmp_path)
+    assert fanzha("show").output == shown.output
+
+
+def test_show_says_what_is_missing(checkin: Checkin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "请先运行 fanzha campaign apply" in fanzha("show", "nothing").stderr
+    assert "请写明活动 ID" in fanzha("show").stderr
+
+
+def test_changes_name_rows_by_their_codes() -> None:
+    old = campaign().model_dump(mode="json")
+    units = [*campaign_content()["units"], *(unit(f"n{i}", "111", "unit") for i in range(9))]
+    units[3] = units[3] | {"name": "新名"}
+    new = campaign(units=units, title="新").model_dump(mode="json")
+    assert changes(old, new) == [
+        'title："小活动" → "新"',
+        "units：新增 9 项（n0、n1、n2、n3、n4、n5、n6、n7…），修改 1 项（111-EDU）",
+    ]
+    assert changes(old, campaign(units=campaign_content()["units"][::-1]).model_dump(mode="json")) == [
+        "units：次序改变"
+    ]

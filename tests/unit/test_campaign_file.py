@@ -1,0 +1,238 @@
+"""Reading a campaign file: the one we ship, and what is said about files that are wrong."""
+
+import csv
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.cli import campaign_file
+from deploy.cli.campaign_file import CampaignFileError, load
+from shared.contracts.campaign import CampaignDefinition
+from tests.support.campaigns import campaign_content
+
+CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
+HEADER = "unit_code,name,parent_code,level,kind,sector,residents,residents_year,residents_source,headcount,joins_on"
+UNITS = f"{HEADER}\n1,忻州市,,city,city,,2689668,2020,普查,,\n11,五台县,1,county,county,,,,,120,2024/7/2\n"
+
+
+def write(folder: Path, units: str | bytes | None = None, channels: str | None = None, **changes: object) -> Path:
+    """A campaign file; with `units` or `channels` as CSV beside it."""
+    content = campaign_content() | {"channels": {}} | changes
+    for key, table in (("units", units), ("channels", channels)):
+        if table is not None:
+            del content[key]
+            content[f"{key}_file"] = f"{key}.csv"
+            (folder / f"{key}.csv").write_bytes(table.encode() if isinstance(table, str) else table)
+    path = folder / "c.yaml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True))
+    return path
+
+
+def complaints(path: Path) -> str:
+    with pytest.raises(CampaignFileError) as refused:
+        load(path)
+    return str(refused.value)
+
+
+# --- the campaign we ship -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def jinshan() -> CampaignDefinition:
+    return load(CAMPAIGNS / "jinshan-2024.yaml")
+
+
+def test_jinshan_has_its_sixteen_evenings(jinshan: CampaignDefinition) -> None:
+    assert [lesson.date for lesson in jinshan.lessons] == [
+        date(2024, 6, 29 + i) if i < 2 else date(2024, 7, i - 1) for i in range(16)
+    ]
+    assert (jinshan.required_days, jinshan.credit) == (16, ("live",))
+    assert jinshan.certificate.claim_from == datetime(2024, 7, 14, 12, tzinfo=UTC)
+    assert [(w.mode, w.opens_at.hour, w.closes_at.hour) for w in jinshan.opens_closes(0)] == [
+        ("live", 11, 12),
+        ("replay", 12, 16),
+        ("replay", 0, 11),
+    ]
+
+
+def test_jinshan_has_the_published_populations(jinshan: CampaignDefinition) -> None:
+    cities = [unit.residents for unit in jinshan.units if unit.level == "city"]
+    counties = [unit.residents for unit in jinshan.units if unit.level == "county" and unit.residents]
+    assert (len(cities), sum(r.count for r in cities if r)) == (11, 34_915_616)
+    assert (len(counties), sum(r.count for r in counties)) == (14, 2_845_600)
+    assert {r.year for r in cities if r} == {2020}
+    assert {r.year for r in counties} == {2016}
+    xinzhou = jinshan.unit_by_code["140900"].residents
+    assert xinzhou is not None
+    assert xinzhou.count == 2_689_668
+
+
+def test_jinshan_has_bureaus_branches_and_members(jinshan: CampaignDefinition) -> None:
+    def children(parent: str) -> list[str]:
+        return [unit.unit_code for unit in jinshan.units if unit.parent_code == parent]
+
+    bureaus = [unit for unit in jinshan.units if unit.kind == "bureau" and unit.parent_code != "140900"]
+    branches = {unit.name: unit for unit in jinshan.units if unit.kind == "branch"}
+    counties = [unit.unit_code for unit in jinshan.units if unit.kind == "county"]
+    assert {unit.parent_code for unit in bureaus} == set(counties) - {"140902"}
+    assert sorted(name.removeprefix("忻州市公安局") for name in branches) == [
+        "五台山分局",
+        "忻府分局",
+        "直属分局",
+        "轩岗分局",
+    ]
+    assert all(unit.residents is None for unit in branches.values())
+    assert all("140902-EDU".replace("140902", county) in children(county) for county in counties)
+    assert all(jinshan.channels[code] in jinshan.unit_by_code for code in ("QR-0001", "QR-0137"))
+    assert len({unit.name for unit in jinshan.units}) == len(jinshan.units)
+
+
+def test_jinshan_quotes_its_times_and_is_read_the_same_by_any_yaml_reader() -> None:
+    plain = yaml.safe_load((CAMPAIGNS / "jinshan-2024.yaml").read_text())
+    assert plain["windows"]["replay"][0] == {"from": "20:00", "to": "24:00"}
+    assert plain["closing_time"] == "18:00"
+    assert isinstance(plain["lessons"][0]["date"], str)
+
+
+# --- YAML -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_unquoted_time_is_told_how_to_be_quoted(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("'19:30'", "19:30"))
+    assert (
+        complaints(path)
+        == 'windows.live[0].from（现为 1170）：没有加引号的时间会被 YAML 读成数字；请给时间加引号："19:30"'
+    )
+
+
+def test_a_key_written_twice_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text() + "required_days: 1\n")
+    assert "键 required_days 重复（第" in complaints(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: [1", "c.yaml 第 1 行第 6 列：不是有效的 YAML"),
+        ("a: &x 1\nb: *x\n", "不支持锚点引用"),
+        ("- a\n", "内容不是“键: 值”"),
+        ("", "内容不是“键: 值”"),
+        ("? [a]\n: 1\n", "不是有效的 YAML"),
+        ("a: 2024-02-30\n", "不是有效的 YAML"),
+        ("a: \x07\n", "不是有效的 YAML"),
+        ("[" * 5000, "嵌套太深"),
+        ("!!python/object:os.system {}", "不是有效的 YAML"),
+        ("1: 2\n", "1"),
+    ],
+)
+def test_what_is_no_campaign_file_is_refused_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    assert complaint in complaints(tmp_path / "c.yaml")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    assert "none.yaml" in complaints(tmp_path / "none.yaml")
+    assert "读不了这个文件" in complaints(tmp_path)
+
+
+def test_sizes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign_file, "YAML_MAX_BYTES", 1024)
+    (tmp_path / "c.yaml").write_text("#" * 1025)
+    assert "超过 1 KiB" in complaints(tmp_path / "c.yaml")
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_units_come_in_utf8_or_gb18030(tmp_path: Path, encoding: str) -> None:
+    loaded = load(write(tmp_path, UNITS.encode(encoding), "channel,unit_code\nQR-1,11\n"))
+    assert [unit.name for unit in loaded.units] == ["忻州市", "五台县"]
+    assert loaded.units[0].residents is not None
+    assert loaded.units[0].residents.count == 2_689_668
+    assert loaded.units[1].joins_on == date(2024, 7, 2)  # as a spreadsheet writes it
+    assert loaded.units[1].headcount == 120
+    assert loaded.channels == {"QR-1": "11"}
+
+
+def test_line_ends_and_empty_lines_do_not_matter(tmp_path: Path) -> None:
+    plain = load(write(tmp_path, UNITS))
+    assert load(write(tmp_path, UNITS.replace("\n", "\r\n") + "\r\n,,,,,,,,,,\r\n")) == plain
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("12,,1,county,county,,,,,,", "units.csv 第 4 行 name 列：缺少这一项；请补上"),
+        ("12,县,9,county,county,,,,,,", "units.csv 第 4 行 parent_code 列：12 的上级 9 不存在"),
+        ("11,县,1,county,county,,,,,,", "units.csv 第 4 行 unit_code 列：11 重复"),
+        ("12,县,1,conty,county,,,,,,", "units.csv 第 4 行 level 列（现为 'conty'）：只能是"),
+        ("12,县,1,county,county,,五万,2020,x,,", "units.csv 第 4 行 residents 列（现为 '五万'）：应为整数"),
+        ("12,县,1,county,county,,50000,,x,,", "units.csv 第 4 行 residents_year 列：缺少这一项"),
+        ("12,县,1,county,county,,,,,,7月2日", "units.csv 第 4 行 joins_on 列（现为 '7月2日'）：不是有效的日期"),
+        ("县 12,县,1,county,county,,,,,,", "units.csv 第 4 行 unit_code 列（现为 '县 12'）：代码只能用"),
+        ("12,县,1,county,county", "units.csv 第 4 行：有 5 列，应为 11 列"),
+        ('12,"县,1,county,county,,,,,,', "units.csv 第 4 行：不是有效的 CSV"),
+    ],
+)
+def test_a_csv_mistake_is_told_with_line_and_column(tmp_path: Path, line: str, complaint: str) -> None:
+    assert complaint in complaints(write(tmp_path, f"{UNITS}{line}\n"))
+
+
+def test_a_line_is_counted_right_after_a_cell_of_two_lines(tmp_path: Path) -> None:
+    text = UNITS.replace("普查", '"第七次\n普查"')
+    assert "units.csv 第 2 行 residents_source 列" in complaints(write(tmp_path, text))
+    assert "units.csv 第 5 行 name 列" in complaints(write(tmp_path, text + "12,,1,county,county,,,,,,\n"))
+
+
+@pytest.mark.parametrize(
+    ("header", "complaint"),
+    [
+        (HEADER.replace("level", "lvl"), "units.csv 第 1 行：缺少 level 列"),
+        (HEADER.replace("level", "lvl"), "units.csv 第 1 行（现为 'lvl'）：不认识的列"),
+        (HEADER.replace("sector", "name"), "列名有重复"),
+        ("", "缺少 unit_code 列"),
+    ],
+)
+def test_a_wrong_header_is_told(tmp_path: Path, header: str, complaint: str) -> None:
+    assert complaint in complaints(write(tmp_path, UNITS.replace(HEADER, header)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ("QR-1,11\nQR-1,1\n", "channels.csv 第 3 行 channel 列（现为 'QR-1'）：渠道码重复"),
+        ("QR-1,\n", "channels.csv 第 2 行 unit_code 列：不能为空"),
+        ("QR-1,99\n", "channels.csv 第 2 行：指向不存在的单位 99"),
+        ("QR 1,11\n", "channels.csv 第 2 行"),
+    ],
+)
+def test_a_channel_mistake_is_told_with_its_line(tmp_path: Path, rows: str, complaint: str) -> None:
+    assert complaint in complaints(write(tmp_path, UNITS, f"channel,unit_code\n{rows}"))
+
+
+def test_bytes_of_no_encoding_are_refused(tmp_path: Path) -> None:
+    assert "请另存为 UTF-8" in complaints(write(tmp_path, b"\xff\xff\xff"))
+
+
+def test_units_are_given_once(tmp_path: Path) -> None:
+    path = write(tmp_path, UNITS)
+    path.write_text(path.read_text() + "units: []\n")
+    assert "units 与 units_file 只能写一个" in complaints(path)
+
+
+def test_a_file_name_is_a_text(tmp_path: Path) -> None:
+    path = write(tmp_path, UNITS)
+    path.write_text(path.read_text().replace("units_file: units.csv", "units_file: [a]"))
+    assert "应为文件名" in complaints(path)
+
+
+def test_no_people_in_the_shipped_files() -> None:
+    """Nobody's phone: no run of eleven digits anywhere (FACTS, "Fixtures never contain …")."""
+    for path in CAMPAIGNS.iterdir():
+        for row in csv.reader(path.read_text().splitlines()):
+            assert not any(cell.strip().isdigit() and len(cell.strip()) == 11 for cell in row), path

@@ -1,0 +1,102 @@
+"""The public verification page: what it says, what it never shows, what a browser may do with it."""
+
+import base64
+import hashlib
+import re
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
+
+import pytest
+
+from services.certificate.domain import CertificateContent
+from services.certificate.pages import VerificationPage, page_headers, verification_html
+
+CONTENT = CertificateContent(
+    serial="7K3M-9QXV-2HD4",
+    campaign_id="jinshan-2024",
+    campaign_title="晋善警美 全民反诈",
+    issuer="示例市反诈中心",
+    viewer_id="ks_8812",
+    name="欧阳示例",
+    credited_lessons=(date(2024, 6, 29),),
+    issued_at=datetime(2024, 7, 14, 12, 0, tzinfo=UTC),
+)
+VALID = VerificationPage.of(CONTENT, revoked=False, specimen=False)
+REVOKED = VerificationPage.of(CONTENT, revoked=True, specimen=False)
+UNKNOWN = VerificationPage.of_unknown_code(specimen=False)
+
+
+class Visible(HTMLParser):
+    """The text a person sees, and every tag with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1:] and self.tags[-1][0] != "style":
+            self.text += data
+
+
+@pytest.mark.parametrize(("page", "verdict"), [(VALID, "证书有效"), (REVOKED, "证书已撤销"), (UNKNOWN, "查无此证")])
+def test_says_one_verdict(page: VerificationPage, verdict: str) -> None:
+    text = Visible(verification_html(page)).text
+    assert [said for said in ("证书有效", "证书已撤销", "查无此证") if said in text] == [verdict]
+
+
+@pytest.mark.parametrize("page", [VALID, REVOKED])
+def test_shows_masked_holder_and_campaign_and_nothing_else_of_the_certificate(page: VerificationPage) -> None:
+    html = verification_html(page)
+    assert "欧阳**" in html
+    assert "晋善警美 全民反诈" in html
+    for hidden in (CONTENT.name, CONTENT.viewer_id, CONTENT.serial, CONTENT.issuer, CONTENT.campaign_id, "2024-"):
+        assert str(hidden) not in html
+
+
+def test_shows_an_account_masked() -> None:
+    content = CertificateContent("s", "c", "题", "i", "ks_8812", None, (), CONTENT.issued_at)
+    assert "k****2" in verification_html(VerificationPage.of(content, revoked=False, specimen=False))
+
+
+def test_an_unknown_code_shows_no_fields() -> None:
+    assert "dl" not in {tag for tag, _ in Visible(verification_html(UNKNOWN)).tags}
+
+
+@pytest.mark.parametrize("page", [VALID, REVOKED, UNKNOWN])
+def test_a_specimen_page_says_so(page: VerificationPage) -> None:
+    specimen = VerificationPage(page.status, True, page.holder, page.campaign_title)
+    assert "演示样证" in verification_html(specimen)
+    assert "演示" not in verification_html(page)
+
+
+def test_data_is_escaped() -> None:
+    evil = "<script>alert(1)</script>\"'{{ 7*7 }}"
+    parsed = Visible(verification_html(VerificationPage(VALID.status, False, evil, evil)))
+    assert parsed.text.count(evil) == 2
+    assert "script" not in {tag for tag, _ in parsed.tags}
+
+
+def test_asks_for_nothing_and_loads_nothing() -> None:
+    for tag, attributes in Visible(verification_html(VALID)).tags:
+        assert tag not in {"form", "input", "script", "img", "link", "iframe", "a"}
+        assert not {name for name in attributes if name in {"src", "href", "style"} or name.startswith("on")}
+
+
+def test_the_policy_allows_exactly_the_inline_stylesheet() -> None:
+    (style,) = re.findall(r"<style>(.*?)</style>", verification_html(VALID), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = page_headers()["Content-Security-Policy"]
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_mentions_96110_and_is_made_for_phones() -> None:
+    html = verification_html(VALID)
+    assert "96110" in html
+    assert 'name="viewport"' in html

@@ -1,0 +1,74 @@
+"""`fanzha totals`: what the office reads, and what a script gets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from deploy.cli import totals_command
+from tests.support.json_server import JsonServer
+
+FIGURES = {"checkins": 12_345, "credited": 12_000, "late": 3, "made_good": 0, "viewers": 9_876}
+ANSWER: dict[str, Any] = {
+    "as_of": "2024-06-29T12:00:00Z",
+    "rows": [
+        FIGURES
+        | {"key": "140902", "name": "忻府区", "per_10k": 12.5, "certificates_issued": 7, "certificates_claimed": 0},
+        FIGURES
+        | {"key": "X", "name": None, "per_10k": None, "certificates_issued": None, "certificates_claimed": None},
+    ],
+    "sum": FIGURES | {"attributed_share": 0.875, "certificates_issued": 7, "certificates_claimed": 0},
+    "withheld": 2,
+}
+
+
+@pytest.fixture
+def reporting(monkeypatch: pytest.MonkeyPatch) -> Iterator[JsonServer]:
+    server = JsonServer()
+    server.routes["GET", "/v1/campaigns/small-2024/totals"] = lambda _: (200, ANSWER)
+    with server.running() as url:
+        monkeypatch.setenv("REPORTING_URL", url)
+        monkeypatch.setenv("ADMIN_TOKEN", "t")
+        monkeypatch.setenv("COLUMNS", "200")
+        yield server
+
+
+def run(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(totals_command.totals)
+    return CliRunner().invoke(app, ["--campaign", "small-2024", *arguments])
+
+
+def test_unknown_is_a_dash_and_zero_is_a_number(reporting: JsonServer) -> None:
+    done = run("--by", "county", "--lesson", "2024-06-29", "--mode", "live")
+    assert done.exit_code == 0, done.output
+    assert reporting.calls[-1][2] == {"by": ["county"], "lesson": ["2024-06-29"], "mode": ["live"]}
+    first = next(line for line in done.output.splitlines() if "忻府区" in line)
+    second = next(line for line in done.output.splitlines() if "X" in line)
+    assert [cell.strip() for cell in first.split("│")[3:-1]] == [
+        "12,345",
+        "12,000",
+        "3",
+        "0",
+        "9,876",
+        "12.50",
+        "7",
+        "0",
+    ]
+    assert [cell.strip() for cell in second.split("│")[-4:-1]] == ["—", "—", "—"]
+    assert "87.5%" in done.output
+    assert "2 个人群" in done.output
+
+
+def test_json_is_the_services_answer(reporting: JsonServer) -> None:
+    assert json.loads(run("--json").stdout) == ANSWER
+
+
+def test_a_refusal_is_told(reporting: JsonServer) -> None:
+    reporting.routes["GET", "/v1/campaigns/small-2024/totals"] = lambda _: (404, {"title": "没有找到该活动"})
+    done = run()
+    assert done.exit_code == 1
+    assert "没有找到该活动" in done.output

@@ -1,0 +1,280 @@
+"""What the doctor makes of what it found: each finding seen in red and in green."""
+
+import base64
+import json
+import os
+from collections import namedtuple
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.cli.doctor_command import examine
+from deploy.keeping import check_databases, check_machine, check_nats, check_services
+from deploy.keeping.check_databases import State
+from deploy.keeping.check_services import Answer
+from deploy.keeping.deployment import Deployment
+from deploy.keeping.findings import Finding, Level, ok
+from shared import topology
+from shared.migrate import newest_schema
+
+NOW = datetime(2024, 6, 29, 12, tzinfo=UTC)
+GIB = 1024**3
+
+
+def bad(findings: Any) -> set[tuple[str, str]]:
+    return {(finding.check, str(finding.level)) for finding in findings if finding.level is not Level.OK}
+
+
+# ---- services ------------------------------------------------------------------------------------------------------------
+
+
+def answer(code: int = 200, **more: Any) -> Answer:
+    body = {"status": "ready", "checks": {"database": "ok", "bus": "ok"}, "clock": NOW.isoformat()}
+    return Answer(code, body | more, NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (answer(), set()),
+        (answer(status="degraded", checks={"bus": "not connected to NATS"}), {("services", "warning")}),
+        (answer(503, status="unavailable", checks={"database": "not reachable"}), {("services", "problem")}),
+        (Answer(error="ConnectError"), {("services", "problem")}),
+        (answer(clock="2024-07-01T00:00:00+08:00"), {("simulated_clock", "warning")}),
+        (Answer(200, {"status": "ready", "checks": {}}, NOW + timedelta(seconds=6), NOW), {("clock", "problem")}),
+        (Answer(200, {"status": "ready", "checks": {}}, NOW - timedelta(seconds=4), NOW), set()),
+    ],
+)
+def test_services(given: Answer, expected: set[tuple[str, str]]) -> None:
+    assert bad(check_services.judge("checkin", given)) == expected
+
+
+def test_the_reason_of_a_service_that_is_not_ready_is_told() -> None:
+    (finding,) = check_services.judge(
+        "reporting", answer(503, status="unavailable", checks={"bus": "not connected"}, clock=None)
+    )
+    assert "NATS：not connected" in finding.text
+
+
+# ---- databases -----------------------------------------------------------------------------------------------------------
+
+
+def state(**more: Any) -> State:
+    server = {
+        "version": 180004,
+        "now": NOW,
+        "app_creates_tables": False,
+        "app_creates_temporary": False,
+        "app_is_powerful": False,
+        "owner_is_superuser": False,
+        "strangers": [],
+    }
+    settings = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on", "data_checksums": "on"}
+    waiting = {"pending": 0, "oldest_s": 0.0, "dead_letters": 0}
+    given = {"server": server, "settings": settings, "waiting": waiting}
+    merged = {key: value | more.get(key, {}) for key, value in given.items()}
+    return State(
+        NOW, merged["settings"], merged["server"], more.get("schema", newest_schema("checkin")), merged["waiting"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (state(), None),
+        (state(settings={"synchronous_commit": "off"}), "postgres_settings"),
+        (state(settings={"fsync": "off"}), "postgres_settings"),
+        (state(settings={"full_page_writes": "off"}), "postgres_settings"),
+        (state(settings={"data_checksums": "off"}), "postgres_settings"),
+        (state(server={"version": 170002}), "version"),
+        (state(server={"app_creates_tables": True}), "rights"),
+        (state(server={"app_creates_temporary": True}), "rights"),
+        (state(server={"app_is_powerful": True}), "rights"),
+        (state(server={"owner_is_superuser": True}), "rights"),
+        (state(server={"strangers": ["reporting_app"]}), "rights"),
+        (state(server={"now": NOW + timedelta(minutes=1)}), "clock"),
+        (state(schema="0000"), "schema"),
+        (state(schema=None), "schema"),
+        (state(schema="9999"), None),  # a later version was here: the previous one runs on it
+        (state(waiting={"pending": 5, "oldest_s": 61.0}), "outbox"),
+        (state(waiting={"pending": 5, "oldest_s": 2.0}), None),
+        (state(waiting={"dead_letters": 1}), "dead_letters"),
+    ],
+)
+def test_databases(given: State, expected: str | None) -> None:
+    assert bad(check_databases.judge("checkin", given)) == ({(expected, "problem")} if expected else set())
+
+
+def test_a_ledger_that_is_being_published_again_is_no_problem() -> None:
+    found = bad(check_databases.judge("checkin", state(waiting={"pending": 5, "oldest_s": float("inf")})))
+    assert found == {("outbox", "warning")}
+
+
+# ---- NATS ----------------------------------------------------------------------------------------------------------------
+
+
+def server(**more: Any) -> dict[str, Any]:
+    return {"now": NOW.isoformat(), "version": "2.15.1"} | more
+
+
+def store(*, config: dict[str, Any] | None = None, pending: int = 0, used: int = 0, **stream: Any) -> dict[str, Any]:
+    def detail(name: str) -> dict[str, Any]:
+        settings = {"max_bytes": GIB, "storage": "file", "discard": "new"} | stream
+        names = [durable.name for durable in topology.DURABLES if durable.stream == name]
+        consumers = [{"name": each, "num_pending": pending} for each in names]
+        return {"name": name, "config": settings, "state": {"bytes": used}, "consumer_detail": consumers}
+
+    streams = [detail(each.name) for each in topology.STREAMS]
+    return {
+        "config": {"sync_always": True, "max_storage": 4 * GIB} | (config or {}),
+        "account_details": [{"stream_detail": streams}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("health", "given", "expected"),
+    [
+        ({"status": "ok"}, server(), None),
+        ({"status": "unavailable", "error": "JetStream stream is not current"}, server(), "nats"),
+        ({"status": "ok"}, server(version="2.9.10"), "version"),
+        ({"status": "ok"}, server(version="2.12.0-RC.1"), None),
+        ({"status": "ok"}, server(now="2024-06-29T12:01:00Z"), "clock"),
+    ],
+)
+def test_the_nats_server(health: dict[str, Any], given: dict[str, Any], expected: str | None) -> None:
+    assert bad(check_nats.judge_server(health, given, NOW)) == ({(expected, "problem")} if expected else set())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (store(), None),
+        (store(config={"sync_always": False}), "nats_settings"),
+        (store(config={"max_storage": GIB}), "nats_settings"),
+        (store(used=GIB * 9 // 10), "stream_room"),
+        (store(storage="memory"), "topology"),
+        (store(discard="old"), "topology"),
+        (store(pending=1_001), "lag"),
+        (store(pending=1_000), None),
+        ({"config": {"sync_always": True, "max_storage": GIB}, "account_details": []}, "topology"),
+    ],
+)
+def test_streams(given: dict[str, Any], expected: str | None) -> None:
+    found = bad([*check_nats.judge_store(given), *check_nats.judge_streams(given)])
+    assert found == ({(expected, "problem")} if expected else set())
+
+
+def test_a_durable_that_is_missing_is_named() -> None:
+    given = store()
+    del given["account_details"][0]["stream_detail"][0]["consumer_detail"][0]
+    findings = [each for each in check_nats.judge_streams(given) if each.level is Level.PROBLEM]
+    assert [(each.check, each.subject) for each in findings] == [("topology", "reporting-definitions")]
+
+
+def test_nats_plans_to_use_more_disk_than_there_is(tmp_path: Path) -> None:
+    assert bad(check_nats.judge_store(store(config={"store_dir": str(tmp_path), "max_storage": 10**18}))) == {
+        ("disk", "problem")
+    }
+
+
+# ---- the machine and its settings ----------------------------------------------------------------------------------------
+
+
+def secret(size: int) -> str:
+    return "whsec_" + base64.b64encode(b"x" * size).decode()
+
+
+def sources(*secrets: str, verifier: str = "standard") -> str:
+    return json.dumps({"standard": {"verifier": verifier, "secrets": list(secrets)}})
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"ENVIRONMENT": "production", "CLOCK_FILE": "/clock"}, True),
+        ({"ENVIRONMENT": "dev", "CLOCK_FILE": "/clock"}, False),
+        ({"DATABASE_URL": "postgresql://a:postgres@h/d"}, True),
+        ({"DATABASE_URL": "postgresql://a:short@h/d"}, True),
+        ({"DATABASE_URL": "postgresql://a@h/d"}, True),
+        ({"NATS_URL": "nats://a:pppppppppppppppppppppp@h"}, False),
+        ({"WEBHOOK_SOURCES": sources(secret(32))}, False),
+        ({"WEBHOOK_SOURCES": sources(secret(32), secret(8))}, True),
+        ({"WEBHOOK_SOURCES": sources("not base64")}, True),
+        ({"WEBHOOK_SOURCES": sources("short", verifier="kuaishou")}, True),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://fanzha.example"}, True),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "https://fanzha.example"}, False),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://127.0.0.1:8001"}, False),
+    ],
+)
+def test_settings(values: dict[str, str], wrong: bool) -> None:
+    assert bad(check_machine.judge_environment("checkin", values)) == ({("settings", "problem")} if wrong else set())
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder", "wrong"),
+    [
+        (0o600, 0o755, False),
+        (0o400, 0o700, False),
+        (0o444, 0o700, False),
+        (0o644, 0o755, True),
+        (0o640, 0o750, True),
+        (0o666, 0o700, True),
+    ],
+)
+def test_secrets_that_others_can_read(tmp_path: Path, mode: int, folder: int, wrong: bool) -> None:
+    place = tmp_path / "secrets"
+    place.mkdir()
+    path = place / "checkin.env"
+    path.write_text("KEY=1\n")
+    os.chmod(path, mode)
+    os.chmod(place, folder)
+    assert bad(check_machine.judge_files((path,))) == ({("secret_files", "problem")} if wrong else set())
+
+
+def test_a_secret_file_that_is_gone(tmp_path: Path) -> None:
+    assert bad(check_machine.judge_files((tmp_path / "no.env",))) == {("secret_files", "problem")}
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "wrong"), [(100, 50, False), (100, 9, True), (20, 4, True), (1000, 90, True)]
+)
+def test_disk(total: int, free: int, wrong: bool) -> None:
+    usage = namedtuple("Usage", "total used free")(total * GIB, (total - free) * GIB, free * GIB)
+    assert (check_machine.judge_disk(Path("/data"), usage).level is Level.PROBLEM) is wrong
+
+
+@pytest.mark.parametrize(
+    ("names", "level"),
+    [
+        ((), Level.WARNING),
+        (("fanzha-20240628T120000Z",), Level.OK),
+        (("fanzha-20240601T120000Z", "fanzha-20240628T120000Z"), Level.OK),
+        (("fanzha-20240628T090000Z",), Level.PROBLEM),
+        ((".fanzha-20240629T110000Z.partial", "fanzha-notes"), Level.WARNING),
+    ],
+)
+def test_backups(tmp_path: Path, names: tuple[str, ...], level: Level) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert check_machine.judge_backups(tmp_path, NOW).level is level
+
+
+# ---- all together --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_check_that_fails_is_a_finding_and_hides_nothing() -> None:
+    async def fine(_: Deployment) -> list[Finding]:
+        return [ok("fine", "x", "好")]
+
+    async def broken(_: Deployment) -> list[Finding]:
+        raise KeyError("gone")
+
+    found = await examine(Deployment({}), {"a": broken, "b": fine})
+    assert [(each.check, each.level) for each in found] == [("doctor", Level.PROBLEM), ("fine", Level.OK)]
+
+
+def test_python() -> None:
+    assert bad(check_machine.judge_python((3, 10))) == {("version", "problem")}
+    assert not bad(check_machine.judge_python((3, 11)))

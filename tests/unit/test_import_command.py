@@ -1,0 +1,234 @@
+"""`fanzha import`: posts, repeats, counts, refused rows. checkin is a stand-in that answers by a rule of one line."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from deploy.cli import import_command
+from deploy.cli.import_events import Reading
+from deploy.cli.import_file import Row, open_table
+from deploy.cli.import_sending import POST_MAX_BYTES, POST_MAX_ROWS, Lost, Refused, Sender, Tally, send_rows
+from tests.support.campaigns import campaign, campaign_content
+from tests.support.json_server import JsonServer
+
+Answer = Callable[[list[dict[str, Any]]], httpx.Response]
+READING = Reading.of(campaign(), "viewer.checked_in")
+
+
+class Refusals:
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, str]] = []
+
+    def add(self, row: Row, why: str) -> None:
+        self.rows.append((row.number, why))
+
+
+def result(event: dict[str, Any]) -> dict[str, Any]:
+    """Replays are stored, ids that are none are malformed, the rest is recorded."""
+    if not event["viewer_id"].isalnum():
+        return {"event_id": None, "verdict": "rejected", "reason": "malformed"}
+    if event["occurred_at"][11:13] != "19":
+        return {"event_id": event["event_id"], "verdict": "stored", "reason": "replay_not_credited"}
+    return {"event_id": event["event_id"], "verdict": "recorded", "reason": None}
+
+
+def verdicts(events: list[dict[str, Any]]) -> httpx.Response:
+    return httpx.Response(200, json={"results": [result(event) for event in events]})
+
+
+class Checkin:
+    """Answers `answers` first, one per post, then by `verdicts`."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.posts: list[list[dict[str, Any]]] = []
+        self.pauses: list[float] = []
+
+    def sender(self, give_up_after_s: float = 60) -> Sender:
+        http = httpx.Client(transport=httpx.MockTransport(self._handle), base_url="http://checkin")
+        return Sender(
+            http, "/v1/campaigns/small-2024/imports", give_up_after_s=give_up_after_s, sleep=self.pauses.append
+        )
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        assert len(request.content) <= POST_MAX_BYTES + 2
+        events = json.loads(request.content)
+        answer = self.answers.pop(0) if self.answers else verdicts
+        response = answer(events)
+        self.posts.append(events)
+        return response
+
+
+def rows(number: int, **fields: Any) -> Iterator[Row]:
+    for at in range(2, number + 2):
+        yield Row(at, [], {"viewer_id": f"ks{at}", "occurred_at": "2024/6/29 19:31"} | fields)
+
+
+def send(checkin: Checkin, source: Iterator[Row], **more: Any) -> tuple[Tally, Refusals]:
+    tally, refusals = Tally(), Refusals()
+    for _ in send_rows(source, READING, checkin.sender(), refusals, tally, **more):
+        pass
+    return tally, refusals
+
+
+def test_posts_have_at_most_500_rows_and_all_are_sent() -> None:
+    checkin = Checkin()
+    tally, _ = send(checkin, rows(POST_MAX_ROWS * 2 + 1))
+    assert [len(post) for post in checkin.posts] == [500, 500, 1]
+    assert tally.as_json() == {"rows": 1001, "verdicts": {"recorded": 1001}, "reasons": {}}
+
+
+def test_posts_stay_below_the_limit_in_bytes() -> None:
+    checkin = Checkin()
+    tally, _ = send(checkin, rows(500, name="反" * 1000, prize="诈" * 1000))
+    assert len(checkin.posts) > 1  # the stand-in asserts the bytes
+    assert tally.rows == 500
+
+
+def test_what_is_not_answered_2xx_is_sent_again() -> None:
+    def reset(_: list[dict[str, Any]]) -> httpx.Response:
+        raise httpx.ReadError("connection reset")
+
+    def busy(_: list[dict[str, Any]]) -> httpx.Response:
+        return httpx.Response(429, headers={"retry-after": "7"})
+
+    def away(_: list[dict[str, Any]]) -> httpx.Response:
+        return httpx.Response(503, json={"title": "数据库暂时不可用"})
+
+    checkin = Checkin(reset, busy, away)
+    tally, _ = send(checkin, rows(3))
+    assert tally.as_json()["verdicts"] == {"recorded": 3}
+    assert checkin.pauses[1] >= 7
+    assert checkin.posts[-1] == checkin.posts[0]
+
+
+def test_gives_up_with_the_row_to_go_on_from() -> None:
+    checkin = Checkin(verdicts, *[lambda _: httpx.Response(503)] * 1000)
+    tally = Tally()
+    with pytest.raises(Lost, match="503"):
+        for _ in send_rows(rows(600), READING, checkin.sender(give_up_after_s=0.01), Refusals(), tally):
+            pass
+    assert (tally.rows, tally.next_row) == (500, 502)
+    more, _ = send(Checkin(), rows(600), from_row=tally.next_row)
+    assert more.rows == 100
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+def test_what_would_be_refused_again_is_not_repeated(status: int) -> None:
+    checkin = Checkin(lambda _: httpx.Response(status, json={"title": "不行"}))
+    with pytest.raises(Refused, match="不行"):
+        send(checkin, rows(1))
+    assert len(checkin.posts) == 1
+
+
+def test_an_answer_of_something_else_is_told() -> None:
+    with pytest.raises(Refused, match="CHECKIN_URL"):
+        send(Checkin(lambda _: httpx.Response(200, text="<html>")), rows(1))
+
+
+def test_refused_rows_are_explained_where_they_stand() -> None:
+    source = [
+        Row(2, [], {"viewer_id": "ks1", "occurred_at": "2024/6/29 19:31"}),
+        Row(3, [], {"viewer_id": "=1+1", "occurred_at": "2024/6/29 19:31"}),
+        Row(4, [], {}, "这一行不是 JSON 对象"),
+        Row(5, [], {"viewer_id": "ks1", "occurred_at": "2024/6/29 19:31", "campaign_id": "other"}),
+        Row(6, [], {"viewer_id": "ks1", "occurred_at": "2024/6/29 20:31"}),
+    ]
+    tally, refusals = send(Checkin(), iter(source))
+    assert [number for number, _ in sorted(refusals.rows)] == [3, 4, 5]
+    assert tally.as_json() == {
+        "rows": 5,
+        "verdicts": {"recorded": 1, "stored": 1, "rejected": 1, "not_sent": 2},
+        "reasons": {
+            "stored": {"replay_not_credited": 1},
+            "rejected": {"malformed": 1},
+            "not_sent": {"属于其他活动": 1, "这一行不是 JSON 对象": 1},
+        },
+    }
+
+
+# ---- the command, against a real socket ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkin(monkeypatch: pytest.MonkeyPatch) -> Iterator[JsonServer]:
+    server = JsonServer()
+    server.routes["GET", "/v1/campaigns/small-2024"] = lambda _: (200, campaign_content())
+    server.routes["POST", "/v1/campaigns/small-2024/imports"] = lambda events: (
+        200,
+        {"results": [result(event) for event in events]},
+    )
+    with server.running() as url:
+        monkeypatch.setenv("CHECKIN_URL", url)
+        monkeypatch.setenv("ADMIN_TOKEN", "t")
+        yield server
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command("import")(import_command.import_file)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+FILE = "账号,时间,姓名\nks1,2024/6/29 19:31,张三\n=HYPERLINK(1),2024/6/29 19:31,=1+1\nks2,2024/6/29 20:31,李四\n"
+
+
+def test_import_counts_and_writes_refused_rows_that_no_spreadsheet_runs(checkin: JsonServer, tmp_path: Path) -> None:
+    source, refused = tmp_path / "a.csv", tmp_path / "拒收.csv"
+    source.write_text(FILE, encoding="gb18030")
+    done = run(source, "--campaign", "small-2024", "--rejected", refused)
+    assert done.exit_code == 0, done.output
+    for words in ("已记录", "重播签到，本活动不计入", "有 1 行被拒收"):
+        assert words in done.output
+    assert checkin.tokens == {"Bearer t"}
+    with refused.open(encoding="utf-8-sig", newline="") as file:
+        header, row = csv.reader(file)
+    assert header == ["账号", "时间", "姓名", "行号", "错误原因"]
+    assert row[:4] == ["'=HYPERLINK(1)", "2024/6/29 19:31", "'=1+1", "3"]
+    assert "账号“=HYPERLINK(1)”不是代码" in row[4]
+    assert refused.stat().st_mode & 0o077 == 0
+    with open_table(refused, {}) as again:
+        assert next(again.rows).fields["viewer_id"] == "=HYPERLINK(1)"
+
+
+def test_json_for_scripts_and_strict(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(FILE)
+    done = run(source, "--campaign", "small-2024", "--json", "--strict")
+    assert done.exit_code == 1
+    answer = json.loads(done.stdout)
+    assert answer["complete"] is True
+    assert answer["verdicts"] == {"recorded": 1, "stored": 1, "rejected": 1}
+
+
+def test_a_stopped_import_says_how_to_go_on(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(FILE)
+    checkin.routes["POST", "/v1/campaigns/small-2024/imports"] = lambda _: (503, {"title": "数据库暂时不可用"})
+    done = run(source, "--campaign", "small-2024", "--give-up-after-s", "1")
+    assert done.exit_code == 1
+    assert "数据库暂时不可用" in done.output
+    assert "--from-row 2" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--map", "viewer_id"], "字段=列名"),
+        (["--map", "viewer_id=昵称"], "没有“昵称”"),
+        (["--campaign", "none"], "没有活动 none"),
+    ],
+)
+def test_mistakes_are_explained(checkin: JsonServer, tmp_path: Path, arguments: list[str], says: str) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(FILE)
+    done = run(source, "--campaign", "small-2024", *arguments)
+    assert done.exit_code == 1
+    assert says in done.output

@@ -1,0 +1,165 @@
+"""How a row of an export file becomes an event."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from deploy.cli.import_events import Outcome, Reading, cell_text, moment
+from tests.support.campaigns import campaign, campaign_content, unit
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+AT = datetime(2024, 6, 29, 19, 31, tzinfo=SHANGHAI)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2024/6/29 19:31",
+        "2024-06-29 19:31:00",
+        "2024-06-29T19:31:00+08:00",
+        "2024-06-29T11:31:00Z",
+        "2024.6.29 19：31",
+        "2024年6月29日 19:31",
+        "2024年6月29日19时31分",
+        "2024/6/29 下午7:31",
+        "2024/6/29 19:31:00.000",
+        datetime(2024, 6, 29, 19, 31),
+        datetime(2024, 6, 29, 19, 30, 59, 999_995),
+        45472 + (19 * 60 + 31) / 1440,
+        "45472.813194444",
+        1719660660,
+        "1719660660000",
+    ],
+)
+def test_times_as_people_and_spreadsheets_write_them(cell: Any) -> None:
+    found = moment(cell, SHANGHAI)
+    assert found is not None
+    assert found.astimezone(UTC) == AT.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "",
+        "昨天",
+        "2024/6/29",
+        "2024-06-29",
+        "2024/13/29 19:31",
+        "2024/6/29 25:00",
+        45472,
+        1e300,
+        float("inf"),
+        float("nan"),
+        "9" * 400,
+        True,
+        None,
+    ],
+)
+def test_what_is_no_time(cell: Any) -> None:
+    assert moment(cell, SHANGHAI) is None
+
+
+def test_noon_and_midnight_in_half_days() -> None:
+    assert moment("2024/6/29 上午12:05", SHANGHAI) == datetime(2024, 6, 29, 0, 5, tzinfo=SHANGHAI)
+    assert moment("2024/6/29 下午12:05", SHANGHAI) == datetime(2024, 6, 29, 12, 5, tzinfo=SHANGHAI)
+
+
+def read(event_type: str = "viewer.checked_in", **fields: Any) -> Outcome:
+    definition = campaign(
+        units=[
+            *campaign_content()["units"],
+            unit("A", "111", "unit", name="局（一）"),
+            unit("B", "111", "unit", name="同名"),
+            unit("C", "111", "unit", name="同名"),
+        ]
+    )
+    return Reading.of(definition, event_type).event({"viewer_id": "ks_1", "occurred_at": AT.isoformat()} | fields)
+
+
+def event(*args: str, **fields: Any) -> dict[str, Any]:
+    found = read(*args, **fields).event
+    assert found is not None
+    return found
+
+
+def test_the_event_is_what_the_platform_would_have_sent() -> None:
+    assert event(event_id="e-1") == {
+        "event_id": "e-1",
+        "type": "viewer.checked_in",
+        "campaign_id": "small-2024",
+        "viewer_id": "ks_1",
+        "occurred_at": "2024-06-29T19:31:00+08:00",
+    }
+
+
+def test_numbers_of_a_spreadsheet_are_codes() -> None:
+    assert event(viewer_id=88120035.0)["viewer_id"] == "88120035"
+    assert cell_text(13800000000.0) == "13800000000"
+
+
+def test_chinese_names_of_types_groups_and_units_become_codes() -> None:
+    found = event(type="报名", group="学生", unit_code="局(一)")
+    assert (found["type"], found["group"], found["unit_code"]) == ("viewer.enrolled", "student", "A")
+
+
+def test_a_unit_name_that_two_units_share_is_not_guessed() -> None:
+    found = read(unit_code="同名")
+    assert found.event is not None
+    assert found.event["unit_code"] == "同名"
+    assert "单位“同名”不是代码" in (found.note or "")
+
+
+def test_the_same_row_has_the_same_id_however_it_is_written() -> None:
+    assert event()["event_id"] == event(occurred_at="2024/6/29 19:31")["event_id"]
+    assert event()["event_id"] == event(name="张三", phone="13800000000", unit_code="111")["event_id"]
+    assert event()["event_id"] != event(viewer_id="ks_2")["event_id"]
+
+
+def test_two_enrolments_or_prizes_of_one_second_are_two() -> None:
+    assert event("viewer.enrolled", unit_code="111")["event_id"] != event("viewer.enrolled", unit_code="A")["event_id"]
+    assert event("prize.won", prize="警察熊")["event_id"] != event("prize.won", prize="保温杯")["event_id"]
+
+
+def test_contacts_are_sent_with_enrolments_only() -> None:
+    contacts = {"name": "张三", "phone": "13800000000"}
+    assert contacts.items() <= event("viewer.enrolled", **contacts).items()
+    assert not contacts.keys() & event("viewer.checked_in", **contacts).keys()
+
+
+def test_an_id_tells_nothing_of_name_and_phone() -> None:
+    first = event("viewer.enrolled", name="张三", phone="13800000000")
+    assert first["event_id"] == event("viewer.enrolled", name="李四", phone="13900000000")["event_id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"campaign_id": "other"}, "其他活动"),
+        ({"viewer_id": 1234567890123456789.0}, "后几位已丢失"),
+        ({"viewer_id": "1.23457E+18"}, "后几位已丢失"),
+        ({"name": "x" * 1001}, "超过 1000"),
+        ({"name": ["x"]}, "name 不是"),
+    ],
+)
+def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], why: str) -> None:
+    found = read(**fields)
+    assert found.event is None
+    assert why in (found.refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"occurred_at": "昨天晚上"}, "昨天晚上"),
+        ({"occurred_at": ""}, "没有时间"),
+        ({"viewer_id": "张 三"}, "账号“张 三”不是代码"),
+        ({"viewer_id": "=HYPERLINK(1)"}, "账号"),
+        ({"type": "报名", "name": "x" * 60}, "50"),
+    ],
+)
+def test_what_is_merely_wrong_is_sent_and_explained(fields: dict[str, Any], why: str) -> None:
+    found = read(**fields)
+    assert found.event is not None
+    assert why in (found.note or "")

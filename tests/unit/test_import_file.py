@@ -1,0 +1,138 @@
+"""Export files as they come: encodings, column names, Excel's cells."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from deploy.cli.import_file import FileFault, inert, open_table, without_apostrophe
+
+ROWS = "观看账号,签到时间,单位代码\nks_1,2024/6/29 19:31,140902\nks_2,2024/6/29 19:32,\n"
+
+
+def read(path: Path, told: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    with open_table(path, told or {}) as table:
+        return [row.fields for row in table.rows]
+
+
+def write(folder: Path, name: str, content: str, encoding: str = "utf-8") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_reads_csv_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    assert read(write(tmp_path, "a.csv", ROWS, encoding)) == [
+        {"viewer_id": "ks_1", "occurred_at": "2024/6/29 19:31", "unit_code": "140902"},
+        {"viewer_id": "ks_2", "occurred_at": "2024/6/29 19:32"},
+    ]
+
+
+def test_one_gb18030_character_far_into_the_file_is_enough_to_tell_the_encoding(tmp_path: Path) -> None:
+    content = "uid,时间,姓名\n" + "ks_1,2024/6/29 19:31,a\n" * 100_000 + "ks_1,2024/6/29 19:31,𠮷䶮\n"
+    assert read(write(tmp_path, "a.csv", content, "gb18030"))[-1]["name"] == "𠮷䶮"
+
+
+def test_a_file_in_no_known_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n\xff\xff\xff")
+    with pytest.raises(FileFault, match="GB18030"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_delimiters(tmp_path: Path, delimiter: str) -> None:
+    assert len(read(write(tmp_path, "a.csv", ROWS.replace(",", delimiter)))) == 2
+
+
+def test_columns_are_recognised_whatever_their_dress(tmp_path: Path) -> None:
+    content = "* 用户 ID（必填）, 签到时间：,备注\nks_1,2024/6/29 19:31,x\n"
+    assert read(write(tmp_path, "a.csv", content)) == [{"viewer_id": "ks_1", "occurred_at": "2024/6/29 19:31"}]
+
+
+def test_told_columns_go_before_recognised_ones(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "账号,昵称,时间\nks_1,x_9,2024/6/29 19:31\n")
+    assert read(path, {"viewer_id": "昵称"})[0]["viewer_id"] == "x_9"
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "says"),
+    [
+        ("昵称,时间\na,b\n", {}, r"viewer_id.*“昵称”、“时间”.*--map viewer_id=列名"),
+        ("账号,时间\na,b\n", {"name": "大名"}, r"没有“大名”这一列"),
+        ("账号,时间\na,b\n", {"nme": "账号"}, r"nme 不是字段名"),
+        ("", {}, r"（没有）"),
+        ('账号,时间\n"a,b\n' + "x" * 200_000, {}, r"引号"),
+    ],
+)
+def test_faults_say_what_to_do(tmp_path: Path, content: str, told: dict[str, str], says: str) -> None:
+    with pytest.raises(FileFault, match=says):
+        read(write(tmp_path, "a.csv", content), told)
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a"])
+def test_other_kinds_of_file_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileFault, match="CSV"):
+        read(write(tmp_path, name, ROWS))
+
+
+def test_ndjson_reads_every_object_by_the_same_names(tmp_path: Path) -> None:
+    content = (
+        '{"viewer_id": "ks_1", "occurred_at": "2024-06-29T19:31:05+08:00"}\n\n'
+        'not json\n[1]\n{"账号": 8812, "时间": "2024/6/29 19:31", "姓名": "张三", "more": {}}\n"\\ud800"\n'
+    )
+    with open_table(write(tmp_path, "a.ndjson", content), {}) as table:
+        rows = list(table.rows)
+    assert [(row.number, row.fault is None) for row in rows] == [
+        (1, True),
+        (3, False),
+        (4, False),
+        (5, True),
+        (6, False),
+    ]
+    assert rows[3].fields == {"viewer_id": 8812, "occurred_at": "2024/6/29 19:31", "name": "张三"}
+
+
+def test_ndjson_line_without_end_is_a_fault_not_a_full_memory(tmp_path: Path) -> None:
+    content = '{"viewer_id": "k", "occurred_at": "x"}\n' + "[" * 200_000
+    with pytest.raises(FileFault, match="第 2 行"):
+        read(write(tmp_path, "a.ndjson", content))
+
+
+def test_xlsx_has_typed_cells_and_may_start_below_the_top(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    assert sheet is not None
+    sheet.append([])
+    sheet.append(["账号", "时间", "手机号"])
+    sheet.append([88120035, datetime(2024, 6, 29, 19, 31, 5), "13800000000"])
+    sheet.append([])
+    sheet.append(["ks_2", 45472.8, "'=HYPERLINK(1)"])
+    workbook.save(tmp_path / "a.xlsx")
+    with open_table(tmp_path / "a.xlsx", {}) as table:
+        rows = list(table.rows)
+    assert [row.number for row in rows] == [3, 5]
+    assert rows[0].fields == {
+        "viewer_id": 88120035.0,
+        "occurred_at": datetime(2024, 6, 29, 19, 31, 5),
+        "phone": "13800000000",
+    }
+    assert rows[1].fields["phone"] == "=HYPERLINK(1)"
+
+
+def test_a_file_that_only_says_xlsx_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileFault, match="另存为"):
+        read(write(tmp_path, "a.xlsx", ROWS))
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+8613800000000", "-1", "@a", "\t=1"])
+def test_what_a_spreadsheet_would_run_is_made_inert_and_comes_back(cell: str) -> None:
+    assert inert(cell) == "'" + cell
+    assert without_apostrophe(inert(cell)) == cell
+
+
+@pytest.mark.parametrize("cell", ["ks_1", "'quoted'", "", "O'Neil"])
+def test_other_cells_stay_as_they_are(cell: str) -> None:
+    assert inert(cell) == cell == without_apostrophe(cell)

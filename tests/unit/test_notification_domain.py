@@ -1,0 +1,225 @@
+"""Plans, statuses, texts and masks of notifications: pure rules."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notification import domain
+from services.notification.domain import Certificate, Report, Status, after
+from shared.contracts.campaign import CampaignRules
+from tests.support.campaigns import campaign
+
+FINAL = (Status.DELIVERED, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)
+ORDER = {Status.QUEUED: 0, Status.SENDING: 1, Status.UNKNOWN: 2, Status.ACCEPTED: 3} | dict.fromkeys(FINAL, 4)
+
+
+def at(clock: str, day: int = 10) -> datetime:
+    """A UTC instant of local time in July 2024."""
+    return datetime.fromisoformat(f"2024-07-{day}T{clock}:00+08:00").astimezone(UTC)
+
+
+def rules(**message: Any) -> CampaignRules:
+    rule = {
+        "event": "certificate_ready",
+        "channel": "file",
+        "template": "证书 {serial} 领取码 {claim_code} 96110",
+    } | message
+    return campaign(messages=[rule])
+
+
+ISSUED = Certificate(
+    campaign_id="small-2024",
+    viewer_id="ks_8812345",
+    serial="7K3M-9QXV-2HD4",
+    issued_at=at("12:00"),
+    revoked=False,
+    has_claim_code=True,
+    has_phone=True,
+)
+
+
+# --- statuses ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(Status), st.sampled_from(Report))
+def test_a_status_only_moves_forward_unless_the_channel_says_that_nothing_was_sent(
+    status: Status, report: Report
+) -> None:
+    found = after(status, report)
+    if report is Report.NOT_SENT:
+        assert found is (Status.QUEUED if status in (Status.SENDING, Status.UNKNOWN) else status)
+    else:
+        assert found is status or ORDER[found] > ORDER[status]
+
+
+@pytest.mark.parametrize("status", FINAL)
+@pytest.mark.parametrize("report", Report)
+def test_a_final_status_is_final(status: Status, report: Report) -> None:
+    assert after(status, report) is status
+
+
+@pytest.mark.parametrize("reports", list(permutations((Report.UNKNOWN, Report.ACCEPTED, Report.DELIVERED))))
+def test_a_receipt_that_overtakes_accepted_holds(reports: tuple[Report, ...]) -> None:
+    status = Status.SENDING
+    for report in reports:
+        status = after(status, report)
+    assert status is Status.DELIVERED
+
+
+@pytest.mark.parametrize("report", Report)
+def test_nothing_is_reported_about_what_was_not_attempted(report: Report) -> None:
+    assert after(Status.QUEUED, report) is Status.QUEUED
+
+
+def test_retries_are_prompt_first_and_rare_later() -> None:
+    delays = [domain.retry_delay(n).total_seconds() for n in range(1, 12)]
+    assert delays[:3] == [0, 0, 0]
+    assert delays == sorted(delays)
+    assert delays[-1] == 3600
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_becomes_a_text_to_its_holder() -> None:
+    found = domain.plan(ISSUED, rules())
+    assert found is not None
+    assert found.key == ("small-2024", "certificate_ready", "7K3M-9QXV-2HD4", "ks_8812345")
+    assert (found.channel, found.status, found.reason) == ("file", Status.QUEUED, None)
+    assert found.due_at == ISSUED.issued_at
+    assert found.send_until == ISSUED.issued_at + timedelta(days=7)
+
+
+def test_without_a_rule_there_is_no_text() -> None:
+    assert domain.plan(ISSUED, campaign(messages=[])) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "reason"),
+    [
+        ({"has_phone": False}, Status.QUEUED, "no_contact"),
+        ({"has_claim_code": False}, Status.QUEUED, "no_claim_code"),
+        ({"revoked": True}, Status.CANCELLED, "revoked"),
+        ({"revoked": True, "has_phone": False}, Status.CANCELLED, "revoked"),
+    ],
+)
+def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, bool], status: Status, reason: str) -> None:
+    found = domain.plan(replace(ISSUED, **change), rules())
+    assert found is not None
+    assert (found.status, found.reason) == (status, reason)
+
+
+def test_a_template_without_claim_code_does_not_wait_for_one() -> None:
+    found = domain.plan(replace(ISSUED, has_claim_code=False), rules(template="证书 {serial} 96110"))
+    assert found is not None
+    assert found.reason is None
+
+
+@pytest.mark.parametrize(
+    ("issued", "due"),
+    [
+        (at("07:59"), at("08:00")),
+        (at("08:00"), at("08:00")),
+        (at("21:59"), at("21:59")),
+        (at("22:00"), at("08:00", 11)),
+        (at("23:30"), at("08:00", 11)),
+        (at("00:10"), at("08:00")),
+    ],
+)
+def test_texts_go_out_in_the_send_window_of_the_campaigns_time_zone(issued: datetime, due: datetime) -> None:
+    windowed = rules(send_window={"from": "08:00", "to": "22:00"})
+    found = domain.plan(replace(ISSUED, issued_at=issued), windowed)
+    assert found is not None
+    assert found.due_at == due
+    assert domain.may_send(issued, windowed, "certificate_ready", "file") == (issued == due)
+
+
+def test_a_window_may_last_until_midnight() -> None:
+    assert domain.may_send(
+        at("23:59"), rules(send_window={"from": "20:00", "to": "24:00"}), "certificate_ready", "file"
+    )
+
+
+def test_only_the_rules_own_channel_may_send() -> None:
+    assert domain.may_send(at("12:00"), rules(), "certificate_ready", "file")
+    assert not domain.may_send(at("12:00"), rules(), "certificate_ready", "sms")
+    assert not domain.may_send(at("12:00"), campaign(messages=[]), "certificate_ready", "file")
+
+
+def test_contacts_are_kept_until_half_a_year_after_the_last_lesson() -> None:
+    assert domain.forget_at(rules()) == datetime.fromisoformat("2024-07-01T00:00:00+08:00") + timedelta(days=180)
+
+
+# --- texts and people -------------------------------------------------------------------------------------------------
+
+
+def test_the_text_names_the_hotline_and_does_not_read_values_as_placeholders() -> None:
+    rule = rules().messages[0]
+    found = domain.text(rule, campaign_title="{serial}", serial="{claim_code}", claim_code="AB23CD45")
+    assert found == "证书 {claim_code} 领取码 AB23CD45 96110"
+
+
+@pytest.mark.parametrize(
+    ("typed", "phone"),
+    [
+        ("13812345678", "13812345678"),
+        ("+86 138-1234-5678", "13812345678"),
+        ("008613812345678", "13812345678"),
+        ("１３８１２３４５６７８", "13812345678"),
+        ("0350-3021234", "03503021234"),
+        ("+852 9123 4567", "+85291234567"),
+        ("", None),
+        ("没有", None),
+        ("12345", None),
+        ("1381234567812345678", None),
+        ("13812345678\n转", None),
+    ],
+)
+def test_a_phone_has_one_spelling(typed: str, phone: str | None) -> None:
+    assert domain.normalise_phone(typed) == phone
+
+
+@pytest.mark.parametrize(
+    ("contact", "phone"),
+    [
+        (b'{"name": "x", "phone": "13812345678"}', "13812345678"),
+        (b'{"name": "x", "phone": null}', None),
+        (b'{"phone": 5}', None),
+    ],
+)
+def test_the_phone_of_a_contact(contact: bytes, phone: str | None) -> None:
+    assert domain.phone_in(contact) == phone
+
+
+@pytest.mark.parametrize("contact", [b"", b"\xff", b"[]", b"{}", b"null", b'"13812345678"'])
+def test_an_unreadable_contact_is_named_without_repeating_it(contact: bytes) -> None:
+    with pytest.raises(domain.UnreadableSecret, match="contact"):
+        domain.phone_in(contact)
+
+
+@pytest.mark.parametrize("secret", [b"", b"ab23cd45", "领取码".encode(), b"AB\n23CD", b'{"x":1}'])
+def test_an_unreadable_claim_code_is_refused(secret: bytes) -> None:
+    with pytest.raises(domain.UnreadableSecret, match="claim code"):
+        domain.claim_code_in(secret)
+
+
+def test_a_claim_code_is_the_bytes_as_they_are() -> None:
+    assert domain.claim_code_in(b"AB23CD45") == "AB23CD45"
+
+
+def test_masks_hide_who_it_is() -> None:
+    assert domain.mask_phone("13812345678") == "138****5678"
+    assert domain.mask_phone("3021234") == "****34"
+    assert domain.mask_account("ks_8812") == "k****2"
+    assert domain.mask_account("ks_8") == "****"
+
+
+def test_a_message_does_not_print_phone_or_text() -> None:
+    message = domain.Message(domain.Reference("c", "k", None), to="13812345678", text="领取码 AB23CD45")  # type: ignore[arg-type]
+    assert "138" not in repr(message)
+    assert "AB23" not in repr(message)

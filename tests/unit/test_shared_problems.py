@@ -1,0 +1,89 @@
+"""Whatever goes wrong in a request, the answer is a problem (RFC 9457) and shows nothing of the inside."""
+
+from typing import Annotated
+
+import httpx
+import pytest
+from fastapi import FastAPI, Query
+
+from shared import problems
+from shared.db import DatabaseAway
+from shared.problems import Problem, not_found
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/conflict")
+    async def conflict() -> None:
+        raise Problem(409, "campaign-frozen", "活动已有签到", "see reasons", reasons=["a"])
+
+    @app.get("/missing")
+    async def missing() -> None:
+        raise not_found("该活动")
+
+    @app.get("/away")
+    async def away() -> None:
+        raise DatabaseAway("connection to 10.0.0.5 refused")
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("Key (phone)=(13912345678)")
+
+    @app.get("/number")
+    async def number(n: Annotated[int, Query(ge=1)]) -> int:
+        return n
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://x")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "type"),
+    [
+        ("GET", "/conflict", 409, "campaign-frozen"),
+        ("GET", "/missing", 404, "not-found"),
+        ("GET", "/away", 503, "database-away"),
+        ("GET", "/broken", 500, "internal"),
+        ("GET", "/number?n=0", 422, "invalid-request"),
+        ("GET", "/number?n=x", 422, "invalid-request"),
+        ("GET", "/no-such-path", 404, "not-found"),
+        ("POST", "/missing", 405, "method-not-allowed"),
+    ],
+)
+async def test_every_failure_is_a_problem_with_a_stable_type(
+    client: httpx.AsyncClient, method: str, path: str, status: int, type: str
+) -> None:
+    answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["type"], body["status"]) == (f"/problems/{type}", status)
+    assert body["title"]
+
+
+async def test_extra_members_and_detail_are_part_of_the_answer(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/conflict")).json()
+    assert (body["title"], body["detail"], body["reasons"]) == ("活动已有签到", "see reasons", ["a"])
+    assert "detail" not in (await client.get("/missing")).json()
+
+
+async def test_an_invalid_request_is_told_where(client: httpx.AsyncClient) -> None:
+    (error,) = (await client.get("/number?n=0")).json()["errors"]
+    assert error["at"] == "query.n"
+
+
+async def test_an_absent_database_asks_to_come_back(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/away")
+    assert answer.headers["retry-after"] == str(problems.RETRY_AFTER_S)
+    assert "10.0.0.5" not in answer.text
+
+
+async def test_an_unexpected_error_shows_nothing_of_itself(client: httpx.AsyncClient) -> None:
+    assert "phone" not in (await client.get("/broken")).text
+
+
+async def test_headers_of_framework_errors_are_kept(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/missing")).headers["allow"] == "GET"
