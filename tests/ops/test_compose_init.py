@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli.init_command import DeploymentSecrets, env_text, secret_files
+from deploy.cli.init_command import DeploymentSecrets, SecretFile, env_text, secret_files
 from deploy.cli.main import app
 from deploy.devstack.home import read_env
 
@@ -55,12 +56,22 @@ def test_two_deployments_share_no_secret() -> None:
     assert [name for name in first if first[name] == second[name]] == []
 
 
+SECRET_WORD = re.compile(r"[A-Za-z0-9+/]{16,}")  # a password, a key, a line of a PEM body; no name of a key or a host
+
+
+def secrets_in(text: str, files: list[SecretFile]) -> set[str]:
+    """The files of which some word stands in `text`."""
+    return {file.name for file in files if any(word in text for word in SECRET_WORD.findall(file.text))}
+
+
 def test_nothing_secret_stands_in_env() -> None:
-    secrets = DeploymentSecrets()
-    text = env_text("fanzha.example.org")
-    for file in secret_files(secrets, "fanzha.example.org"):
-        for line in file.text.splitlines():
-            assert line.partition("=")[2].strip("'") not in text or not line.partition("=")[2]
+    files = secret_files(DeploymentSecrets(), "fanzha.example.org")
+    env = env_text("fanzha.example.org")
+    assert secrets_in(env, files) == set()
+    for file in files:
+        for word in SECRET_WORD.findall(file.text):
+            assert file.name in secrets_in(f"{env}# {word}\n", files)
+        assert SECRET_WORD.search(file.text), f"{file.name}: a secret that this test would not see"
 
 
 def test_a_service_gets_no_key_of_another(deployment: Path) -> None:
