@@ -29,6 +29,7 @@ from shared.topology import Durable
 log = structlog.get_logger()
 
 STOP_ROUND_TRIP_S = 2  # how long stop() waits for what the server has already sent
+STOP_LINGER_S = 0.3  # how long stop() waits for the open request; with messages waiting it ends within milliseconds
 ENDED = {"404", "408"}  # no messages; request expired
 
 
@@ -108,7 +109,9 @@ class PullLoop:
         for loop in self._loops:
             loop.cancel()
         if self._client.is_connected:
-            # What the server has already sent still comes to `_on_message`, which gives it back.
+            # What the server sends meanwhile comes to `_on_message`, which gives it back. Unsubscribed in the moment between the
+            # server's choice of a message for the open request and its sending, the message would be gone until ack_wait.
+            await self._linger()
             with suppress(nats.errors.Error, TimeoutError):
                 async with asyncio.timeout(STOP_ROUND_TRIP_S):
                     await self._subscription.drain()  # type: ignore[no-untyped-call]
@@ -118,6 +121,17 @@ class PullLoop:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
         self.trouble = "stopped"
+
+    async def _linger(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_LINGER_S):
+                await self._ended(self._request)
+
+    @staticmethod
+    async def _ended(request: _Request) -> None:
+        while not request.ended:
+            request.heard.clear()
+            await request.heard.wait()
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -177,6 +191,9 @@ class PullLoop:
             self._on_status(msg.headers or {})
 
     async def _take(self, msg: Msg) -> None:
+        self._request.remaining -= 1
+        if self._request.remaining == 0:
+            self._request.end()
         if self._stopping:
             await msg.nak()
             return
@@ -184,9 +201,6 @@ class PullLoop:
         task = asyncio.create_task(self._deliver(msg))
         self._open[task] = msg
         task.add_done_callback(self._done)
-        self._request.remaining -= 1
-        if self._request.remaining == 0:
-            self._request.end()
 
     def _on_status(self, headers: dict[str, str]) -> None:
         status, description = headers.get("Status", "?"), headers.get("Description", "")

@@ -44,13 +44,19 @@ async def nothing_differs(run: Run) -> None:
 
 @asynccontextmanager
 async def killing(home: Home, seed: int) -> AsyncIterator[list[str]]:
-    """Kills one or two random children, lets everything come back, and again, while the block runs; tells which."""
-    rng, killed = random.Random(seed), []
+    """Kills one or two children, lets everything come back, and again, while the block runs; tells which.
+
+    At random moments, in random order; none twice before each was killed once.
+    """
+    rng, killed, next_ones = random.Random(seed), [], []
 
     async def kill_for_ever() -> None:
         while True:
             await asyncio.sleep(rng.uniform(0, 3))
-            for name in rng.sample(CHILDREN, rng.choice((1, 1, 2))):
+            if len(next_ones) < 2:
+                next_ones.extend(rng.sample(CHILDREN, len(CHILDREN)))
+            for _ in range(rng.choice((1, 1, 2))):
+                name = next_ones.pop(0)
                 if kill(home, name):
                     killed.append(name)
             await all_ready(home)

@@ -727,7 +727,7 @@ async def test_rolling_restarts_under_traffic_lose_nothing_and_wait_for_nothing(
         await bus.stop()
     await publishing
     last = await world.bus(Handled(before=take_a_moment))
-    await eventually(lambda: set(done) == set(range(600)), what=f"{set(range(600)) - set(done)}")
+    await eventually(lambda: set(done) == set(range(600)), what="all 600 are handled", within_s=30)
     await world.drained(last)
 
 
