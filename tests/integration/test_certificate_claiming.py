@@ -14,7 +14,7 @@ import pytest
 from pypdf import PdfReader
 
 from services.certificate import files, usecases
-from services.certificate.api import CLAIMS_AT_ONCE, WRONG_CLAIMS_PER_MINUTE
+from services.certificate.api import CLAIMS_AT_ONCE, WRONG_CLAIMS_PER_MINUTE, WRONG_TAILS_PER_HOUR
 from shared.contracts.certificate import CertificateClaimedV1
 from tests.support.certificate import (
     CLAIM_FROM,
@@ -137,6 +137,21 @@ async def test_wrong_claims_are_limited_by_address(service: CertificateService) 
     body = {"claim_code": (await service.claim_codes())[BO]}
     elsewhere = service.client_at("10.0.0.9")
     assert (await elsewhere.post("/v1/claims", json=body)).status_code == 200
+
+
+async def test_wrong_phone_tails_of_one_code_are_limited_from_wherever_they_come(service: CertificateService) -> None:
+    code = (await service.claim_codes())[ANNA]
+
+    async def claim_from(host: int, tail: str) -> httpx.Response:
+        body = {"claim_code": code, "phone_tail": tail}
+        return await service.client_at(f"10.0.1.{host}").post("/v1/claims", json=body)
+
+    answers = await asyncio.gather(*(claim_from(host, f"{host:04}") for host in range(20)))
+    assert sorted(answer.status_code for answer in answers) == [403] * WRONG_TAILS_PER_HOUR + [429] * 15
+    refused = await claim_from(99, "5678")
+    assert problem(refused) == (429, "too-many-wrong-claims")
+    assert refused.headers["retry-after"] == "3600"
+    assert (await service.claim(BO)).status_code == 200
 
 
 async def test_right_claims_are_not_limited(service: CertificateService) -> None:
