@@ -24,7 +24,7 @@ RUN if [ "$SERVICE" = certificate ]; then \
 
 # ---- the image: this service, shared/, and the command line ----------------------------------------------------------
 FROM ${PYTHON_IMAGE}
-# Fixed, so that the owner of mounted secrets and volumes can be named in advance (deploy/cli/init_command.py).
+# Fixed, so that the owner of mounted secrets and volumes can be named in advance (deploy/keeping/secret_files.py).
 RUN groupadd --gid 10001 fanzha \
  && useradd --uid 10001 --gid fanzha --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin fanzha \
  && install --directory --owner=fanzha --group=fanzha --mode=0700 /var/lib/fanzha/certificates /var/lib/fanzha/messages

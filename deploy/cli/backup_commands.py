@@ -100,7 +100,7 @@ def found_deployment() -> Deployment:
     try:
         return Deployment.from_environment()
     except NotFound as error:
-        fail(f"{error}。请先运行 make up，或设置环境变量（见 docs/operations/backup.md）")
+        fail(str(error))
 
 
 def _passphrase(path: Path | None) -> str | None:

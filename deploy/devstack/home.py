@@ -100,5 +100,9 @@ def write_env(path: Path, variables: Mapping[str, str]) -> None:
 
 def read_env(path: Path) -> dict[str, str]:
     """What `write_env` wrote."""
-    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return parse_env(path.read_text())
+
+
+def parse_env(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines())
     return {key: "".join(shlex.split(value)) for key, _, value in pairs}

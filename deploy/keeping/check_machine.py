@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from deploy.keeping import backup
-from deploy.keeping.deployment import Deployment
+from deploy.keeping import backup, missing
+from deploy.keeping.deployment import MEND_SECRETS, Deployment
 from deploy.keeping.findings import Finding, ok, problem, warning
 
 DISK_FREE_MIN = 0.10
@@ -30,6 +30,7 @@ async def check(deployment: Deployment) -> list[Finding]:
     return [
         *judge_python(sys.version_info[:2]),
         *judge_files(deployment.secret_files),
+        *judge_missing(deployment.secrets_folder),
         *(found for service, values in deployment.environments.items() for found in judge_environment(service, values)),
         *(judge_disk(folder, shutil.disk_usage(folder)) for folder in deployment.data_folders if folder.exists()),
         judge_backups(deployment.backups, now),
@@ -62,6 +63,11 @@ def judge_files(paths: tuple[Path, ...]) -> Iterator[Finding]:
             yield problem("secret_files", path.name, text, f"chmod 600 {path}；读过它的人可能已经拿到密钥，考虑更换")
         else:
             yield ok("secret_files", path.name, f"权限 {mode:04o}")
+
+
+def judge_missing(folder: Path | None) -> Iterator[Finding]:
+    for name in missing.missing(missing.read(folder)) if folder else ():
+        yield problem("secrets", name, "这个版本需要它，secrets 里没有", MEND_SECRETS)
 
 
 def judge_environment(service: str, values: Mapping[str, str]) -> Iterator[Finding]:

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from deploy.cli.init_command import FANZHA, DeploymentSecrets, env_text, write_secrets
+from deploy.cli.init_command import env_text
 from deploy.devstack.home import REPOSITORY, SERVICES, Home, write_env
 from deploy.devstack.ports import Ports, free_port, is_free
+from deploy.keeping.secret_files import FANZHA, DeploymentSecrets, secret_files, write_all
 from shared.clock import write_clock
 from shared.tokens import ALL_CAMPAIGNS, create_token
 from tests.ops.compose_engine import compose_command
@@ -59,7 +60,7 @@ class Deployment:
         self.home.create()
         os.chown(self.home.messages, FANZHA, FANZHA)
         write_clock(self.home.clock, at)
-        write_secrets(self.folder / "secrets", self.secrets, "localhost")
+        write_all(self.folder / "secrets", secret_files(self.secrets, "localhost"))
         own = {
             **self.ports,
             "SECRETS": self.folder / "secrets",

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.cli import init_command
-from deploy.cli.init_command import DeploymentSecrets, secret_files
 from deploy.devstack.home import REPOSITORY, SERVICES
+from deploy.keeping.secret_files import FANZHA, DeploymentSecrets, secret_files
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -170,7 +169,7 @@ def test_each_secret_is_mounted_where_it_is_needed_and_nowhere_else() -> None:
 
 def test_the_users_of_the_files_are_those_of_the_image() -> None:
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
-    assert f"USER {init_command.FANZHA}:{init_command.FANZHA}" in dockerfile
+    assert f"USER {FANZHA}:{FANZHA}" in dockerfile
 
 
 def test_the_dockerfile_suits_the_classic_builder() -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from deploy.cli.doctor_command import examine
-from deploy.keeping import check_databases, check_machine, check_nats, check_services
+from deploy.keeping import check_databases, check_machine, check_nats, check_services, secret_files
 from deploy.keeping.check_databases import State
 from deploy.keeping.check_services import Answer
-from deploy.keeping.deployment import Deployment
+from deploy.keeping.deployment import Deployment, NotFound
 from deploy.keeping.findings import Finding, Level, ok
+from deploy.keeping.secret_files import DeploymentSecrets
 from shared import topology
 from shared.migrate import newest_schema
 
@@ -235,6 +236,33 @@ def test_secrets_that_others_can_read(tmp_path: Path, mode: int, folder: int, wr
 
 def test_a_secret_file_that_is_gone(tmp_path: Path) -> None:
     assert bad(check_machine.judge_files((tmp_path / "no.env",))) == {("secret_files", "problem")}
+
+
+def test_a_secret_that_this_version_needs_and_the_deployment_lacks(tmp_path: Path) -> None:
+    secret_files.write_all(tmp_path / "secrets", secret_files.secret_files(DeploymentSecrets(), "localhost"))
+    assert list(check_machine.judge_missing(tmp_path / "secrets")) == []
+    (tmp_path / "secrets" / "grafana_admin").unlink()
+    link = tmp_path / "secrets" / "checkin.env"
+    link.chmod(0o600)
+    link.write_text(link.read_text().replace("LINK_KEY=", "OTHER_KEY="))
+    found = list(check_machine.judge_missing(tmp_path / "secrets"))
+    assert {each.subject for each in found} == {"grafana_admin", "checkin.env（LINK_KEY）"}
+    assert bad(found) == {("secrets", "problem")}
+    assert all("fanzha init --add-missing" in each.remedy for each in found)
+
+
+@pytest.mark.parametrize("name", ["topology.env", "checkin_owner.env"])
+@pytest.mark.parametrize("text", [None, "OTHER=1\n"])
+def test_a_deployment_that_cannot_be_looked_at_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str | None
+) -> None:
+    secret_files.write_all(tmp_path / "secrets", secret_files.secret_files(DeploymentSecrets(), "localhost"))
+    (tmp_path / "secrets" / name).unlink()
+    if text is not None:
+        (tmp_path / "secrets" / name).write_text(text)
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "secrets"))
+    with pytest.raises(NotFound, match=f"{name}.*fanzha init --add-missing"):
+        Deployment.from_environment()
 
 
 @pytest.mark.parametrize(
