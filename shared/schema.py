@@ -62,6 +62,18 @@ CREATE TABLE definition (        -- the revision in force
 );
 """
 
+CAMPAIGN_KEY_V1 = """
+CREATE TABLE campaign_key (      -- what a campaign's contacts are sealed to: shared/campaign_keys.py
+    campaign_id  text NOT NULL,
+    recipient    text NOT NULL,   -- the service that opens
+    announced_by uuid,            -- the event that told; null, as `public_key`, where it was destroyed before any came
+    public_key   text,            -- X25519, raw, base64
+    private_key  bytea,           -- the service's own, encrypted under CONTACT_KEYS; in no dump (deploy/keeping/dump.py)
+    destroyed_at timestamptz,
+    PRIMARY KEY (campaign_id, recipient)
+);
+"""
+
 ERASURE_V1 = """
 CREATE TABLE erasure (           -- who made the service forget what, and how much of it; never whom (DESIGN §4.8)
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -53,6 +53,8 @@ STREAMS = (
 
 DURABLES = (
     Durable("checkin-live", LIVE_SUBJECT, "checkin", stream="LIVE"),
+    Durable("checkin-certificate-keys", "events.certificate.certificate_key_made.v1", "checkin"),
+    Durable("checkin-notification-keys", "events.notification.notification_key_made.v1", "checkin"),
     Durable("reporting-definitions", "events.checkin.campaign_defined.v1", "reporting"),
     Durable("reporting-totals", "events.checkin.checkin_recorded.v1", "reporting"),
     Durable("reporting-make-goods", "events.checkin.lesson_made_good.v1", "reporting"),
@@ -65,6 +67,7 @@ DURABLES = (
     Durable("certificate-completions", "events.checkin.checkin_recorded.v1", "certificate"),
     Durable("certificate-make-goods", "events.checkin.lesson_made_good.v1", "certificate"),
     Durable("certificate-contacts", "events.checkin.viewer_enrolled.v1", "certificate"),
+    Durable("certificate-notification-keys", "events.notification.notification_key_made.v1", "certificate"),
     Durable("notification-definitions", "events.checkin.campaign_defined.v1", "notification"),
     Durable("notification-contacts", "events.checkin.viewer_enrolled.v1", "notification"),
     Durable("notification-certificates-issued", "events.certificate.certificate_issued.v1", "notification"),

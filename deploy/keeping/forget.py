@@ -20,9 +20,7 @@ import services.reporting.erasure
 from deploy.keeping import dump, stream
 from deploy.keeping.deployment import Deployment
 from services.certificate.domain import SigningKey
-from services.certificate.usecases import Keys
 from shared import erasure, outbox
-from shared.at_rest import Vault
 from shared.db import COLLISIONS, Transaction
 
 # The producer first: what it publishes from then on no longer names the account.
@@ -165,22 +163,22 @@ async def _in_one(
 
 
 class _Certificates:
-    """Certificates are signed anew without their holder's name, which needs the service's keys; their PDFs go last."""
+    """Certificates are signed anew without their holder's name, which needs the service's key; their PDFs go last."""
 
     def __init__(self, deployment: Deployment) -> None:
         environment = deployment.environments.get("certificate", {})
-        self._keys = _keys(environment)
+        self._signing = _signing_key(environment)
         folder = os.environ.get("PDF_DIR") or environment.get("PDF_DIR")
         self._rendered = Path(folder) if folder else None
         self._serials: list[str] = []
 
     async def viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
-        done = await services.certificate.erasure.forget_viewer(tx, self._keys, campaign_id, viewer_id, name)
+        done = await services.certificate.erasure.forget_viewer(tx, self._signing, campaign_id, viewer_id, name)
         self._serials = done.serials
         return done.counts
 
     async def people(self, tx: Transaction, campaign_id: str) -> dict[str, int]:
-        done = await services.certificate.erasure.forget_people(tx, self._keys, campaign_id)
+        done = await services.certificate.erasure.forget_people(tx, self._signing, campaign_id)
         self._serials = done.serials
         return done.counts
 
@@ -191,14 +189,8 @@ class _Certificates:
         return counts
 
 
-def _keys(environment: Mapping[str, str]) -> Keys:
+def _signing_key(environment: Mapping[str, str]) -> SigningKey:
     try:
-        return Keys(
-            SigningKey(base64.b64decode(environment["CERTIFICATE_SIGNING_KEY"])),
-            Vault({"unused": base64.b64encode(bytes(32)).decode()}),  # nothing is encrypted here, and nothing opened
-            environment["LOOKUP_KEY"],
-            environment["SEALING_PRIVATE_KEY"],
-            {},
-        )
+        return SigningKey(base64.b64decode(environment["CERTIFICATE_SIGNING_KEY"]))
     except KeyError as error:
         raise CannotForget(f"读不到 certificate 的 {error}：去掉姓名以后证书要重新签名") from None

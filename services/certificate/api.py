@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from services.certificate import domain, pages, store, usecases
 from services.certificate.files import Links, Pdfs
 from services.certificate.usecases import Keys
+from shared.campaign_keys import CampaignKeys
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignRules, read_rules
@@ -121,14 +122,15 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
     @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
     async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
         wanted = domain.normalise_code(code)
-        row = None
+        row = own = None
         if wanted is not None:
             async with db.transaction() as tx:
                 row = await store.by_code(tx, wanted)
-        if row is None:
+                own = row and await keys.recipient.keys_to_read(tx, row.campaign_id)
+        if row is None or own is None:
             page = pages.VerificationPage.of_unknown_code(specimen=specimen)
         else:
-            content, revoked = usecases.content_of(row, keys), row.revoked_at is not None
+            content, revoked = usecases.content_of(row, own), row.revoked_at is not None
             page = pages.VerificationPage.of(content, revoked=revoked, specimen=specimen)
         headers = dict(pages.page_headers())
         return HTMLResponse(pages.verification_html(page), 404 if row is None else 200, headers)
@@ -185,18 +187,19 @@ async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer
         serial = domain.normalise_serial(body.serial)
     else:
         raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "send serial, or content and signature")
-    row = None
+    row = own = None
     if serial is not None:
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
-    if row is None:
+            own = row and await keys.recipient.keys_to_read(tx, row.campaign_id)
+    if row is None or own is None:
         return VerifyAnswer(genuine=False, status="unknown", serial=serial)
     return VerifyAnswer(
         genuine=row.revoked_at is None,
         status="valid" if row.revoked_at is None else "revoked",
         serial=row.serial,
         campaign_title=row.campaign_title,
-        holder=domain.mask_holder(usecases.content_of(row, keys)),
+        holder=domain.mask_holder(usecases.content_of(row, own)),
     )
 
 
@@ -206,25 +209,26 @@ async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer
 def _files(router: APIRouter, db: Database, keys: Keys, links: Links, pdfs: Pdfs) -> None:
     @router.get("/files/{token}/certificate.pdf", tags=["public"], summary="The certificate as PDF")
     async def pdf(token: Annotated[str, Path(max_length=1000)]) -> Response:
-        row, rules = await _certificate(links.serial_of(token))
-        body = await pdfs.of(row, usecases.content_of(row, keys), rules)
+        row, own, rules = await _certificate(links.serial_of(token))
+        body = await pdfs.of(row, usecases.content_of(row, own), rules, own.vault)
         headers = _download(f"{row.serial}.pdf", inline=True)
         return Response(body, media_type="application/pdf", headers=headers)
 
     @router.get("/files/{token}/certificate.json", tags=["public"], summary="The signed certificate as JSON")
     async def document(token: Annotated[str, Path(max_length=1000)]) -> JSONResponse:
-        row, _ = await _certificate(links.serial_of(token))
+        row, own, _ = await _certificate(links.serial_of(token))
         signature = domain.Signature(row.key_id, row.signature)
-        content = usecases.content_of(row, keys)
+        content = usecases.content_of(row, own)
         return JSONResponse(domain.certificate_document(content, signature), headers=_download(f"{row.serial}.json"))
 
-    async def _certificate(serial: str) -> tuple[store.Certificate, CampaignRules | None]:
+    async def _certificate(serial: str) -> tuple[store.Certificate, CampaignKeys, CampaignRules | None]:
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
             if row is None or row.revoked_at is not None:
                 raise not_found("该证书", "it does not exist or was revoked")
+            own = await keys.recipient.keys_to_read(tx, row.campaign_id)
             rules = await rules_in_force(tx, row.campaign_id)
-        return row, None if rules is None else read_rules(rules)
+        return row, own, None if rules is None else read_rules(rules)
 
 
 def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:

@@ -13,7 +13,12 @@ from services.certificate.settings import Settings
 from services.certificate.usecases import Keys
 from shared.bus import Bus
 from shared.clock import clock_from
-from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.certificate import (
+    CertificateClaimedV1,
+    CertificateIssuedV1,
+    CertificateKeyMadeV1,
+    CertificateRevokedV1,
+)
 from shared.db import Database
 from shared.due import DueWork
 from shared.service import build_service
@@ -27,9 +32,9 @@ def build_app(settings: Settings) -> FastAPI:
     keys = Keys.of(settings)
     specimen = settings.environment != "production"
     seal = settings.seal_image.read_bytes() if settings.seal_image else None
-    pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=seal), keys.vault)
+    pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=seal))
     bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, keys)])
-    bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1)
+    bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
     links = Links(settings.public_url, settings.lookup_key)
     return build_service(
         "certificate",

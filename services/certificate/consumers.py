@@ -4,8 +4,10 @@ from faststream.nats import NatsRouter
 
 from services.certificate import usecases
 from services.certificate.usecases import Keys
+from shared import campaign_keys
 from shared.bus import build_router, subscribe
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
+from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database
 from shared.inbox import apply_once
 
@@ -13,6 +15,7 @@ DEFINITIONS = "certificate-definitions"
 COMPLETIONS = "certificate-completions"
 MAKE_GOODS = "certificate-make-goods"
 CONTACTS = "certificate-contacts"
+NOTIFICATION_KEYS = "certificate-notification-keys"
 
 
 def build_consumers(db: Database, keys: Keys) -> NatsRouter:
@@ -20,10 +23,10 @@ def build_consumers(db: Database, keys: Keys) -> NatsRouter:
 
     @subscribe(router, CampaignDefinedV1, durable=DEFINITIONS, max_in_flight=1)
     async def keep_definition(event: CampaignDefinedV1) -> None:
-        """Claim time, title and issuer."""
+        """Claim time, title and issuer. The campaign gets its key."""
         async with apply_once(db, DEFINITIONS, event) as tx:
             if tx:
-                await usecases.keep_definition(tx, event)
+                await usecases.keep_definition(tx, event, keys)
 
     @subscribe(router, CheckinRecordedV1, durable=COMPLETIONS)
     async def keep_completions(event: CheckinRecordedV1) -> None:
@@ -47,5 +50,12 @@ def build_consumers(db: Database, keys: Keys) -> NatsRouter:
         async with apply_once(db, CONTACTS, event) as tx:
             if tx:
                 await usecases.keep_contacts(tx, event, keys)
+
+    @subscribe(router, NotificationKeyMadeV1, durable=NOTIFICATION_KEYS, max_in_flight=1)
+    async def keep_notification_key(event: NotificationKeyMadeV1) -> None:
+        """What a campaign's claim codes are sealed to for notification."""
+        async with apply_once(db, NOTIFICATION_KEYS, event) as tx:
+            if tx:
+                await campaign_keys.learn(tx, event)
 
     return router

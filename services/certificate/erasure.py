@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.certificate import store, usecases
-from services.certificate.usecases import Keys
+from services.certificate.domain import SigningKey
 from shared import erasure
 from shared.db import Transaction
 
@@ -31,9 +31,9 @@ class Forgotten:
     serials: list[str]
 
 
-async def forget_viewer(tx: Transaction, keys: Keys, campaign_id: str, viewer_id: str, name: str) -> Forgotten:
+async def forget_viewer(tx: Transaction, signing: SigningKey, campaign_id: str, viewer_id: str, name: str) -> Forgotten:
     await store.one_issuer(tx, campaign_id)
-    serials = await _forget_holders(tx, keys, campaign_id, viewer_id, name)
+    serials = await _forget_holders(tx, signing, campaign_id, viewer_id, name)
     completions = await tx.execute(
         "UPDATE completion SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id, name
     )
@@ -47,10 +47,10 @@ async def forget_viewer(tx: Transaction, keys: Keys, campaign_id: str, viewer_id
     return Forgotten(counts, serials)
 
 
-async def forget_people(tx: Transaction, keys: Keys, campaign_id: str) -> Forgotten:
+async def forget_people(tx: Transaction, signing: SigningKey, campaign_id: str) -> Forgotten:
     """Names and phone tails of everybody in a campaign."""
     await store.one_issuer(tx, campaign_id)
-    serials = await _forget_holders(tx, keys, campaign_id, None, None)
+    serials = await _forget_holders(tx, signing, campaign_id, None, None)
     contacts = await tx.execute("DELETE FROM contact WHERE campaign_id = $1", campaign_id)
     counts = {"certificate": len(serials), "contact": int(contacts.split()[-1])}
     counts["ledger"] = await erasure.forget_sealed_in_ledger(tx, campaign_id)
@@ -58,7 +58,7 @@ async def forget_people(tx: Transaction, keys: Keys, campaign_id: str) -> Forgot
 
 
 async def _forget_holders(
-    tx: Transaction, keys: Keys, campaign_id: str, viewer_id: str | None, name: str | None
+    tx: Transaction, signing: SigningKey, campaign_id: str, viewer_id: str | None, name: str | None
 ) -> list[str]:
     serials: list[str] = []
     while True:
@@ -68,7 +68,7 @@ async def _forget_holders(
         ]
         if not rows:
             return serials
-        new = [usecases.without_name(row, name or row.viewer_id, keys) for row in rows]
+        new = [usecases.without_name(row, name or row.viewer_id, signing) for row in rows]
         columns = zip(*((row.serial, row.viewer_id, row.key_id, row.signature) for row in new), strict=True)
         await tx.execute(UPDATE, *(list(column) for column in columns))
         serials += [row.serial for row in rows]

@@ -51,19 +51,23 @@ class Links:
 class Pdfs:
     """Rendered certificates in a folder, encrypted. Deleting any of it loses nothing."""
 
-    def __init__(self, folder: Path, renderer: Renderer, vault: Vault) -> None:
+    def __init__(self, folder: Path, renderer: Renderer) -> None:
         self._folder = folder
         self._renderer = renderer
-        self._vault = vault
 
-    async def of(self, row: store.Certificate, content: CertificateContent, rules: CampaignRules | None) -> bytes:
-        return await asyncio.to_thread(self._cached, row, content, _Presentation.of(rules))
+    async def of(
+        self, row: store.Certificate, content: CertificateContent, rules: CampaignRules | None, vault: Vault
+    ) -> bytes:
+        """`vault`: of the certificate's campaign."""
+        return await asyncio.to_thread(self._cached, row, content, _Presentation.of(rules), vault)
 
-    def _cached(self, row: store.Certificate, content: CertificateContent, look: "_Presentation") -> bytes:
+    def _cached(
+        self, row: store.Certificate, content: CertificateContent, look: "_Presentation", vault: Vault
+    ) -> bytes:
         # What changes the PDF is in its name: the holder's name by the signature, the campaign's wording by its hash.
         path = self._folder / row.serial[:2] / f"{row.serial}-{row.signature[:4].hex()}-{look.digest()}"
         try:
-            return self._vault.decrypt_bytes(path.read_bytes(), row.serial)
+            return vault.decrypt_bytes(path.read_bytes(), row.serial)
         except (OSError, KeyError, InvalidTag):  # not there, by a key that is gone, or damaged
             pdf = self._renderer.render(
                 content,
@@ -73,7 +77,7 @@ class Pdfs:
                 lesson_titles=look.lesson_titles,
                 time_zone=look.zone,
             )
-        self._keep(path, self._vault.encrypt_bytes(pdf, row.serial))
+        self._keep(path, vault.encrypt_bytes(pdf, row.serial))
         return pdf
 
     def _keep(self, path: Path, sealed: bytes) -> None:

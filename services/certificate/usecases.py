@@ -12,15 +12,22 @@ from pydantic import ValidationError
 from services.certificate import domain, store
 from services.certificate.domain import CertificateContent, SigningKey
 from services.certificate.settings import Settings
-from shared import definitions, erasure, outbox, sealing
+from shared import campaign_keys, definitions, erasure, outbox
 from shared.at_rest import Vault, lookup_hash
+from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.campaign import CampaignRules, read_rules
-from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.certificate import (
+    CertificateClaimedV1,
+    CertificateIssuedV1,
+    CertificateKeyMadeV1,
+    CertificateRevokedV1,
+)
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
 from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.problems import Problem, not_found
+from shared.sealing import CannotOpen
 
 ISSUE_ROWS_MAX = 500  # one event; signing takes 40 ms
 CONTACT_RETENTION = timedelta(days=180)  # after the enrolment; a claim needs name and phone tail until then
@@ -31,18 +38,21 @@ class Keys:
     """Everything secret that the use cases work with."""
 
     signing: SigningKey
-    vault: Vault
+    recipient: Recipient  # names and phone tails, by campaign
     lookup_key: str
-    sealing_private_key: str
     sealing_public_keys: dict[str, str]
+
+    @property
+    def vault(self) -> Vault:
+        """For claim codes: certificates can be claimed when their campaign's keys are gone."""
+        return self.recipient.vault
 
     @classmethod
     def of(cls, settings: Settings) -> "Keys":
         return cls(
             SigningKey(base64.b64decode(settings.certificate_signing_key)),
-            Vault(settings.contact_keys),
+            Recipient(CertificateKeyMadeV1, settings.sealing_private_key, settings.contact_keys),
             settings.lookup_key,
-            settings.sealing_private_key,
             settings.sealing_public_keys,
         )
 
@@ -50,13 +60,15 @@ class Keys:
 # ---- facts -----------------------------------------------------------------------------------------------------------
 
 
-async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
-    """Keeps a page of a definition that can be read: otherwise no campaign's certificates would be issued."""
+async def keep_definition(tx: Transaction, event: CampaignDefinedV1, keys: Keys) -> None:
+    """Keeps a page of a definition that can be read: otherwise no campaign's certificates would be issued. Then the campaign
+    gets its key, before anybody enrols."""
     try:
         read_rules(event.rules)
     except ValidationError as error:
         raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
-    await definitions.keep(tx, event)
+    if await definitions.keep(tx, event):
+        await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 
 async def keep_completions(tx: Transaction, event: CheckinRecordedV1 | LessonMadeGoodV1) -> None:
@@ -72,23 +84,26 @@ async def keep_completions(tx: Transaction, event: CheckinRecordedV1 | LessonMad
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) -> None:
     """Keeps names and phone tails; a certificate that was issued before its holder's name arrived gets it, until claimed."""
-    contacts = _latest_contacts(event, keys)
+    own = await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
+    contacts = _latest_contacts(event, own)
     if not contacts:
         return
     await store.one_issuer(tx, event.campaign_id)
     changed = await store.keep_contacts(tx, event.campaign_id, list(contacts.values()))
     named = [
-        _signed(row, _open_name(keys, row.campaign_id, row.viewer_id, contacts[row.viewer_id, "name"].value), keys)
+        _named(
+            row, own.decrypt(contacts[row.viewer_id, "name"].value, _row_of(row.campaign_id, row.viewer_id)), keys, own
+        )
         for row in await store.open_to_names(tx, event.campaign_id, changed)
     ]
     if named:
         await store.rename(tx, named)
 
 
-def _latest_contacts(event: ViewerEnrolledV1, keys: Keys) -> dict[tuple[str, str], store.Contact]:
+def _latest_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> dict[tuple[str, str], store.Contact]:
     """By viewer and field."""
     latest: dict[tuple[str, str], store.Contact] = {}
-    for row, box in zip(event.rows(), _open_contacts(event, keys), strict=True):
+    for row, box in zip(event.rows(), _open_contacts(event, own), strict=True):
         for field, text in _told(box).items():
             known = latest.get((row.viewer_id, field))
             if known is None or (known.enrolled_at, known.enrolment_id) < (row.enrolled_at, row.enrolment_id):
@@ -97,18 +112,16 @@ def _latest_contacts(event: ViewerEnrolledV1, keys: Keys) -> dict[tuple[str, str
                     field,
                     row.enrolled_at,
                     row.enrolment_id,
-                    keys.vault.encrypt(text, _row_of(event.campaign_id, row.viewer_id)),
+                    own.vault.encrypt(text, _row_of(event.campaign_id, row.viewer_id)),
                     row.enrolled_at + CONTACT_RETENTION,
                 )
     return latest
 
 
-def _open_contacts(event: ViewerEnrolledV1, keys: Keys) -> list[bytes | None]:
-    if event.contacts is None:
-        return [None] * len(event)
+def _open_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> list[bytes | None]:
     try:
-        return sealing.unseal(event.contacts, "certificate", keys.sealing_private_key, event.viewer_ids)
-    except sealing.CannotOpen as error:
+        return own.open(event.contacts, event.viewer_ids)
+    except CannotOpen as error:
         raise Poison(f"contacts: {error}") from error
 
 
@@ -138,10 +151,6 @@ def _row_of(campaign_id: str, viewer_id: str) -> str:
     return f"{campaign_id}/{viewer_id}"
 
 
-def _open_name(keys: Keys, campaign_id: str, viewer_id: str, sealed: bytes | None) -> str | None:
-    return None if sealed is None else keys.vault.decrypt(sealed, _row_of(campaign_id, viewer_id))
-
-
 # ---- issuing ---------------------------------------------------------------------------------------------------------
 
 
@@ -162,11 +171,14 @@ async def _issue(tx: Transaction, rules: CampaignRules, keys: Keys, now: datetim
     completions = await store.to_issue(tx, rules.campaign_id, ISSUE_ROWS_MAX)
     if not completions:
         return 0
+    own = await keys.recipient.keys(tx, rules.campaign_id, now)
     contacts = await store.contacts(tx, rules.campaign_id, [each.viewer_id for each in completions])
     nothing = store.KnownContact()
-    issued = [_new_certificate(rules, each, contacts.get(each.viewer_id, nothing), keys, now) for each in completions]
+    issued = [
+        _new_certificate(rules, each, contacts.get(each.viewer_id, nothing), keys, own, now) for each in completions
+    ]
     await store.add_certificates(tx, [each.row for each in issued])
-    await outbox.add(tx, _issued_event(rules.campaign_id, issued, keys, now))
+    await outbox.add(tx, await _issued_event(tx, rules.campaign_id, issued, keys, now))
     return len(issued)
 
 
@@ -176,11 +188,16 @@ class _Issued(NamedTuple):
 
 
 def _new_certificate(
-    rules: CampaignRules, who: store.Completion, contact: store.KnownContact, keys: Keys, now: datetime
+    rules: CampaignRules,
+    who: store.Completion,
+    contact: store.KnownContact,
+    keys: Keys,
+    own: CampaignKeys,
+    now: datetime,
 ) -> _Issued:
-    name = _open_name(keys, rules.campaign_id, who.viewer_id, contact.name)
+    name = own.decrypt(contact.name, _row_of(rules.campaign_id, who.viewer_id))
     return _certificate(
-        rules.campaign_id, who, rules.title, rules.certificate.issuer, name, keys, now.replace(microsecond=0)
+        rules.campaign_id, who, rules.title, rules.certificate.issuer, name, keys, own, now.replace(microsecond=0)
     )
 
 
@@ -191,6 +208,7 @@ def _certificate(
     issuer: str,
     name: str | None,
     keys: Keys,
+    own: CampaignKeys,
     issued_at: datetime,
 ) -> _Issued:
     # Two claim codes in a million certificates may be the same: the unique index refuses, and the sweep draws again.
@@ -212,19 +230,23 @@ def _certificate(
         key_id="",
         signature=b"",
     )
-    return _Issued(_signed(draft, name, keys), claim_code)
+    return _Issued(_named(draft, name, keys, own), claim_code)
 
 
-def _signed(row: store.Certificate, name: str | None, keys: Keys) -> store.Certificate:
+def _named(row: store.Certificate, name: str | None, keys: Keys, own: CampaignKeys) -> store.Certificate:
     """The row with this name, signed over its content."""
-    sealed = keys.vault.encrypt(name, _row_of(row.campaign_id, row.viewer_id)) if name else None
-    signature = keys.signing.sign(_content(row, name))
-    return row._replace(name=sealed, key_id=signature.key_id, signature=signature.value)
+    sealed = own.vault.encrypt(name, _row_of(row.campaign_id, row.viewer_id)) if name else None
+    return _signed(row._replace(name=sealed), name, keys.signing)
 
 
-def without_name(row: store.Certificate, viewer_id: str, keys: Keys) -> store.Certificate:
+def _signed(row: store.Certificate, name: str | None, signing: SigningKey) -> store.Certificate:
+    signature = signing.sign(_content(row, name))
+    return row._replace(key_id=signature.key_id, signature=signature.value)
+
+
+def without_name(row: store.Certificate, viewer_id: str, signing: SigningKey) -> store.Certificate:
     """The row once its holder is forgotten: under this account, without a name, signed anew."""
-    return _signed(row._replace(viewer_id=viewer_id), None, keys)
+    return _signed(row._replace(viewer_id=viewer_id, name=None), None, signing)
 
 
 def _content(row: store.Certificate, name: str | None) -> CertificateContent:
@@ -240,17 +262,22 @@ def _content(row: store.Certificate, name: str | None) -> CertificateContent:
     )
 
 
-def content_of(row: store.Certificate, keys: Keys) -> CertificateContent:
-    return _content(row, _open_name(keys, row.campaign_id, row.viewer_id, row.name))
+def content_of(row: store.Certificate, own: CampaignKeys) -> CertificateContent:
+    """`own`: the keys of the certificate's campaign."""
+    return _content(row, own.decrypt(row.name, _row_of(row.campaign_id, row.viewer_id)))
 
 
 def claim_code_of(row: store.Certificate, keys: Keys) -> str:
     return keys.vault.decrypt(row.claim_code, row.serial)
 
 
-def _issued_event(campaign_id: str, issued: Iterable[_Issued], keys: Keys, now: datetime) -> CertificateIssuedV1:
+async def _issued_event(
+    tx: Transaction, campaign_id: str, issued: Iterable[_Issued], keys: Keys, now: datetime
+) -> CertificateIssuedV1:
+    recipients = await campaign_keys.public_keys(tx, campaign_id)
     rows = sorted(issued, key=lambda each: each.row.viewer_id)
     viewer_ids = [each.row.viewer_id for each in rows]
+    claim_codes = [each.claim_code.encode() for each in rows]
     return CertificateIssuedV1(
         event_id=new_event_id(),
         occurred_at=now,
@@ -260,7 +287,7 @@ def _issued_event(campaign_id: str, issued: Iterable[_Issued], keys: Keys, now: 
         unit_codes=[each.row.unit_code for each in rows],
         groups=[each.row.group_code for each in rows],
         issued_at=[each.row.issued_at for each in rows],
-        claim_codes=sealing.seal(keys.sealing_public_keys, [each.claim_code.encode() for each in rows], viewer_ids),
+        claim_codes=campaign_keys.seal(keys.sealing_public_keys, recipients, claim_codes, viewer_ids),
     )
 
 
@@ -297,7 +324,10 @@ async def _check_phone_tail(tx: Transaction, row: store.Certificate, phone_tail:
     known = (await store.contacts(tx, row.campaign_id, [row.viewer_id])).get(row.viewer_id, store.KnownContact())
     if known.phone_tail is None:
         return
-    expected = keys.vault.decrypt(known.phone_tail, _row_of(row.campaign_id, row.viewer_id))
+    own = await keys.recipient.keys_to_read(tx, row.campaign_id)
+    expected = own.decrypt(known.phone_tail, _row_of(row.campaign_id, row.viewer_id))
+    if expected is None:
+        return
     if phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected:
         raise Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
 
@@ -340,15 +370,18 @@ async def reissue(
         raise Problem(422, "name-refused", "姓名不符合要求", "the name has no visible character")
 
     async def work(tx: Transaction) -> str:
+        own = await keys.recipient.keys(tx, campaign_id, now)
+        if own.destroyed:
+            raise Problem(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名")
         old = await _valid(tx, campaign_id, viewer_id)
         who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
         issued_at = now.replace(microsecond=0)
-        new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, issued_at)
+        new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
         row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
         await store.revoke(tx, old.serial, now, actor, reason, row.serial)
         await store.add_certificates(tx, [row])
         events: list[Any] = [_revoked_event(old, reason, row.serial, now)]
-        events.append(_issued_event(campaign_id, [new], keys, now))
+        events.append(await _issued_event(tx, campaign_id, [new], keys, now))
         if old.claimed_at is not None:
             events.append(_claimed_event(row, old.claimed_at))
         await outbox.add(tx, *events)

@@ -10,7 +10,7 @@ from services.checkin.campaigns import Catalogue
 from services.checkin.committer import Committer
 from services.checkin.consumers import build_consumers
 from services.checkin.settings import Settings
-from shared import sealing
+from shared import campaign_keys
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.contracts.campaign import DEFINITION_MAX_BYTES
@@ -30,8 +30,8 @@ def build_app(settings: Settings) -> FastAPI:
     db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="checkin")
     clock = clock_from(settings.clock_file)
     catalogue = Catalogue()
-    committer = Committer(db, clock, partial(sealing.seal, settings.sealing_public_keys))
-    bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(committer, clock)])
+    committer = Committer(db, clock, partial(campaign_keys.seal, settings.sealing_public_keys))
+    bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)])
     bus.declares(
         CampaignDefinedV1,
         ViewerEnrolledV1,

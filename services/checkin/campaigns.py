@@ -1,9 +1,11 @@
 """Campaign definitions as checkin works with them: prepared once per revision, checked against the database per transaction."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 
 from services.checkin import store
 from services.checkin.domain import Course
+from shared.campaign_keys import PublicKeys
 from shared.contracts.campaign import CampaignDefinition
 from shared.db import Transaction
 
@@ -19,6 +21,7 @@ class Campaign:
     course: Course
     lesson_texts: list[str]  # lesson dates as they stand in events
     channels: dict[str, str]
+    public_keys: PublicKeys = field(default_factory=dict)
 
     @classmethod
     def of(cls, no: int, revision: int, definition: CampaignDefinition) -> "Campaign":
@@ -28,10 +31,11 @@ class Campaign:
 
 
 class Catalogue:
-    """The campaigns in force. Reads a definition again only when its revision has changed."""
+    """The campaigns in force. Reads a definition again only when its revision has changed, keys only when they have."""
 
     def __init__(self) -> None:
         self._known: dict[str, Campaign] = {}
+        self._public_keys: dict[str, str | None] = {}
 
     async def held(self, tx: Transaction) -> dict[str, Campaign]:
         """All campaigns; none of them changes before `tx` ends, on any replica."""
@@ -40,6 +44,11 @@ class Catalogue:
             known = self._known.get(row.campaign_id)
             if known is None or known.revision != row.revision:
                 await self._load(tx, row.campaign_id)
+            elif self._public_keys[row.campaign_id] == row.public_keys:
+                continue
+            self._public_keys[row.campaign_id] = row.public_keys
+            public_keys = json.loads(row.public_keys or "{}")
+            self._known[row.campaign_id] = replace(self._known[row.campaign_id], public_keys=public_keys)
         return {row.campaign_id: self._known[row.campaign_id] for row in rows}
 
     async def _load(self, tx: Transaction, campaign_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The live platform's events from the bus: the same JSON as the webhook, without contact data."""
+"""The live platform's events from the bus, the same JSON as the webhook, without contact data; and keys to seal contacts to."""
 
 import msgspec
 import structlog
@@ -7,14 +7,22 @@ from faststream.nats import NatsRouter
 from services.checkin.committer import Committer
 from services.checkin.live_platform import BodyRefused, Item, read_body
 from services.checkin.recording import Arrival
-from shared.bus import build_router, subscribe_raw
+from shared import campaign_keys
+from shared.bus import build_router, subscribe, subscribe_raw
 from shared.clock import Clock
+from shared.contracts.certificate import CertificateKeyMadeV1
+from shared.contracts.notification import NotificationKeyMadeV1
+from shared.db import Database
 from shared.failures import Poison
+from shared.inbox import apply_once
 
 log = structlog.get_logger()
 
+CERTIFICATE_KEYS = "checkin-certificate-keys"
+NOTIFICATION_KEYS = "checkin-notification-keys"
 
-def build_consumers(committer: Committer, clock: Clock) -> NatsRouter:
+
+def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRouter:
     router = build_router()
 
     @subscribe_raw(router, durable="checkin-live", payload_type=list[dict[str, object]])
@@ -26,6 +34,20 @@ def build_consumers(committer: Committer, clock: Clock) -> NatsRouter:
             raise Poison(str(error)) from error
         now = clock.now()
         await committer.submit([Arrival(_without_contact(item), "bus", now) for item in items])
+
+    @subscribe(router, CertificateKeyMadeV1, durable=CERTIFICATE_KEYS, max_in_flight=1)
+    async def keep_certificate_key(event: CertificateKeyMadeV1) -> None:
+        """What a campaign's contacts are sealed to for certificate."""
+        async with apply_once(db, CERTIFICATE_KEYS, event) as tx:
+            if tx:
+                await campaign_keys.learn(tx, event)
+
+    @subscribe(router, NotificationKeyMadeV1, durable=NOTIFICATION_KEYS, max_in_flight=1)
+    async def keep_notification_key(event: NotificationKeyMadeV1) -> None:
+        """What a campaign's contacts are sealed to for notification."""
+        async with apply_once(db, NOTIFICATION_KEYS, event) as tx:
+            if tx:
+                await campaign_keys.learn(tx, event)
 
     return router
 

@@ -28,6 +28,7 @@ from services.checkin.domain import (
 )
 from services.checkin.live_platform import Item, LiveEvent
 from shared import outbox
+from shared.campaign_keys import PublicKeys
 from shared.contracts.base import UNASSIGNED, ColumnEvent, SealedColumn
 from shared.contracts.checkin import (
     CheckinRecordedV1,
@@ -38,7 +39,7 @@ from shared.contracts.checkin import (
 from shared.db import Transaction
 from shared.outgoing import Outgoing, column_events
 
-Seal = Callable[[Sequence[bytes | None], Sequence[str]], SealedColumn]
+Seal = Callable[[PublicKeys, Sequence[bytes | None], Sequence[str]], SealedColumn | None]
 
 
 ENROLMENTS_PER_EVENT_MAX = 250  # a row is at most 826 bytes with its sealed contact: 206 KB of the 256 allowed
@@ -319,7 +320,8 @@ def _publish_enrolments(batch: _Batch, campaign: Campaign, enrolments: list[_Enr
     for start in range(0, len(enrolments), ENROLMENTS_PER_EVENT_MAX):
         page = enrolments[start : start + ENROLMENTS_PER_EVENT_MAX]
         contacts = [_contact(batch.arrivals[position].item.event) for position, _ in page]
-        sealed = seal(contacts, [enrolment.viewer_id for _, enrolment in page]).model_dump() if any(contacts) else None
+        viewer_ids = [enrolment.viewer_id for _, enrolment in page]
+        sealed = seal(campaign.public_keys, contacts, viewer_ids) if any(contacts) else None
         rows = [
             (
                 enrolment.viewer_id,
@@ -330,7 +332,7 @@ def _publish_enrolments(batch: _Batch, campaign: Campaign, enrolments: list[_Enr
             )
             for _, enrolment in page
         ]
-        batch.publish(ViewerEnrolledV1, campaign, rows, contacts=sealed)
+        batch.publish(ViewerEnrolledV1, campaign, rows, contacts=sealed and sealed.model_dump())
 
 
 def _contact(event: LiveEvent | None) -> bytes | None:

@@ -20,12 +20,21 @@ class CampaignRow(NamedTuple):
     campaign_no: int
     campaign_id: str
     revision: int
+    public_keys: str | None  # JSON, recipient → its key for this campaign, null: destroyed (shared/campaign_keys.py)
 
 
 async def hold_definitions(tx: Transaction) -> list[CampaignRow]:
     """The revisions in force; none changes before this transaction ends. Two statements: the lock needs its own snapshot."""
     await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", DEFINITIONS_LOCK)
-    return [CampaignRow(*row) for row in await tx.fetch("SELECT campaign_no, campaign_id, revision FROM campaign")]
+    rows = await tx.fetch(
+        """
+        SELECT campaign_no, campaign_id, revision,
+               (SELECT jsonb_object_agg(recipient, CASE WHEN destroyed_at IS NULL THEN public_key END)
+                FROM campaign_key WHERE campaign_key.campaign_id = campaign.campaign_id)
+        FROM campaign
+        """
+    )
+    return [CampaignRow(*row) for row in rows]
 
 
 async def change_definitions(tx: Transaction) -> None:

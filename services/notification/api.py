@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from services.notification import domain, store
 from services.notification.domain import Status
-from shared.at_rest import Vault
+from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
 from shared.db import Database
@@ -41,7 +41,7 @@ class NotificationPage(BaseModel):
     next_cursor: str | None
 
 
-def build_api(db: Database, vault: Vault) -> APIRouter:
+def build_api(db: Database, recipient: Recipient) -> APIRouter:
     router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["notifications"])
 
     @router.get("/notifications", summary="Counts and rows, recipients masked")
@@ -61,19 +61,17 @@ def build_api(db: Database, vault: Vault) -> APIRouter:
                 raise not_found("活动", "no definition of this campaign has arrived here")
             counts = await store.counts(tx, campaign_id, kind)
             found = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
-        rows = [_row(row, vault, campaign_id) for row in found]
+            own = await recipient.keys_to_read(tx, campaign_id)
+        rows = [_row(row, own, campaign_id) for row in found]
         return NotificationPage(counts=counts, rows=rows, next_cursor=_cursor(rows[-1]) if len(rows) == limit else None)
 
     return router
 
 
-def _row(row: store.Row, vault: Vault, campaign_id: str) -> NotificationRow:
-    account, phone = row["recipient"], row["phone"]
-    masked = (
-        domain.mask_account(account)
-        if phone is None
-        else domain.mask_phone(vault.decrypt(phone, f"{campaign_id}/{account}"))
-    )
+def _row(row: store.Row, own: CampaignKeys, campaign_id: str) -> NotificationRow:
+    account = row["recipient"]
+    phone = own.decrypt(row["phone"], f"{campaign_id}/{account}")
+    masked = domain.mask_account(account) if phone is None else domain.mask_phone(phone)
     sent = row["status"] in (Status.ACCEPTED, Status.DELIVERED)
     return NotificationRow(
         **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "reason", "due_at", "updated_at")},

@@ -11,9 +11,10 @@ from services.notification.consumers import build_consumers
 from services.notification.domain import Channel
 from services.notification.settings import Settings
 from services.notification.usecases import DueMessages, Secrets
-from shared.at_rest import Vault
 from shared.bus import Bus
+from shared.campaign_keys import Recipient
 from shared.clock import clock_from
+from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database
 from shared.due import DueWork
 from shared.service import build_service
@@ -26,17 +27,20 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
     """`channels`: by the name that message rules use; tests bring their own."""
     db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name=NAME)
     clock = clock_from(settings.clock_file)
-    secrets = Secrets(settings.sealing_private_key, Vault(settings.contact_keys), settings.lookup_key)
+    recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
+    secrets = Secrets(recipient, settings.lookup_key)
     due = DueMessages(db, channels or {"file": FileChannel(settings.file_channel_dir)}, secrets)
+    bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, secrets)])
+    bus.declares(NotificationKeyMadeV1)
     return build_service(
         NAME,
         settings,
         title="Fanzha notification",
         description="Texts to the public: planned from facts and the campaign's rules, sent once, never to the wrong hour.",
         db=db,
-        bus=Bus(settings.nats_url, NAME, routers=[build_consumers(db, secrets)]),
+        bus=bus,
         clock=clock,
-        routers=[build_api(db, secrets.vault)],
+        routers=[build_api(db, recipient)],
         due_work=[
             DueWork("plan_messages", due.plan),
             DueWork("send_messages", due.send),

@@ -21,10 +21,10 @@ def build_consumers(db: Database, secrets: Secrets) -> NatsRouter:
 
     @subscribe(router, CampaignDefinedV1, durable=DEFINITIONS)
     async def keep_definition(event: CampaignDefinedV1) -> None:
-        """Keeps the campaign's message rules."""
+        """Keeps the campaign's message rules. The campaign gets its key."""
         async with apply_once(db, DEFINITIONS, event) as tx:
             if tx:
-                await usecases.keep_definition(tx, event)
+                await usecases.keep_definition(tx, event, secrets)
 
     @subscribe(router, ViewerEnrolledV1, durable=CONTACTS)
     async def keep_contacts(event: ViewerEnrolledV1) -> None:

@@ -24,18 +24,17 @@ from services.notification.domain import (
     UnreadableSecret,
 )
 from shared import definitions, erasure
-from shared.at_rest import Vault, lookup_hash
+from shared.at_rest import lookup_hash
+from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import SealedColumn
 from shared.contracts.campaign import CampaignRules, read_rules
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
 from shared.failures import Poison
-from shared.sealing import CannotOpen, unseal
+from shared.sealing import CannotOpen
 
 T = TypeVar("T")
-
-RECIPIENT: Final = "notification"  # the name under which others seal for this service
 
 PLANS_MAX = 500  # certificates planned in one transaction
 BATCH_MAX = 200  # messages in one call of a channel; a crash leaves at most this many to be resolved
@@ -48,8 +47,7 @@ QUERY_EVERY: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class Secrets:
-    private_key: str = field(repr=False)
-    vault: Vault
+    recipient: Recipient  # phones and claim codes, by campaign
     lookup_key: str = field(repr=False)
 
     def notification_id(self, key: Key) -> UUID:
@@ -60,18 +58,21 @@ class Secrets:
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
-async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
+async def keep_definition(tx: Transaction, event: CampaignDefinedV1, secrets: Secrets) -> None:
+    """The campaign gets its key with its first definition, before anybody enrols."""
     try:
         read_rules(event.rules)
     except ValidationError as error:
         raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
-    await definitions.keep(tx, event)
+    if await definitions.keep(tx, event):
+        await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> None:
     """Of each viewer the latest phone. An enrolment without one does not take back the one before."""
+    own = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
     newest: dict[str, store.ContactRow] = {}
-    for row, contact in zip(event.rows(), _open(event.contacts, event.viewer_ids, secrets), strict=True):
+    for row, contact in zip(event.rows(), _open(event.contacts, event.viewer_ids, own), strict=True):
         phone = None if contact is None else _readable(domain.phone_in, contact)
         if phone is None:
             continue
@@ -82,8 +83,8 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secre
                 row.viewer_id,
                 row.enrolled_at,
                 row.enrolment_id,
-                secrets.vault.encrypt(phone, f"{event.campaign_id}/{row.viewer_id}"),
-                lookup_hash(secrets.lookup_key, phone),
+                own.vault.encrypt(phone, f"{event.campaign_id}/{row.viewer_id}"),
+                lookup_hash(own.lookup_key, phone),
                 row.enrolled_at + domain.RETAIN_FOR,
             )
     if newest:
@@ -91,14 +92,15 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secre
 
 
 async def keep_issued(tx: Transaction, event: CertificateIssuedV1, secrets: Secrets) -> None:
-    codes = _open(event.claim_codes, event.viewer_ids, secrets)
+    own = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
+    codes = _open(event.claim_codes, event.viewer_ids, own)
     rows = {
         (row.viewer_id, row.serial): store.IssuedRow(
             event.campaign_id,
             row.viewer_id,
             row.serial,
             row.issued_at,
-            _encrypted_claim_code(code, secrets, f"{event.campaign_id}/{row.viewer_id}/{row.serial}"),
+            _encrypted_claim_code(code, own, f"{event.campaign_id}/{row.viewer_id}/{row.serial}"),
             row.issued_at + domain.RETAIN_FOR,
         )
         for row, code in zip(event.rows(), codes, strict=True)
@@ -112,17 +114,15 @@ async def keep_revoked(tx: Transaction, event: CertificateRevokedV1) -> None:
     )
 
 
-def _open(column: SealedColumn | None, viewer_ids: list[str], secrets: Secrets) -> list[bytes | None]:
-    if column is None:
-        return [None] * len(viewer_ids)
+def _open(column: SealedColumn | None, viewer_ids: list[str], own: CampaignKeys) -> list[bytes | None]:
     try:
-        return unseal(column, RECIPIENT, secrets.private_key, viewer_ids)
+        return own.open(column, viewer_ids)
     except CannotOpen as error:
         raise Poison(str(error)) from None
 
 
-def _encrypted_claim_code(code: bytes | None, secrets: Secrets, bound_to: str) -> bytes | None:
-    return None if code is None else secrets.vault.encrypt(_readable(domain.claim_code_in, code), bound_to)
+def _encrypted_claim_code(code: bytes | None, own: CampaignKeys, bound_to: str) -> bytes | None:
+    return None if code is None else own.vault.encrypt(_readable(domain.claim_code_in, code), bound_to)
 
 
 def _readable(read: Callable[[bytes], T], secret: bytes) -> T:
@@ -177,7 +177,8 @@ class DueMessages:
                 rows = await store.claim_certificate_ready(
                     tx, rules.campaign_id, name, now=now, attempt=attempt, limit=BATCH_MAX
                 )
-                messages = [self._message(row, rules) for row in rows]
+                own = await self.secrets.recipient.keys_to_read(tx, rules.campaign_id)
+                messages = [_message(row, rules, own) for row in rows]
             if not messages:
                 return 0
             answers = await _answers(name, self.channels[name].send(messages))
@@ -186,23 +187,6 @@ class DueMessages:
             async with self.db.transaction() as tx:
                 await record(tx, outcomes, dict.fromkeys(sent, attempt), now)
         return len(messages)
-
-    def _message(self, row: store.Row, rules: CampaignRules) -> Message:
-        """A text that cannot be made, because a key of `CONTACT_KEYS` is missing, takes the claim back, loudly."""
-        rule = domain.rule_for(rules, row["kind"])
-        assert rule is not None  # noqa: S101 - _campaigns_to_send names only campaigns that have it
-        serial, code, viewer = row["period"], row["claim_code"], f"{rules.campaign_id}/{row['recipient']}"
-        decrypt = self.secrets.vault.decrypt
-        return Message(
-            Reference(rules.campaign_id, row["kind"], row["id"]),
-            to=decrypt(row["phone"], viewer),
-            text=domain.text(
-                rule,
-                campaign_title=rules.title,
-                serial=serial,
-                claim_code=None if code is None else decrypt(code, f"{viewer}/{serial}"),
-            ),
-        )
 
     async def _query(self, name: str, now: datetime) -> int:
         async with self.db.transaction() as tx:
@@ -215,6 +199,24 @@ class DueMessages:
         async with self.db.transaction() as tx:
             await record(tx, outcomes, attempts, now)
         return len(open_attempts)
+
+
+def _message(row: store.Row, rules: CampaignRules, own: CampaignKeys) -> Message:
+    """A text that cannot be made, because a key of `CONTACT_KEYS` is missing, takes the claim back, loudly."""
+    rule = domain.rule_for(rules, row["kind"])
+    assert rule is not None  # noqa: S101 - _campaigns_to_send names only campaigns that have it
+    serial, code, viewer = row["period"], row["claim_code"], f"{rules.campaign_id}/{row['recipient']}"
+    decrypt = own.vault.decrypt
+    return Message(
+        Reference(rules.campaign_id, row["kind"], row["id"]),
+        to=decrypt(row["phone"], viewer),
+        text=domain.text(
+            rule,
+            campaign_title=rules.title,
+            serial=serial,
+            claim_code=None if code is None else decrypt(code, f"{viewer}/{serial}"),
+        ),
+    )
 
 
 async def _answers(name: str, call: Awaitable[Mapping[UUID, Outcome]]) -> Mapping[UUID, Outcome]:

@@ -93,6 +93,17 @@ def _row_type(event: type[ColumnEvent]) -> Any:
     return _row_types[event]
 
 
+class CampaignKeyMade(Event):
+    """A service that opens contacts has a key of its own for one campaign (DESIGN §4.8); each such owner has its event.
+
+    Made once. Should a service have lost its database, the newest announcement (larger `event_id`) wins.
+    """
+
+    public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")] = Field(
+        description="X25519, raw, base64: contacts of this campaign are sealed to it from now on"
+    )
+
+
 class SealedColumn(BaseModel):
     """Secrets of a column event's rows: one random key per transaction, sealed to each recipient; boxes under that key.
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
-from shared.contracts.base import ColumnEvent, Id, SealedColumn
+from shared.contracts.base import CampaignKeyMade, ColumnEvent, Id, SealedColumn
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
@@ -36,6 +36,13 @@ class CertificateIssuedV1(ColumnEvent):
         if self.claim_codes is not None and len(self.claim_codes.boxes) != len(self.viewer_ids):
             raise ValueError(f"{len(self.claim_codes.boxes)} boxes for {len(self.viewer_ids)} certificates")
         return self
+
+
+class CertificateKeyMadeV1(CampaignKeyMade):
+    """certificate has a key of its own for a campaign."""
+
+    OWNER: ClassVar[str] = "certificate"
+    FACT: ClassVar[str] = "certificate_key_made"
 
 
 class CertificateClaimedV1(ColumnEvent):

@@ -1,7 +1,12 @@
 """The one list of event contracts. A contract that is not here does not exist."""
 
 from shared.contracts.base import Event
-from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.certificate import (
+    CertificateClaimedV1,
+    CertificateIssuedV1,
+    CertificateKeyMadeV1,
+    CertificateRevokedV1,
+)
 from shared.contracts.checkin import (
     CampaignDefinedV1,
     CheckinRecordedV1,
@@ -10,6 +15,7 @@ from shared.contracts.checkin import (
     ViewerEnrolledV1,
     ViewerReassignedV1,
 )
+from shared.contracts.notification import NotificationKeyMadeV1
 
 EVENTS: tuple[type[Event], ...] = (
     CampaignDefinedV1,
@@ -21,6 +27,8 @@ EVENTS: tuple[type[Event], ...] = (
     CertificateIssuedV1,
     CertificateClaimedV1,
     CertificateRevokedV1,
+    CertificateKeyMadeV1,
+    NotificationKeyMadeV1,
 )
 
 BY_SUBJECT: dict[str, type[Event]] = {event.subject(): event for event in EVENTS}

@@ -160,7 +160,7 @@ async def claim(service: CertificateService, history: History, viewer_id: str) -
         known = (await store.contacts(tx, history.campaign_id, [viewer_id])).get(viewer_id, store.KnownContact())
     if row is not None:
         bound_to = f"{history.campaign_id}/{viewer_id}"
-        tail = service.keys.vault.decrypt(known.phone_tail, bound_to) if known.phone_tail else None
+        tail = (await service.own_keys(history.campaign_id)).decrypt(known.phone_tail, bound_to)
         await usecases.claim(service.db, service.keys, usecases.claim_code_of(row, service.keys), tail, CLAIM_FROM)
 
 
@@ -169,16 +169,17 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
     rows = await service.certificates(campaign_id)
     async with service.db.transaction() as tx:
         contacts = await store.contacts(tx, campaign_id, [row.viewer_id for row in rows])
+    own = await service.own_keys(campaign_id)
     found: dict[str, tuple[Any, ...]] = {}
     for row in rows:
         assert row.revoked_at is None
         assert row.viewer_id not in found
-        content = usecases.content_of(row, service.keys)
+        content = usecases.content_of(row, own)
         document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
         signing = service.keys.signing
         assert domain.verify_document(document, {signing.key_id: signing.public_key}) is Verdict.GENUINE
         sealed = contacts.get(row.viewer_id, store.KnownContact()).phone_tail
-        tail = service.keys.vault.decrypt(sealed, f"{campaign_id}/{row.viewer_id}") if sealed else None
+        tail = own.decrypt(sealed, f"{campaign_id}/{row.viewer_id}")
         found[row.viewer_id] = (
             content.name,
             row.credited_lessons,
@@ -315,7 +316,7 @@ async def test_a_crash_before_any_step_leaves_nothing_and_the_next_try_does_it_o
     rows = await service.certificates()
     assert len(rows) == certificates
     assert sum(row.revoked_at is None for row in rows) == (operation is not revoke)
-    assert [event.FACT for event in await service.published()] == events
+    assert [event.FACT for event in await service.published()] == ["certificate_key_made", *events]
     assert mortal.steps == deaths  # the last, living run took all of them
 
 

@@ -15,6 +15,7 @@ from services.certificate import store, usecases
 from services.certificate.app import build_app
 from services.certificate.consumers import COMPLETIONS, CONTACTS, DEFINITIONS, MAKE_GOODS
 from services.certificate.settings import Settings
+from shared.campaign_keys import CampaignKeys
 from shared.clock import write_clock
 from shared.contracts.base import UNASSIGNED, Event
 from shared.contracts.certificate import CertificateIssuedV1
@@ -237,11 +238,16 @@ class CertificateService:
 
     async def names(self, campaign_id: str = CAMPAIGN) -> dict[str, str | None]:
         """Of the valid certificates, by viewer."""
+        own = await self.own_keys(campaign_id)
         return {
-            row.viewer_id: usecases.content_of(row, self.keys).name
+            row.viewer_id: usecases.content_of(row, own).name
             for row in await self.certificates(campaign_id)
             if row.revoked_at is None
         }
+
+    async def own_keys(self, campaign_id: str = CAMPAIGN) -> CampaignKeys:
+        async with self.db.transaction() as tx:
+            return await self.keys.recipient.keys_to_read(tx, campaign_id)
 
     async def published(self, contract: type[Event] | None = None) -> list[Any]:
         """What stands in the outbox, in order."""

@@ -15,13 +15,15 @@ from services.notification.consumers import CONTACTS, DEFINITIONS, ISSUED, REVOK
 from services.notification.domain import Message, Outcome, Reference, Report
 from services.notification.settings import Settings
 from services.notification.usecases import DueMessages, Secrets
-from shared.at_rest import Vault
+from shared.at_rest import lookup_hash
 from shared.bus import Bus
+from shared.campaign_keys import Recipient
 from shared.clock import write_clock
 from shared.contracts.base import Event
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
+from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database
 from shared.ids import new_event_id
 from shared.sealing import seal
@@ -64,7 +66,7 @@ def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.
 
 
 def new_secrets() -> Secrets:
-    return Secrets(SEALING_PRIVATE_KEY, Vault(CONTACT_KEYS), LOOKUP_KEY)
+    return Secrets(Recipient(NotificationKeyMadeV1, SEALING_PRIVATE_KEY, CONTACT_KEYS), LOOKUP_KEY)
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -209,19 +211,20 @@ async def statuses(db: Database) -> dict[str, tuple[str, str | None]]:
 
 
 async def final_state(db: Database) -> dict[str, Any]:
-    """All of the service's state, decrypted, without what tells of the way there (inbox, attempt numbers)."""
-    vault = new_secrets().vault
+    """All of the service's state, decrypted, without what tells of the way there (inbox, attempt numbers) or is random (keys)."""
     async with db.transaction() as tx:
+        own = await new_secrets().recipient.keys_to_read(tx, CAMPAIGN)
         contacts = [dict(row) for row in await tx.fetch("SELECT * FROM contact ORDER BY 1, 2")]
         certificates = [dict(row) for row in await tx.fetch("SELECT * FROM certificate ORDER BY 1, 2, 3")]
         planned = [dict(row) for row in await tx.fetch("SELECT * FROM notification ORDER BY id")]
         in_force = [tuple(row) for row in await tx.fetch("SELECT campaign_id, revision, rules FROM definition")]
     for row in contacts:
         bound_to = f"{row['campaign_id']}/{row['viewer_id']}"
-        row["phone"] = row["phone"] and vault.decrypt(row["phone"], bound_to)
+        row["phone"] = phone = own.decrypt(row["phone"], bound_to)
+        row["phone_hash"] = row["phone_hash"] and row["phone_hash"] == lookup_hash(own.lookup_key, phone or "")
     for row in certificates:
         bound_to = f"{row['campaign_id']}/{row['viewer_id']}/{row['serial']}"
-        row["claim_code"] = row["claim_code"] and vault.decrypt(row["claim_code"], bound_to)
+        row["claim_code"] = own.decrypt(row["claim_code"], bound_to)
     for row in planned:
         del row["attempt"]
     return {"contact": contacts, "certificate": certificates, "notification": planned, "definition": in_force}

@@ -1,0 +1,13 @@
+"""Keys of one campaign, which can be destroyed."""
+
+from shared.migrations import run
+from shared.schema import CAMPAIGN_KEY_V1
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run(CAMPAIGN_KEY_V1)
