@@ -7,7 +7,7 @@ server keeps trying, so a service may start before its database or the bus. Read
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import metrics, migrate, outbox, problems
@@ -95,13 +96,16 @@ def build_service(
     db: Database,
     bus: Bus,
     clock: Clock,
+    routes: Sequence[BaseRoute] = (),
     routers: Sequence[APIRouter] = (),
     due_work: Sequence[DueWork] = (),
     exact: Iterable[metrics.Collector] = (),
     background: Sequence[Callable[[], Awaitable[None]]] = (),
     needs_bus: bool = True,
+    larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
-    """Composes a service. `background` are loops that run as long as the service does."""
+    """Composes a service. `routes` are tried before `routers`; `background` are loops that run as long as the service does;
+    `larger_bodies` are limits in bytes for paths that start so, where `BODY_MAX_BYTES` is too small."""
     service_metrics = metrics.ServiceMetrics(db, exact)
     bus.register_metrics(service_metrics.registry)
     relay = outbox.Relay(db, bus)
@@ -138,16 +142,22 @@ def build_service(
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # looking for a provider took 3 % of a small post
     )
     patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs from our own files: offices may have no internet
     app.state.service = service
     app.state.token_verifier = TokenVerifier(settings.token_public_key)
     problems.install(app)
+    app.routes.extend(routes)
     app.include_router(_health(service))
     app.add_route("/metrics", service_metrics.page, include_in_schema=False)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(LimitBody)
+    app.add_middleware(LimitBody, larger=larger_bodies or {})
     app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
     return app
 
@@ -203,17 +213,18 @@ def _health(service: Service) -> APIRouter:
 class LimitBody:
     """ASGI middleware: a request body over the limit is a 413, whatever its Content-Length said.
 
-    `app.state.body_max_bytes` maps a path prefix to a larger limit.
+    `larger` maps a path prefix to a larger limit.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
         self._app = app
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limit(scope)
+        limit = self._limit(scope["path"])
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
             await _too_large(limit).response()(scope, receive, send)
@@ -230,9 +241,11 @@ class LimitBody:
 
         await self._app(scope, count, send)
 
-    def _limit(self, scope: Scope) -> int:
-        larger: dict[str, int] = getattr(scope["app"].state, "body_max_bytes", {})
-        return next((size for prefix, size in larger.items() if scope["path"].startswith(prefix)), BODY_MAX_BYTES)
+    def _limit(self, path: str) -> int:
+        for prefix, limit in self._larger.items():
+            if path.startswith(prefix):
+                return limit
+        return BODY_MAX_BYTES
 
 
 def _too_large(limit: int) -> problems.Problem:

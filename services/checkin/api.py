@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from shared.contracts.base import ID_PATTERN, Id, Mode
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_errors import explain
 from shared.db import Database
+from shared.direct_route import DirectRoute
 from shared.problems import Problem, not_found
 from shared.tokens import Principal, requires
 
@@ -109,27 +111,66 @@ class PlatformCountRequest(BaseModel):
         return self
 
 
-def build_api(settings: Settings, db: Database, clock: Clock, committer: Committer, catalogue: Catalogue) -> APIRouter:
+class Intake:
+    """Events on their way in over HTTP: verified, read, committed and answered."""
+
+    def __init__(self, sources: Mapping[str, Source], clock: Clock, committer: Committer) -> None:
+        self._sources = sources
+        self._clock = clock
+        self._committer = committer
+
+    async def from_source(self, name: str, request: Request) -> Response:
+        """A post of the live platform, signed as this source signs."""
+        source = self._sources.get(name)
+        if source is None:
+            raise not_found("该数据来源", f"no source {name} is configured")
+        body = await request.body()
+        _verify(source, request, body)
+        if source.verifier == "douyin" and (challenge := challenge_of(body)) is not None:
+            return JSONResponse({"challenge": challenge})
+        return await self.record(_read(body), name)
+
+    async def record(self, items: list[Item], source: str) -> Response:
+        now = self._clock.now()
+        try:
+            results = await self._committer.submit([Arrival(item, source, now) for item in items])
+        except Overloaded as error:
+            raise Problem(429, "busy", "请求过多，请稍后重试", retry_after_s=RETRY_AFTER_S) from error
+        return _answer(results)
+
+
+def build_webhook(intake: Intake) -> DirectRoute:
+    """The hot path: where the live platform posts."""
+
+    async def live_events(request: Request) -> Response:
+        """One event object or an array of 1..1000, signed by Standard Webhooks. 2xx means committed (DESIGN §4.1)."""
+        return await intake.from_source("standard", request)
+
+    return DirectRoute(
+        "/v1/live/events",
+        live_events,
+        methods=["POST"],
+        tags=["live platform"],
+        summary="Events, signed, as source `standard`",
+    )
+
+
+def build_api(settings: Settings, db: Database, clock: Clock, intake: Intake, catalogue: Catalogue) -> APIRouter:
     router = APIRouter()
-    _live_platform(router, settings, clock, committer)
+    _events(router, intake)
     _campaigns(router, db, clock)
     _decisions(router, db, clock, catalogue)
     _viewers(router, settings, db, clock, catalogue)
     return router
 
 
-# ---- the live platform -----------------------------------------------------------------------------------------------
+# ---- events ----------------------------------------------------------------------------------------------------------
 
 
-def _live_platform(router: APIRouter, settings: Settings, clock: Clock, committer: Committer) -> None:
-    @router.post("/v1/live/events", tags=["live platform"], summary="Events, signed, as source `standard`")
-    async def live_events(request: Request) -> Response:
-        """One event object or an array of 1..1000, signed by Standard Webhooks. 2xx means committed (DESIGN §4.1)."""
-        return await _from_source("standard", request)
-
+def _events(router: APIRouter, intake: Intake) -> None:
     @router.post("/v1/live/events/{source}", tags=["live platform"], summary="Events, signed as this source signs")
     async def live_events_from(source: PathId, request: Request) -> Response:
-        return await _from_source(source, request)
+        return await intake.from_source(source, request)
 
     @router.post("/v1/campaigns/{campaign_id}/imports", tags=["office"], summary="Events from an export file")
     async def imports(campaign_id: PathId, request: Request, principal: Office) -> Response:
@@ -139,25 +180,7 @@ def _live_platform(router: APIRouter, settings: Settings, clock: Clock, committe
         for item in items:
             if item.event is not None and item.event.campaign_id != campaign_id:
                 raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"every event must be of {campaign_id}")
-        return await _record(items, "import")
-
-    async def _from_source(name: str, request: Request) -> Response:
-        source = settings.webhook_sources.get(name)
-        if source is None:
-            raise not_found("该数据来源", f"no source {name} is configured")
-        body = await request.body()
-        _verify(source, request, body)
-        if source.verifier == "douyin" and (challenge := challenge_of(body)) is not None:
-            return JSONResponse({"challenge": challenge})
-        return await _record(_read(body), name)
-
-    async def _record(items: list[Item], source: str) -> Response:
-        now = clock.now()
-        try:
-            results = await committer.submit([Arrival(item, source, now) for item in items])
-        except Overloaded as error:
-            raise Problem(429, "busy", "请求过多，请稍后重试", retry_after_s=RETRY_AFTER_S) from error
-        return _answer(results)
+        return await intake.record(items, "import")
 
 
 def _verify(source: Source, request: Request, body: bytes) -> None:

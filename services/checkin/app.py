@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.checkin import metrics
-from services.checkin.api import build_api
+from services.checkin.api import Intake, build_api, build_webhook
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import Committer
 from services.checkin.consumers import build_consumers
@@ -40,7 +40,8 @@ def build_app(settings: Settings) -> FastAPI:
         LessonMadeGoodV1,
         LiveRoomActionsRecordedV1,
     )
-    app = build_service(
+    intake = Intake(settings.webhook_sources, clock, committer)
+    return build_service(
         "checkin",
         settings,
         title="Fanzha checkin",
@@ -48,10 +49,10 @@ def build_app(settings: Settings) -> FastAPI:
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(settings, db, clock, committer, catalogue)],
+        routes=[build_webhook(intake)],
+        routers=[build_api(settings, db, clock, intake, catalogue)],
+        larger_bodies={"/v1/campaigns/": DEFINITION_MAX_BYTES},
         exact=metrics.exact(clock, catalogue),
         background=[committer.run],
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)
     )
-    app.state.body_max_bytes = {"/v1/campaigns/": DEFINITION_MAX_BYTES}
-    return app

@@ -6,15 +6,19 @@ The body is always ours (DESIGN §5.1); a *source* says how its posts are verifi
 
 import hashlib
 import hmac
+import time
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
+from math import floor
 from typing import Annotated, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
-from standardwebhooks import Webhook, WebhookVerificationError
 
 ITEMS_MAX = 1000
+TOLERANCE_S = 5 * 60  # of a signature's time stamp, either way
 NAME_MAX_CHARS = 50
 PHONE_MAX_CHARS = 32
 ITEM_MAX_CHARS = 100
@@ -122,14 +126,36 @@ class Source(BaseModel):
 
 
 def _standard(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, tolerance 5 minutes."""
+    """Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, tolerance 5 minutes.
+
+    As its library verifies, in a quarter of the time; tests hold the two together.
+    """
     try:
-        Webhook(secret).verify(body, dict(headers), json_parse=False)
-    except UnicodeDecodeError as error:  # the library verifies text only
+        body.decode()
+    except UnicodeDecodeError as error:  # text only, as in the library
         raise BodyRefused("not_json", "the body is not UTF-8") from error
-    except (WebhookVerificationError, ValueError, OverflowError):
+    signed_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp")
+    signatures = headers.get("webhook-signature")
+    if not (signed_id and timestamp and signatures):
         return False
-    return True
+    try:
+        signed_at_s = float(timestamp)
+        if not abs(time.time() - signed_at_s) <= TOLERANCE_S:  # NaN is no time either
+            return False
+        expected = hmac.digest(_key(secret), f"{signed_id}.{floor(signed_at_s)}.".encode() + body, "sha256")
+        for versioned in signatures.split(" "):
+            version, signature = versioned.split(",")
+            if version == "v1" and hmac.compare_digest(expected, b64decode(signature)):
+                return True
+    except ValueError:  # not a number, not base64, not version and signature
+        return False
+    return False
+
+
+@cache
+def _key(secret: str) -> bytes:
+    """Of `whsec_<base64>`, padded or not."""
+    return b64decode(secret.removeprefix("whsec_") + "==")
 
 
 def _kuaishou(secret: str, headers: Mapping[str, str], body: bytes) -> bool:

@@ -154,6 +154,17 @@ async def test_other_sources_sign_in_their_own_way(service: CheckinUnderTest) ->
     assert problem_of(await post("/v1/live/events/nobody", content=GOOD)) == (404, "not-found")
 
 
+async def test_the_webhook_takes_posts_only_and_is_measured_under_its_route(service: CheckinUnderTest) -> None:
+    refused = await service.client.get("/v1/live/events")
+    assert problem_of(refused) == (405, "method-not-allowed")
+    assert refused.headers["allow"] == "POST"
+    assert (await service.post_body(GOOD)).status_code == 200
+    text = (await service.client.get("/metrics")).text
+    for method, status in (("GET", 405), ("POST", 200)):
+        labels = f'method="{method}",route="/v1/live/events",status="{status}"'
+        assert f"fanzha_http_request_duration_seconds_count{{{labels}}} 1.0" in text
+
+
 async def test_too_much_at_once_is_told_to_come_back(
     service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
