@@ -79,7 +79,7 @@ def token(role: Role = "office", *, campaign: str = CAMPAIGN, unit: str | None =
         role=role,
         campaign=campaign,
         unit=unit,
-        valid_for=timedelta(hours=1),
+        valid_for=timedelta(days=1),
     )
 
 

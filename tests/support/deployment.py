@@ -113,7 +113,7 @@ class WholeDeployment:
             role="admin",
             campaign="*",
             unit=None,
-            valid_for=timedelta(hours=1),
+            valid_for=timedelta(days=1),
         )
 
     async def get(self, service: str, path: str, **params: Any) -> Any:

@@ -23,7 +23,7 @@ PUBLIC_KEY = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
 
 def token(role: Role = "office", *, unit: str | None = None, campaign: str = ALL_CAMPAIGNS) -> str:
     return create_token(
-        PRIVATE_KEY, subject="tester", role=role, campaign=campaign, unit=unit, valid_for=timedelta(hours=1)
+        PRIVATE_KEY, subject="tester", role=role, campaign=campaign, unit=unit, valid_for=timedelta(days=1)
     )
 
 
