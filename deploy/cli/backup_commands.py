@@ -48,7 +48,8 @@ def backup(
         fail(f"备份没有完成，什么也没有留下：{type(error).__name__}：{error}。请用 fanzha doctor 查看数据库是否正常")
     if as_json:
         answer = {"backup": str(path), "rows": manifest.rows, "campaigns": manifest.campaigns}
-        typer.echo(json.dumps(answer | {"secrets": bool(manifest.secrets), "encrypted": manifest.secrets_encrypted}))
+        answer |= {"secrets": bool(manifest.secrets), "encrypted": manifest.secrets_encrypted}
+        typer.echo(json.dumps(answer | {"env": bool(manifest.env)}))
         return
     typer.echo(f"{path}：{manifest.rows:,} 行，{len(manifest.campaigns)} 个活动")
     typer.echo(_about_secrets(len(manifest.secrets), manifest.secrets_encrypted))
@@ -58,8 +59,15 @@ def restore(
     path: Annotated[Path, typer.Argument(metavar="BACKUP", help="备份，如 /backups/fanzha-20240701T020000Z")],
     wipe: Annotated[bool, typer.Option("--wipe", help="清空已有数据，换成备份")] = False,
     verify_only: Annotated[bool, typer.Option("--verify", help="只检查备份是否完好")] = False,
-    secrets_only: Annotated[bool, typer.Option("--secrets-only", help="只取回密钥文件（新机器的第一步）")] = False,
-    secrets_to: Annotated[Path | None, typer.Option("--secrets-to", help="密钥文件写到这个目录，而不是原处")] = None,
+    secrets_only: Annotated[
+        bool, typer.Option("--secrets-only", help="只取回密钥文件和 .env（新机器的第一步）")
+    ] = False,
+    secrets_to: Annotated[
+        Path | None, typer.Option("--secrets-to", help="密钥文件写到这个目录，.env 写在它旁边，而不是原处")
+    ] = None,
+    replace_env: Annotated[
+        bool, typer.Option("--replace-env", help="与 --secrets-only 同用：已有的 .env 也换成备份里的")
+    ] = False,
     other_keys: Annotated[
         bool, typer.Option("--other-keys", help="密钥不同也恢复：姓名、手机号、证书将读不出")
     ] = False,
@@ -73,7 +81,8 @@ def restore(
     try:
         if secrets_only:
             written = keeping.restore_secrets(path, secrets_to, _passphrase(passphrase_file))
-            typer.echo("\n".join(["已取回密钥：", *map(str, written)]))
+            env = keeping.restore_env(path, secrets_to, replace=replace_env)
+            typer.echo("\n".join(["已取回密钥：", *map(str, written), _about_env(env)]))
             return
         if verify_only:
             found = manifest.read(path)
@@ -112,6 +121,15 @@ def _passphrase(path: Path | None) -> str | None:
         return keys.read_passphrase(path)
     except (OSError, ValueError) as error:
         fail(f"口令文件不能用：{error}")
+
+
+def _about_env(restored: tuple[Path, bool] | None) -> str:
+    if restored is None:
+        return "备份里没有 .env"
+    path, written = restored
+    if written:
+        return f"已取回 {path}。请核对本机的地址、端口和 POSTGRES_CPUS"
+    return f"{path} 已存在，没有改动。要换成备份里的，先移走密钥，再加 --replace-env；或直接复制备份里的文件 env"
 
 
 def _about_secrets(secrets: int, encrypted: bool) -> str:

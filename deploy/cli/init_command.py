@@ -71,7 +71,7 @@ def _add_missing(directory: Path, env: Path, folder: Path, domain: str) -> None:
         fail(f"{folder} 里有文件读不懂（{type(error).__name__}），没有改动任何文件。请与备份核对")
     lines, keys = env_additions(kept, env_text(domain))
     for addition in added:
-        secret_files.write(folder / addition.file.name, addition.file)
+        secret_files.write(folder / addition.file, addition.text)
     if keys:
         _append_to_env(directory, env, kept, lines)
     told = [f"  {folder / addition.name}" for addition in added]

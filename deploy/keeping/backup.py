@@ -18,9 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from deploy.devstack.home import PRIVATE, write_whole
-from deploy.keeping import dump, keys
+from deploy.keeping import dump, keys, secret_files
 from deploy.keeping.deployment import Deployment
-from deploy.keeping.manifest import FORMAT, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
+from deploy.keeping.manifest import ENV, FORMAT, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
 
 # Consumers before those they listen to: what a consumer has applied, the ledger in the same backup has too, and publishing the
 # ledger again brings every consumer forward (DESIGN §4.2). A test holds this order against shared/topology.py.
@@ -60,6 +60,7 @@ async def take(
         try:
             partial.mkdir(mode=FOLDER_MODE)
             manifest = await _fill(deployment, partial, with_secrets, passphrase, tell)
+            secret_files.give_to_owner_of(folder, partial, *partial.rglob("*"), folder / LOCK)
             _sync(partial)
             partial.rename(final)
             _sync_folder(folder)
@@ -103,6 +104,7 @@ async def _fill(
         campaigns=campaigns,
         secrets=secrets,
         secrets_encrypted=passphrase is not None,
+        env=_write_env(deployment, folder / ENV, tell),
         key_fingerprints=keys.fingerprints(deployment.environments),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
@@ -137,6 +139,27 @@ def _write_secrets(deployment: Deployment, folder: Path, passphrase: str | None)
         mode = stat.S_IMODE(status.st_mode)
         kept.append(SecretFile(file=stored.name, path=str(path), uid=status.st_uid, gid=status.st_gid, mode=mode))
     return kept
+
+
+def _write_env(deployment: Deployment, target: Path, tell: Tell) -> str | None:
+    """Where it was. It can be read in the backup whatever is done to the secrets, so one with a secret in it stays out."""
+    path = deployment.env_file
+    if path is None:
+        return None
+    try:
+        text = path.read_text()
+    except OSError as error:
+        tell(f"没有备份 .env：读不了（{error.strerror}）")
+        return None
+    if any(
+        word in text
+        for word in secret_files.words(file.read_text(errors="replace") for file in deployment.secret_files)
+    ):
+        tell("没有备份 .env：里面写着 secrets/ 里的密钥。请从 .env 删掉")
+        return None
+    target.write_text(text)
+    target.chmod(PRIVATE)
+    return str(path)
 
 
 async def _postgres_version(url: str) -> str:
@@ -196,3 +219,4 @@ def _write_metrics(folder: Path, backup: Path, seconds: float) -> None:
         for name, (help_text, value) in samples.items()
     )
     write_whole(folder / METRICS, text, 0o644)
+    secret_files.give_to_owner_of(folder, folder / METRICS)

@@ -31,7 +31,8 @@ class Deployment:
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     backups: Path = Path("backups")
     data_folders: tuple[Path, ...] = ()
-    secrets_folder: Path | None = None  # a dev stack has none
+    secrets_folder: Path | None = None  # a dev stack has none,
+    env_file: Path | None = None  # nor a `.env`
 
     @classmethod
     def from_environment(cls) -> "Deployment":
@@ -69,6 +70,7 @@ def _production(folder: Path) -> Deployment:
         Path(os.environ.get("BACKUP_DIR") or "backups"),
         tuple(Path(name) for name in os.environ.get("DATA_DIRS", "").split(":") if name),
         secrets_folder=folder,
+        env_file=Path(env) if (env := os.environ.get("ENV_FILE")) else None,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+ENV = "env"
 SUMS = "SHA256SUMS"
 READ_BYTES = 1024 * 1024
 
@@ -55,6 +56,7 @@ class Manifest(BaseModel):
     campaigns: list[str]
     secrets: list[SecretFile]
     secrets_encrypted: bool
+    env: str | None = None  # where `.env` was; its text is the file `env`
     key_fingerprints: dict[str, str]  # without these keys contacts and certificates cannot be read (keys.py)
 
     @property

@@ -6,14 +6,14 @@ new and made up, unless stored data or somebody outside depends on it: that has 
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deploy.devstack.home import parse_env
 from deploy.devstack.secrets import SEALED_TO
-from deploy.keeping.secret_files import DeploymentSecrets, SecretFile, secret_files
+from deploy.keeping.secret_files import OWNERS, DeploymentSecrets, secret_files
 
 ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=")
 TLS = ("tls_certificate.pem", "tls_key.pem")  # one without the other is of no use
@@ -29,19 +29,20 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Addition:
-    """`file` as it has to be: what it held, and `keys` below; without `keys` the whole file is new."""
+    """A file as it has to be: what it held, and `keys` below; without `keys` the whole file is new."""
 
-    file: SecretFile
+    file: str
     keys: tuple[str, ...]
+    text: str = field(repr=False)
 
     @property
     def name(self) -> str:
-        return f"{self.file.name}（{'、'.join(self.keys)}）" if self.keys else self.file.name
+        return f"{self.file}（{'、'.join(self.keys)}）" if self.keys else self.file
 
 
 def read(folder: Path) -> dict[str, str]:
     """The text of each file below `folder` that this version knows, by its name. Raises OSError."""
-    return {name: (folder / name).read_text() for name in _names() if (folder / name).exists()}
+    return {name: (folder / name).read_text() for name in OWNERS if (folder / name).exists()}
 
 
 def missing(texts: Mapping[str, str]) -> list[str]:
@@ -63,20 +64,15 @@ def appended(text: str, lines: str) -> str:
     return text + ("" if text.endswith("\n") or not text else "\n") + lines
 
 
-def _names() -> list[str]:
-    return [file.name for file in secret_files(DeploymentSecrets(), "localhost")]
-
-
-def _lacking(texts: Mapping[str, str], wanted: Iterable[SecretFile]) -> Iterator[Addition]:
-    for file in wanted:
-        if file.name not in texts:
-            yield Addition(file, ())
-        elif file.name.endswith(".env"):
-            old = texts[file.name]
-            lines = [line for line in file.text.splitlines(keepends=True) if not keys_of(line) <= keys_of(old)]
+def _lacking(texts: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Addition]:
+    for name, text in wanted.items():
+        if name not in texts:
+            yield Addition(name, (), text)
+        elif name.endswith(".env"):
+            old = texts[name]
+            lines = [line for line in text.splitlines(keepends=True) if not keys_of(line) <= keys_of(old)]
             if lines:
-                whole = SecretFile(file.name, file.owner, appended(old, "".join(lines)))
-                yield Addition(whole, tuple(line.partition("=")[0] for line in lines))
+                yield Addition(name, tuple(line.partition("=")[0] for line in lines), appended(old, "".join(lines)))
 
 
 class _Known:

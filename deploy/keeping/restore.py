@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deploy.devstack.home import PRIVATE
-from deploy.keeping import dump, keys, manifest, stream
+from deploy.devstack.home import PRIVATE, write_whole
+from deploy.keeping import dump, keys, manifest, secret_files, stream
 from deploy.keeping.backup import FOLDER_MODE, ORDER
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.dump import CannotRestore
@@ -100,9 +100,28 @@ def restore_secrets(backup: Path, into: Path | None, passphrase: str | None) -> 
     return list(targets.values())
 
 
+def restore_env(backup: Path, into: Path | None, *, replace: bool) -> tuple[Path, bool] | None:
+    """Writes `.env` back, beside the folder `into` or to where it was. Answers with its path and whether it was written: one that
+    exists stays, unless `replace`. None where the backup has none. Raises `Damaged`."""
+    found = manifest.read(backup)
+    if found.env is None:
+        return None
+    path = into.resolve().parent / ".env" if into else Path(found.env)
+    if path.exists() and not replace:
+        return path, False
+    write_whole(path, (backup / manifest.ENV).read_text(), PRIVATE)
+    secret_files.give_to_owner_of(path.parent, path)
+    return path, True
+
+
 def _write_secret(target: Path, content: bytes, was: SecretFile) -> None:
-    """With the mode it had; as root, also to whom it belonged, since each container reads only its own user's."""
-    target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    """As `fanzha init` would; a file that it does not know gets the mode it had, and as root also the owner."""
+    if not target.parent.exists():
+        target.parent.mkdir(mode=FOLDER_MODE, parents=True)
+        secret_files.give_to_owner_of(target.parent.parent, target.parent)
+    if target.name in secret_files.OWNERS:
+        secret_files.write(target, content.decode())
+        return
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -6,9 +6,9 @@ files in it are readable, since Docker mounts them one by one.
 """
 
 import os
+import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -30,6 +30,17 @@ OWN_MODE, GIVEN_UP_MODE = 0o400, 0o444
 
 # Who runs as what inside the containers; docker-compose.yml says the same, and a test compares them.
 FANZHA, POSTGRES, NGINX, GRAFANA, NOBODY = 10001, 999, 101, 472, 65534
+OWNERS = {
+    **dict.fromkeys(("postgres_superuser", "provision.env"), POSTGRES),
+    **dict.fromkeys(("nats.env", "topology.env", "operator.env"), FANZHA),
+    **{f"{name}.env": FANZHA for service in SERVICES for name in (service, f"{service}_owner")},
+    **dict.fromkeys(("reporting_reader", "grafana_admin"), GRAFANA),
+    **dict.fromkeys(("tls_certificate.pem", "tls_key.pem"), NGINX),
+    "postgres_exporter": NOBODY,
+}
+
+
+SECRET_WORD = re.compile(r"[A-Za-z0-9+/]{16,}")  # a password, a key, a line of a PEM body; no name of a key or a host
 
 
 class DeploymentSecrets(Secrets):
@@ -42,48 +53,39 @@ class DeploymentSecrets(Secrets):
     grafana_admin: str = Field(default_factory=password)
 
 
-@dataclass(frozen=True)
-class SecretFile:
-    name: str
-    owner: int
-    text: str
-
-
 # ---- what is in them -------------------------------------------------------------------------------------------------
 
 
-def secret_files(secrets: DeploymentSecrets, domain: str) -> list[SecretFile]:
-    """Every file of `secrets/`. A container gets its own and no other."""
+def secret_files(secrets: DeploymentSecrets, domain: str) -> dict[str, str]:
+    """The text of every file of `secrets/`, by its name. A container gets its own and no other."""
     certificate, key = self_signed(domain)
-    return [
-        SecretFile("postgres_superuser", POSTGRES, secrets.postgres["postgres"]),
-        SecretFile("provision.env", POSTGRES, assignments(_role_passwords(secrets))),
-        SecretFile(
-            "nats.env", FANZHA, assignments({_nats_variable(user): word for user, word in secrets.nats.items()})
-        ),
-        SecretFile("topology.env", FANZHA, assignments({"NATS_URL": _nats_url(secrets, "topology")})),
-        *(_service_file(secrets, service) for service in SERVICES),
-        *(_owner_file(secrets, service) for service in SERVICES),
-        SecretFile("operator.env", FANZHA, assignments(_operator(secrets))),
-        SecretFile("postgres_exporter", NOBODY, secrets.postgres_exporter),
-        SecretFile("reporting_reader", GRAFANA, secrets.reporting_reader),
-        SecretFile("grafana_admin", GRAFANA, secrets.grafana_admin),
-        SecretFile("tls_certificate.pem", NGINX, certificate),
-        SecretFile("tls_key.pem", NGINX, key),
-    ]
+    nats = {_nats_variable(user): word for user, word in secrets.nats.items()}
+    return {
+        "postgres_superuser": secrets.postgres["postgres"],
+        "provision.env": assignments(_role_passwords(secrets)),
+        "nats.env": assignments(nats),
+        "topology.env": assignments({"NATS_URL": _nats_url(secrets, "topology")}),
+        **{f"{service}.env": _service_file(secrets, service) for service in SERVICES},
+        **{f"{service}_owner.env": _owner_file(secrets, service) for service in SERVICES},
+        "operator.env": assignments(_operator(secrets)),
+        "postgres_exporter": secrets.postgres_exporter,
+        "reporting_reader": secrets.reporting_reader,
+        "grafana_admin": secrets.grafana_admin,
+        "tls_certificate.pem": certificate,
+        "tls_key.pem": key,
+    }
 
 
-def _service_file(secrets: Secrets, service: str) -> SecretFile:
+def _service_file(secrets: Secrets, service: str) -> str:
     addresses = {
         "DATABASE_URL": _database_url(secrets, service, "app"),
         "NATS_URL": _nats_url(secrets, service),
     }
-    return SecretFile(f"{service}.env", FANZHA, assignments(addresses | secrets.of(service)))
+    return assignments(addresses | secrets.of(service))
 
 
-def _owner_file(secrets: Secrets, service: str) -> SecretFile:
-    address = {"MIGRATION_DATABASE_URL": _database_url(secrets, service, "owner")}
-    return SecretFile(f"{service}_owner.env", FANZHA, assignments(address))
+def _owner_file(secrets: Secrets, service: str) -> str:
+    return assignments({"MIGRATION_DATABASE_URL": _database_url(secrets, service, "owner")})
 
 
 def _operator(secrets: Secrets) -> dict[str, str]:
@@ -154,23 +156,28 @@ def self_signed(domain: str) -> tuple[str, str]:
     )
 
 
+def words(texts: Iterable[str]) -> set[str]:
+    """What must not stand outside of secret files that hold `texts`."""
+    return {word for text in texts for word in SECRET_WORD.findall(text)}
+
+
 # ---- owner and mode --------------------------------------------------------------------------------------------------
 
 
-def write_all(folder: Path, files: list[SecretFile]) -> None:
-    """Into a folder that must not exist yet."""
+def write_all(folder: Path, files: Mapping[str, str]) -> None:
+    """Texts by name, into a folder that must not exist yet."""
     folder.mkdir(mode=FOLDER_MODE)
-    for file in files:
-        write(folder / file.name, file)
+    for name, text in files.items():
+        write(folder / name, text)
 
 
-def write(path: Path, file: SecretFile) -> None:
+def write(path: Path, text: str) -> None:
     """Whole or not at all, owned by the user of its container as far as we may."""
     is_root = os.geteuid() == 0
-    write_whole(path, file.text, OWN_MODE if is_root else GIVEN_UP_MODE)
+    write_whole(path, text, OWN_MODE if is_root else GIVEN_UP_MODE)
     path.chmod(OWN_MODE if is_root else GIVEN_UP_MODE)  # whatever the umask
     if is_root:
-        os.chown(path, file.owner, file.owner)
+        os.chown(path, OWNERS[path.name], OWNERS[path.name])
 
 
 def give_to_owner_of(directory: Path, *paths: Path) -> None:

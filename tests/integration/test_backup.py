@@ -6,17 +6,23 @@ import asyncio
 import gzip
 import json
 import os
+import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
+from deploy.cli.main import app
+from deploy.devstack.home import read_env
 from deploy.keeping import backup, dump, keys, manifest
+from deploy.keeping.deployment import Deployment
 from deploy.keeping.dump import CannotRestore
 from deploy.keeping.manifest import Damaged
-from deploy.keeping.restore import restore, restore_secrets
+from deploy.keeping.restore import restore, restore_env, restore_secrets
 from shared import topology
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
@@ -359,3 +365,82 @@ async def test_no_table_refers_to_another_so_their_order_does_not_matter(stack: 
         foreign = await connection.fetchval("SELECT count(*) FROM pg_constraint WHERE contype = 'f'")
         await connection.close()
         assert foreign == 0, f"{database.name}: dump.put_back fills tables by name"
+
+
+# ---- a deployment's files: secrets/ and .env -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deployed(stack: WholeDeployment, tmp_path: Path) -> Deployment:
+    """As `fanzha init` leaves it; the databases are those of the stack."""
+    done = CliRunner().invoke(app, ["init", "--directory", str(tmp_path), "--domain", "fanzha.example.org"])
+    assert done.exit_code == 0, done.output
+    files = tuple(sorted((tmp_path / "secrets").iterdir()))
+    return replace(stack.deployment(), secret_files=files, env_file=tmp_path / ".env")
+
+
+def owners(*paths: Path) -> dict[str, tuple[int, int, int]]:
+    return {path.name: (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) for path in paths}
+
+
+async def test_secrets_come_back_as_init_writes_them(deployed: Deployment, tmp_path: Path) -> None:
+    """Whatever was done to them since, and whoever took the backup: each is read by the user of its container."""
+    folder = tmp_path / "secrets"
+    as_written = owners(folder, *deployed.secret_files)
+    folder.chmod(0o750)
+    for path in deployed.secret_files:
+        path.chmod(0o440)
+        if os.geteuid() == 0:
+            os.chown(path, 1000, 1000)
+    taken, _ = await backup.take(deployed, tmp_path / "b", keep=1)
+    was = {path.name: path.read_text() for path in deployed.secret_files}
+    shutil.rmtree(folder)
+    written = restore_secrets(taken, folder, None)
+    assert owners(folder, *written) == as_written
+    assert {path.name: path.read_text() for path in written} == was
+
+
+async def test_env_comes_back_and_one_that_is_there_stays(deployed: Deployment, tmp_path: Path) -> None:
+    taken, found = await backup.take(deployed, tmp_path / "b", keep=1, with_secrets=False)
+    env = tmp_path / ".env"
+    was, whose = env.read_text(), owners(env)
+    assert found.env == str(env)
+    env.write_text("ENVIRONMENT=dev\n")
+    assert restore_env(taken, tmp_path / "secrets", replace=False) == (env, False)
+    assert env.read_text() == "ENVIRONMENT=dev\n"
+    assert restore_env(taken, tmp_path / "secrets", replace=True) == (env, True)
+    assert env.read_text() == was
+    env.unlink()
+    assert restore_env(taken, None, replace=False) == (env, True)
+    assert (env.read_text(), owners(env)) == (was, whose)
+
+
+async def test_env_with_a_secret_in_it_stays_out(deployed: Deployment, tmp_path: Path) -> None:
+    """The rest of a backup may be locked; `.env` in it is for everybody to read."""
+    link_key = read_env(tmp_path / "secrets" / "checkin.env")["LINK_KEY"]
+    with (tmp_path / ".env").open("a") as file:
+        file.write(f"LINK_KEY={link_key}\n")
+    told: list[str] = []
+    taken, found = await backup.take(deployed, tmp_path / "b", keep=1, passphrase="correct horse", tell=told.append)
+    assert found.env is None
+    assert any(".env" in each and "密钥" in each for each in told)
+    assert not [path for path in taken.rglob("*") if path.is_file() and link_key.encode() in path.read_bytes()]
+
+
+async def test_a_backup_without_an_env_says_so(stack: WholeDeployment, taken: Path, tmp_path: Path) -> None:
+    assert restore_env(taken, tmp_path / "s", replace=False) is None
+    lost = replace(stack.deployment(), env_file=tmp_path / "none")
+    told: list[str] = []
+    _, found = await backup.take(lost, tmp_path / "b", keep=1, tell=told.append)
+    assert found.env is None
+    assert any(".env" in each for each in told)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_roots_backup_belongs_to_whom_the_folder_belongs_to(stack: WholeDeployment, tmp_path: Path) -> None:
+    """`docker compose run keeper backup` is root; the daily backup is not, and removes old ones."""
+    folder = tmp_path / "b"
+    folder.mkdir()
+    os.chown(folder, 10001, 10001)
+    await backup.take(stack.deployment(), folder, keep=1)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in folder.rglob("*")} == {(10001, 10001)}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy.devstack.home import REPOSITORY, SERVICES
-from deploy.keeping.secret_files import FANZHA, DeploymentSecrets, secret_files
+from deploy.keeping.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -143,13 +143,14 @@ def test_reads_on_docker_compose_1_29_and_on_v2() -> None:
 
 
 def test_init_writes_the_secrets_that_the_file_names_for_the_users_who_read_them() -> None:
-    written = {file.name: file for file in secret_files(DeploymentSecrets(), "localhost")}
+    written = secret_files(DeploymentSecrets(), "localhost")
+    assert written.keys() == OWNERS.keys()
     named = {name: Path(secret["file"]).name for name, secret in COMPOSE["secrets"].items()}
     assert sorted(named.values()) == sorted(written)
     for name, container in CONTAINERS.items():
         for secret in container.get("secrets", ()):
             uid = int(container["user"].split(":")[0])
-            assert written[named[secret]].owner == uid, f"{name} runs as {uid} and cannot read {secret}"
+            assert OWNERS[named[secret]] == uid, f"{name} runs as {uid} and cannot read {secret}"
 
 
 def test_each_secret_is_mounted_where_it_is_needed_and_nowhere_else() -> None:
