@@ -184,11 +184,7 @@ def _events(router: APIRouter, intake: Intake) -> None:
 
 
 def _verify(source: Source, request: Request, body: bytes) -> None:
-    try:
-        genuine = source.signed(request.headers, body)
-    except BodyRefused as error:
-        raise _refused(error) from error
-    if not genuine:
+    if not source.signed(request.headers, body):
         raise Problem(
             401, "signature", "签名无效或已过期", "the signature does not match these bytes, or is over 5 minutes old"
         )
@@ -198,13 +194,9 @@ def _read(body: bytes) -> list[Item]:
     try:
         return read_body(body)
     except BodyRefused as error:
-        raise _refused(error) from error
-
-
-def _refused(error: BodyRefused) -> Problem:
-    if error.reason == "too_many":
-        return Problem(413, "too-many-items", "一次提交的事件过多", str(error))
-    return Problem(400, "not-json", "请求内容不是有效的 JSON 事件", str(error))
+        if error.reason == "too_many":
+            raise Problem(413, "too-many-items", "一次提交的事件过多", str(error)) from error
+        raise Problem(400, "not-json", "请求内容不是有效的 JSON 事件", str(error)) from error
 
 
 def _answer(results: list[Result]) -> Response:

@@ -100,6 +100,12 @@ async def test_refuses_a_whole_body_only_for_what_makes_it_unreadable(
     assert await service.rows("SELECT count(*) FROM viewer") == [(0,)]
 
 
+async def test_bytes_that_are_no_text_need_a_signature_first(service: CheckinUnderTest) -> None:
+    body = GOOD.replace(b"small", b"\xff\xfe")
+    answer = await service.client.post("/v1/live/events", content=body, headers=signature(GOOD))
+    assert problem_of(answer) == (401, "signature")
+
+
 async def test_a_thousand_items_are_taken(service: CheckinUnderTest) -> None:
     answer = await service.post_body(json.dumps([checkin(f"v{n}") for n in range(1000)]).encode())
     assert answer.json()["counts"] == {"recorded": 1000}
@@ -159,10 +165,12 @@ async def test_the_webhook_takes_posts_only_and_is_measured_under_its_route(serv
     assert problem_of(refused) == (405, "method-not-allowed")
     assert refused.headers["allow"] == "POST"
     assert (await service.post_body(GOOD)).status_code == 200
+    for unheard_of in ("PROPFIND", "MKCOL"):  # callers must not be able to make series
+        await service.client.request(unheard_of, "/v1/live/events")
     text = (await service.client.get("/metrics")).text
-    for method, status in (("GET", 405), ("POST", 200)):
+    for method, status, times in (("GET", 405, 1), ("POST", 200, 1), ("other", 405, 2)):
         labels = f'method="{method}",route="/v1/live/events",status="{status}"'
-        assert f"fanzha_http_request_duration_seconds_count{{{labels}}} 1.0" in text
+        assert f"fanzha_http_request_duration_seconds_count{{{labels}}} {times}.0" in text
 
 
 async def test_too_much_at_once_is_told_to_come_back(

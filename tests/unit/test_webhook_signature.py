@@ -1,6 +1,7 @@
 """Signatures are checked here as the Standard Webhooks library checks them."""
 
 import base64
+import hmac
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -78,6 +79,15 @@ def test_reads_headers_as_the_library_does(header: str, value: str, accepted: bo
     headers[f"webhook-{header}"] = value.format(genuine, bare=genuine.removeprefix("v1,"))
     assert STANDARD.signed(headers, BODY) is accepted
     assert library_accepts(headers) is accepted
+
+
+def test_verifies_bytes_that_are_no_text() -> None:
+    body = b'{"name": "\xff"}'
+    headers = signed()
+    assert not STANDARD.signed(headers, body)
+    content = f"msg_1.{headers['webhook-timestamp']}.".encode() + body
+    digest = hmac.digest(b"new secret", content, "sha256")
+    assert STANDARD.signed(headers | {"webhook-signature": f"v1,{base64.b64encode(digest).decode()}"}, body)
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
