@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -130,11 +131,20 @@ async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Sequence
     return {(row[0], row[1]) for row in found}
 
 
+# Most viewers of a batch have the same lessons: each distinct set is sent once, and its number, two bytes, for every viewer. The
+# enrolments' arrays are empty where nobody enrolled (unnest fills with null). OFFSET 0: else `kind` is computed six times.
 _UPSERT_VIEWERS = """
 INSERT INTO viewer AS v (campaign_no, viewer_id, live, replay, late_live, late_replay, replay_first, first,
                          unit_code, group_code, channel, enrolled_at, enrolment_id)
-SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[],
-                         $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[])
+SELECT $1, viewer_id, ($4::bigint[])[kind], ($5::bigint[])[kind], ($6::bigint[])[kind], ($7::bigint[])[kind],
+       ($8::bigint[])[kind], ($9::smallint[])[kind],
+       coalesce(unit_code, 'unassigned'), coalesce(group_code, 'unassigned'), channel, enrolled_at, enrolment_id
+FROM (
+    SELECT *, get_byte($3, 2 * n::int - 2) * 256 + get_byte($3, 2 * n::int - 1) + 1 AS kind
+    FROM unnest($2::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::text[])
+         WITH ORDINALITY AS sent (viewer_id, unit_code, group_code, channel, enrolled_at, enrolment_id, n)
+    OFFSET 0
+) AS change
 ON CONFLICT (campaign_no, viewer_id) DO UPDATE SET
     live         = v.live        | (excluded.live        & ~v.late_live),
     replay       = v.replay      | (excluded.replay      & ~v.late_replay),
@@ -153,7 +163,7 @@ WHERE (excluded.live | excluded.late_live) & ~(v.live | v.late_live) <> 0
 RETURNING v.viewer_id, old.live, old.replay, old.late_live, old.late_replay, old.replay_first, old.first,
           new.live, new.replay, new.made_good,
           old.unit_code, new.unit_code, old.group_code, new.group_code, old.enrolled_at, old.enrolment_id
-""".format(
+""".format(  # noqa: S608 - a constant
     newer="(excluded.enrolled_at, excluded.enrolment_id) > (coalesce(v.enrolled_at, '-infinity'), coalesce(v.enrolment_id, ''))"
 )
 
@@ -164,29 +174,41 @@ async def upsert_viewers(
     changes: Iterable[tuple[str, Lessons, Enrolment | None]],
     credited: Callable[[Lessons], int],
 ) -> dict[str, ViewerChange]:
-    """Adds check-ins and the latest enrolment of each viewer; returns the viewers that this changed, before and after.
+    """Adds check-ins and the latest enrolment of each viewer (at most 65,536); returns the viewers that this changed, before
+    and after.
 
     A viewer who is absent from the answer already had everything.
     """
-    rows = [
-        (
-            viewer_id,
-            lessons.live,
-            lessons.replay,
-            lessons.late_live,
-            lessons.late_replay,
-            lessons.replay_first,
-            lessons.first,
-            enrolment.unit_code if enrolment else "unassigned",
-            enrolment.group_code if enrolment else "unassigned",
-            enrolment.channel if enrolment else None,
-            enrolment.enrolled_at if enrolment else None,
-            enrolment.enrolment_id if enrolment else None,
-        )
-        for viewer_id, lessons, enrolment in sorted(changes, key=lambda change: change[0])
-    ]
-    found = await tx.fetch(_UPSERT_VIEWERS, campaign_no, *_columns(rows, 12))
+    rows = sorted(changes, key=itemgetter(0))
+    kinds: dict[tuple[int | None, ...], bytes] = {}
+    kind_of_each = b"".join([kinds.setdefault(_kind(lessons), len(kinds).to_bytes(2)) for _, lessons, _ in rows])
+    found = await tx.fetch(
+        _UPSERT_VIEWERS,
+        campaign_no,
+        [viewer_id for viewer_id, _, _ in rows],
+        kind_of_each,
+        *_columns(list(kinds), 6),
+        *_enrolment_columns([enrolment for _, _, enrolment in rows]),
+    )
     return {row[0]: _viewer_change(credited, *row) for row in found}
+
+
+def _kind(lessons: Lessons) -> tuple[int | None, ...]:
+    return lessons.live, lessons.replay, lessons.late_live, lessons.late_replay, lessons.replay_first, lessons.first
+
+
+def _enrolment_columns(enrolments: Sequence[Enrolment | None]) -> list[list[Any]]:
+    if not any(enrolments):
+        return [[] for _ in range(5)]
+    return _columns(
+        [
+            (each.unit_code, each.group_code, each.channel, each.enrolled_at, each.enrolment_id)
+            if each
+            else (None,) * 5
+            for each in enrolments
+        ],
+        5,
+    )
 
 
 def _viewer_change(

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.checkin.domain import Lessons
+from services.checkin.store import Enrolment, upsert_viewers
 from shared import sealing
 from shared.contracts.base import SealedColumn
 from shared.contracts.checkin import CheckinRecordedV1, LiveRoomActionsRecordedV1, ViewerEnrolledV1, ViewerReassignedV1
@@ -310,6 +312,32 @@ async def test_any_order_and_duplication_gives_the_same_viewers_and_totals(
         ("111-EDU", "general"): Counter(checkins=3, lessons=2, people=1),
         ("unassigned", "unassigned"): Counter(checkins=3, lessons=2, people=1),
     }
+
+
+async def test_a_batch_may_hold_more_kinds_of_viewers_than_a_byte_counts(service: CheckinUnderTest) -> None:
+    lessons = {f"v{n:04}": Lessons(live=n, replay=n + 1, first=n % 40) for n in range(1, 701)}
+    enrolled = Enrolment(
+        "v0300", "n-1", datetime.fromisoformat(LIVE), "111", "student", None, datetime.fromisoformat(LIVE)
+    )
+    changes = [(viewer, each, enrolled if viewer == "v0300" else None) for viewer, each in lessons.items()]
+
+    async with service.service.db.transaction() as tx:
+        changed = await upsert_viewers(tx, 1, changes, lambda after: after.live)
+
+    assert {viewer: change.credited_after for viewer, change in changed.items()} == {
+        viewer: each.live for viewer, each in lessons.items()
+    }
+    rows = await service.rows("SELECT viewer_id, live, replay, first, unit_code, group_code FROM viewer ORDER BY 1")
+    assert rows == [
+        (
+            viewer,
+            each.live,
+            each.replay,
+            each.first,
+            *(("111", "student") if viewer == "v0300" else ("unassigned",) * 2),
+        )
+        for viewer, each in lessons.items()
+    ]
 
 
 async def published(service: CheckinUnderTest, campaign: str) -> list[tuple[str, dict[str, Any]]]:
