@@ -8,11 +8,13 @@ is taken out. The record says who did what when, and to how many rows; never to 
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from shared.contracts.base import SealedColumn
 from shared.db import Transaction
+from shared.sealing import is_sealed_for
 
 ERASED_PREFIX = "erased-"
 EVENT_HASH_CHARS = 12
@@ -73,8 +75,20 @@ async def forget_sealed_in_ledger(tx: Transaction, campaign_id: str) -> int:
     return await _rewrite(tx, campaign_id, b'"boxes":', without_secrets)
 
 
-async def _rewrite(tx: Transaction, campaign_id: str, containing: bytes, rewrite: Rewrite) -> int:
-    changed = 0
+async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[str, str]) -> int:
+    """How many boxes in what the service has published about a campaign one of these keys (recipient → base64) opens."""
+    found = 0
+    async for rows in _pages(tx, campaign_id, b'"boxes":'):
+        for event in (json.loads(row["payload"]) for row in rows):
+            columns = [SealedColumn.model_validate(event[field]) for field in SEALED_FIELDS if event.get(field)]
+            for column in columns:
+                if any(is_sealed_for(column, name, key) for name, key in private_keys.items()):
+                    found += sum(box is not None for box in column.boxes)
+    return found
+
+
+async def _pages(tx: Transaction, campaign_id: str, containing: bytes) -> AsyncIterator[Sequence[Any]]:
+    """The ledger's rows about a campaign that contain these bytes."""
     after: Any = None
     while True:
         rows = await tx.fetch(
@@ -86,8 +100,14 @@ async def _rewrite(tx: Transaction, campaign_id: str, containing: bytes, rewrite
             PAGE_ROWS,
         )
         if not rows:
-            break
+            return
         after = rows[-1]["event_id"]
+        yield rows
+
+
+async def _rewrite(tx: Transaction, campaign_id: str, containing: bytes, rewrite: Rewrite) -> int:
+    changed = 0
+    async for rows in _pages(tx, campaign_id, containing):
         changed += await _update(tx, "outbox", "event_id", "uuid", rows, rewrite)
     parked = await tx.fetch(
         "SELECT id, payload FROM dead_letter WHERE position($1::bytea IN payload) > 0 AND position($2::bytea IN payload) > 0",

@@ -50,5 +50,15 @@ def unseal(column: SealedColumn, recipient: str, private_key: str, bound_to: Seq
         raise CannotOpen(f"cannot be opened with the key of {recipient}") from error
 
 
+def is_sealed_for(column: SealedColumn, recipient: str, private_key: str) -> bool:
+    """Whether this key, of all that `recipient` may have, opens the column."""
+    try:
+        own = nacl.public.SealedBox(nacl.public.PrivateKey(base64.b64decode(private_key)))
+        own.decrypt(base64.b64decode(column.keys[recipient]))
+    except (nacl.exceptions.CryptoError, ValueError, KeyError):
+        return False
+    return True
+
+
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()

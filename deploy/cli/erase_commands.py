@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from deploy.cli.backup_commands import found_deployment
 from deploy.cli.client import fail
+from deploy.keeping.deployment import Deployment
 
 T = TypeVar("T")
 
@@ -34,6 +36,9 @@ TABLES = {
     "viewer_move": "单位变更",
     "notification": "短信记录",
     "cancelled": "取消未发的短信",
+    "campaign_key": "活动密钥",
+    "backup_key": "备份里的活动密钥",
+    "deployment_key": "其中不受活动密钥保护的",
 }
 
 Yes = Annotated[bool, typer.Option("--yes", help="真的删除；不写只显示会删什么")]
@@ -69,18 +74,33 @@ def campaign(
     campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
     by: Actor = "",
     yes: Yes = False,
+    destroy_keys: Annotated[
+        bool,
+        typer.Option(
+            "--destroy-keys", help="同时销毁这个活动的密钥：以前的备份里也再读不出。此后报名的姓名、手机号不再保存"
+        ),
+    ] = False,
+    backups: Annotated[
+        list[Path] | None,
+        typer.Option("--backups", help="备份目录，可写多次；不写则取 BACKUP_DIR。与 --destroy-keys 同用"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """忘记一个活动里所有人的姓名、手机号、领取码，并重建事件流。签到、证书和总数不变。"""
     from deploy.keeping import forget
 
     _check_actor(by, yes)
-    counts = _run(forget.people(found_deployment(), campaign_id, by, dry_run=not yes))
+    deployment = found_deployment()
+    if destroy_keys:
+        folders = _backup_folders(deployment, backups)
+        counts = _run(forget.with_keys(deployment, campaign_id, by, folders, dry_run=not yes))
+    else:
+        counts = _run(forget.people(deployment, campaign_id, by, dry_run=not yes))
     _tell(counts, yes, as_json)
     if yes:
         _rebuild()
         if not as_json:
-            typer.echo("备份里还有：运行 fanzha backup --keep 1 换成新的，并销毁异地副本")
+            typer.echo(_about_backups(counts, destroy_keys))
 
 
 @app.command()
@@ -130,6 +150,21 @@ def show_log(as_json: AsJson = False) -> None:
     Console(markup=False).print(table)
 
 
+def _backup_folders(deployment: Deployment, named: list[Path] | None) -> list[Path]:
+    if lacking := [str(folder) for folder in named or [] if not folder.is_dir()]:
+        fail(f"没有目录 {'、'.join(lacking)}")
+    return [folder.resolve() for folder in named or [deployment.backups] if folder.is_dir()]
+
+
+def _about_backups(counts: dict[str, dict[str, int]], destroyed: bool) -> str:
+    replace = "运行 fanzha backup --keep 1 换成新的，并销毁异地副本"
+    if not destroyed:
+        return f"备份里还有：{replace}"
+    if number := sum(found.get("deployment_key", 0) for found in counts.values()):
+        return f"{number:,} 项不受活动密钥保护（早于活动密钥），以前的备份里还能读出：{replace}"
+    return "以前的备份里也读不出了。异地副本里若有 keys/，在那里删掉 keys/，或用 --backups 指明目录再运行一次"
+
+
 def _check_actor(by: str, yes: bool) -> None:
     if yes and (not by.strip() or len(by) > ACTOR_MAX_CHARS or not by.isprintable()):
         fail(f"删除要写明 --by 谁要求、谁执行（最多 {ACTOR_MAX_CHARS} 个字符），记录里会保留")
@@ -161,11 +196,13 @@ def _rebuild() -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    from deploy.keeping.backup import BackupFailed
     from deploy.keeping.forget import CannotForget
+    from deploy.keeping.manifest import Damaged
 
     try:
         return asyncio.run(work)
-    except CannotForget as error:
+    except (CannotForget, BackupFailed, Damaged) as error:
         fail(str(error))
     except OSError as error:
         fail(f"连不上：{error}。fanzha doctor 会说是哪一部分")

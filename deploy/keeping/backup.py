@@ -18,9 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from deploy.devstack.home import PRIVATE, write_whole
-from deploy.keeping import dump, keys, secret_files
+from deploy.keeping import campaign_keys, dump, keys, secret_files
 from deploy.keeping.deployment import Deployment
-from deploy.keeping.manifest import ENV, FORMAT, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
+from deploy.keeping.manifest import ENV, FORMAT, KEYS, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
 
 # Consumers before those they listen to: what a consumer has applied, the ledger in the same backup has too, and publishing the
 # ledger again brings every consumer forward (DESIGN §4.2). A test holds this order against shared/topology.py.
@@ -51,7 +51,7 @@ async def take(
     """Makes a new backup below `folder`, then removes the oldest beyond `keep`. Raises `BackupFailed`."""
     started = time.monotonic()
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # whoever watches reads the metrics; each backup is closed
-    with _only_one(folder):
+    with only_one(folder):
         for left in folder.glob(f".*{PARTIAL}"):
             shutil.rmtree(left)
         while (final := folder / f"fanzha-{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():  # noqa: ASYNC110
@@ -91,6 +91,7 @@ async def _fill(
     for service in ORDER:
         dumps[service] = await dump.take(deployment.databases[service], folder / service, lambda *_: None)
         tell(f"{service}：{sum(table.rows for table in dumps[service].tables):,} 行")
+    await campaign_keys.write(deployment.databases, folder / KEYS)
     campaigns = await _write_definitions(deployment.databases["checkin"], folder / "campaigns")
     secrets = _write_secrets(deployment, folder / "secrets", passphrase) if with_secrets else []
     manifest = Manifest(
@@ -179,7 +180,8 @@ def _installed() -> bool:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path) -> Iterator[None]:
+    """No other backup is made below `folder` meanwhile. Raises `BackupFailed`."""
     with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,7 +5,10 @@ A dry run does everything and rolls it back, so it tells exactly what would go.
 
 import base64
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,29 @@ import services.certificate.erasure
 import services.checkin.erasure
 import services.notification.erasure
 import services.reporting.erasure
-from deploy.keeping import dump, stream
+from deploy.keeping import backup, campaign_keys, dump, stream
 from deploy.keeping.deployment import Deployment
 from services.certificate.domain import SigningKey
+from services.checkin.store import change_definitions
 from shared import erasure, outbox
+from shared.campaign_keys import KEY_ID, destroy
 from shared.db import COLLISIONS, Transaction
 
 # The producer first: what it publishes from then on no longer names the account.
 ORDER = ("checkin", "certificate", "reporting", "notification")
 ATTEMPTS = 5
+# Whose keys for a campaign a service knows: its own, and those it seals to.
+KNOWN_KEYS = {
+    "checkin": campaign_keys.RECIPIENTS,
+    "certificate": campaign_keys.RECIPIENTS,
+    "notification": ("notification",),
+}
+# $1 campaign, $2 how a value begins that is under the campaign's key.
+AT_REST = {
+    "certificate": "SELECT (SELECT count(*) FROM contact WHERE campaign_id = $1 AND position($2::bytea IN value) <> 1) "
+    "+ (SELECT count(*) FROM certificate WHERE campaign_id = $1 AND position($2::bytea IN name) <> 1)",
+    "notification": "SELECT count(*) FROM contact WHERE campaign_id = $1 AND position($2::bytea IN phone) <> 1",
+}
 
 Counts = dict[str, dict[str, int]]
 Work = Callable[[Transaction, str], Awaitable[dict[str, int]]]
@@ -59,23 +76,102 @@ async def viewer(deployment: Deployment, campaign_id: str, viewer_id: str, actor
     return counts if dry_run else forgetting.remove_rendered(counts)
 
 
-async def people(deployment: Deployment, campaign_id: str, actor: str, *, dry_run: bool) -> Counts:
-    """Every name and phone of a campaign. Accounts, certificates and numbers stay."""
+async def people(
+    deployment: Deployment,
+    campaign_id: str,
+    actor: str,
+    *,
+    dry_run: bool,
+    destroy_keys: bool = False,
+    in_backups: Mapping[str, int] | None = None,
+) -> Counts:
+    """Every name and phone of a campaign. Accounts, certificates and numbers stay.
+
+    `destroy_keys`: the services can open nothing of the campaign any more. `in_backups`: key files by service, for the record.
+    """
     forgetting = _Certificates(deployment)
 
     async def work(tx: Transaction, service: str) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        if destroy_keys and service in KNOWN_KEYS:
+            counts["campaign_key"] = await _destroy(tx, service, campaign_id)
+            counts["backup_key"] = (in_backups or {}).get(service, 0)
+        counts["deployment_key"] = await _under_deployment_keys(tx, service, campaign_id, deployment.environments)
         match service:
             case "checkin":
-                return await services.checkin.erasure.forget_people(tx, campaign_id)
+                return counts | await services.checkin.erasure.forget_people(tx, campaign_id)
             case "reporting":
-                return await services.reporting.erasure.forget_people(tx, campaign_id)
+                return counts | await services.reporting.erasure.forget_people(tx, campaign_id)
             case "notification":
-                return await services.notification.erasure.forget_people(tx, campaign_id)
+                return counts | await services.notification.erasure.forget_people(tx, campaign_id)
             case _:
-                return await forgetting.people(tx, campaign_id)
+                return counts | await forgetting.people(tx, campaign_id)
 
     counts = await _everywhere(deployment, work, "campaign", campaign_id, actor, dry_run=dry_run)
     return counts if dry_run else forgetting.remove_rendered(counts)
+
+
+async def with_keys(
+    deployment: Deployment, campaign_id: str, actor: str, backups: Collection[Path], *, dry_run: bool
+) -> Counts:
+    """`people`, and the campaign's keys destroyed: in the services, and in all backups below the folders `backups`.
+
+    Then what is left of the campaign's people anywhere opens no more, old copies of these backups included as far as their keys
+    are gone too. Raises `CannotForget`, `BackupFailed` and `Damaged`. Again, after a failure, it goes on where it was.
+    """
+    if not await _is_defined(deployment, campaign_id):
+        raise CannotForget(f"没有活动 {campaign_id}")
+    with ExitStack() as held:
+        for folder in backups:  # a backup that is being made would bring the keys back
+            held.enter_context(backup.only_one(folder))
+        files = campaign_keys.holding([found for folder in backups for found in backup.existing(folder)], campaign_id)
+        number = Counter(path.parent.name for path in files)
+        counts = await people(
+            deployment, campaign_id, actor, dry_run=dry_run, destroy_keys=True, in_backups=dict(number)
+        )
+        if not dry_run:
+            campaign_keys.destroy(files, datetime.now(UTC))
+            for left in (left for folder in backups for left in folder.glob(f".*{backup.PARTIAL}")):
+                shutil.rmtree(left)
+            await _overwrite(deployment)
+    return counts
+
+
+async def _is_defined(deployment: Deployment, campaign_id: str) -> bool:
+    connection = await dump.connect(deployment.databases["checkin"])
+    try:
+        sql = "SELECT EXISTS (SELECT FROM campaign WHERE campaign_id = $1)"
+        return bool(await connection.fetchval(sql, campaign_id))
+    finally:
+        await connection.close()
+
+
+async def _destroy(tx: Transaction, service: str, campaign_id: str) -> int:
+    if service == "checkin":
+        await change_definitions(tx)  # what is being recorded with the old keys is recorded before
+    return await destroy(tx, campaign_id, KNOWN_KEYS[service], datetime.now(UTC))
+
+
+async def _under_deployment_keys(
+    tx: Transaction, service: str, campaign_id: str, environments: Mapping[str, Mapping[str, str]]
+) -> int:
+    """What a backup from before still opens, since it was sealed or kept before the campaign had keys."""
+    known = {name: environments.get(name, {}).get("SEALING_PRIVATE_KEY") for name in campaign_keys.RECIPIENTS}
+    private_keys = {name: key for name, key in known.items() if key}
+    number = await erasure.sealed_under(tx, campaign_id, private_keys)
+    if service in AT_REST:
+        number += await tx.fetchval(AT_REST[service], campaign_id, f"{KEY_ID}:".encode())
+    return number
+
+
+async def _overwrite(deployment: Deployment) -> None:
+    """The rows as they were with their keys, which Postgres would keep until it needs the room."""
+    for service in campaign_keys.RECIPIENTS:
+        connection = await dump.connect(deployment.databases[service])
+        try:
+            await connection.execute("VACUUM (FULL) campaign_key")
+        finally:
+            await connection.close()
 
 
 async def rebuild_stream(deployment: Deployment) -> int:

@@ -10,6 +10,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ENV = "env"
 SUMS = "SHA256SUMS"
+KEYS = "keys"  # of campaigns (campaign_keys.py); a copy of a backup may be kept without them
 READ_BYTES = 1024 * 1024
 
 
@@ -69,19 +70,26 @@ def write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines))
 
 
+def recorded(folder: Path) -> dict[str, str]:
+    """The checksum of every file, by its path below the backup's folder."""
+    lines = (line.partition("  ") for line in (folder / SUMS).read_text().splitlines())
+    return {name: digest for digest, _, name in lines}
+
+
 def read(folder: Path) -> Manifest:
     """The manifest of a whole and unchanged backup. Raises `Damaged`."""
     if not (folder / SUMS).exists():
         raise Damaged(f"{folder} 不是备份：没有 {SUMS}")
-    lines = (line.partition("  ") for line in (folder / SUMS).read_text().splitlines())
-    recorded = {name: digest for digest, _, name in lines}
+    sums = recorded(folder)
     present = {str(path.relative_to(folder)): path for path in _files(folder)}
-    for name in sorted(recorded.keys() | present.keys()):
+    for name in sorted(sums.keys() | present.keys()):
+        if name not in present and name.startswith(f"{KEYS}/"):
+            continue  # a restore asks for it
         if name not in present:
             raise Damaged(f"备份缺少文件 {name}")
-        if name not in recorded:
+        if name not in sums:
             raise Damaged(f"备份里多出文件 {name}，不在校验清单中")
-        if _sha256(present[name]) != recorded[name]:
+        if _sha256(present[name]) != sums[name]:
             raise Damaged(f"备份文件 {name} 已损坏：校验和不符")
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deploy.devstack.home import PRIVATE, write_whole
-from deploy.keeping import dump, keys, manifest, secret_files, stream
+from deploy.keeping import campaign_keys, dump, forget, keys, manifest, secret_files, stream
 from deploy.keeping.backup import FOLDER_MODE, ORDER
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.dump import CannotRestore
@@ -15,6 +16,8 @@ from services.notification.store import distrust_queue
 from shared.db import Transaction
 
 Tell = Callable[[str], None]
+
+ACTOR = "fanzha restore"
 
 
 async def restore(
@@ -30,15 +33,19 @@ async def restore(
     _check_schemas(found)
     if not other_keys:
         _check_keys(found, deployment)
+        _check_campaign_keys(backup)
     for service in ORDER:
         await _check_database(service, deployment.databases[service], wipe)
+    destroyed: set[str] = set()
     for service in ORDER:
         content = found.databases[service]
-        afterwards = _ask_the_channel if service == "notification" else None
+        afterwards = partial(_complete, service, backup, destroyed)
         await dump.put_back(
             service, deployment.databases[service], backup, content, lambda *_: None, afterwards=afterwards
         )
         tell(f"{service}：{sum(table.rows for table in content.tables):,} 行")
+    for campaign_id in sorted(destroyed):
+        await _forget(deployment, campaign_id, tell)
     if deployment.topology_url:
         await stream.begin_anew(deployment.topology_url, live=True)
         tell("NATS：事件流已重建")
@@ -77,8 +84,30 @@ async def _check_database(service: str, url: str, wipe: bool) -> None:
         raise CannotRestore(f"{service} 的数据库里已有数据。确定要清空并用备份替换时，加 --wipe")
 
 
-async def _ask_the_channel(connection: Any) -> None:
-    await distrust_queue(Transaction(connection))
+async def _complete(service: str, backup: Path, destroyed: set[str], connection: Any) -> None:
+    """What is not in the tables' dumps; adds the campaigns whose keys are gone to `destroyed`."""
+    tx = Transaction(connection)
+    if service == "notification":
+        await distrust_queue(tx)  # the channel is asked first
+    if service in campaign_keys.RECIPIENTS:
+        destroyed |= await campaign_keys.put_back(tx, service, backup)
+
+
+def _check_campaign_keys(backup: Path) -> None:
+    if lacking := campaign_keys.missing(backup):
+        raise CannotRestore(
+            f"备份里缺少活动的密钥：{'、'.join(lacking)}。请把 keys/ 放回备份再恢复；已经销毁的，加 --other-keys，"
+            "这些活动的姓名、手机号将不再有"
+        )
+
+
+async def _forget(deployment: Deployment, campaign_id: str, tell: Tell) -> None:
+    """What the backup holds of people whose campaign's keys are gone is unreadable: it goes too."""
+    try:
+        await forget.people(deployment, campaign_id, ACTOR, dry_run=False, destroy_keys=True)
+        tell(f"{campaign_id}：密钥已销毁，姓名、手机号没有恢复")
+    except forget.CannotForget as error:
+        tell(f"{campaign_id}：密钥已销毁，请运行 fanzha erase campaign {campaign_id} --destroy-keys（{error}）")
 
 
 def restore_secrets(backup: Path, into: Path | None, passphrase: str | None) -> list[Path]:

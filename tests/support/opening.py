@@ -1,0 +1,140 @@
+"""Somebody who has everything that is left: the deployment's secrets, databases, stream and backups. What can they read?"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import nats
+from cryptography.exceptions import InvalidTag
+from nats.js import api
+
+from deploy.keeping import dump, manifest
+from deploy.keeping.campaign_keys import ANNOUNCEMENTS
+from shared.campaign_keys import CampaignKeys, Recipient
+from shared.contracts.base import SealedColumn
+from shared.erasure import SEALED_FIELDS
+from shared.sealing import CannotOpen
+from shared.topology import inbox_prefix
+from tests.support.databases import fresh_database
+from tests.support.deployment import WholeDeployment
+
+Read = set[tuple[str, str]]
+"""(campaign, name, phone or claim code)"""
+
+AT_REST = {
+    "certificate": "SELECT campaign_id, value, campaign_id || '/' || viewer_id FROM contact UNION ALL "
+    "SELECT campaign_id, name, campaign_id || '/' || viewer_id FROM certificate WHERE name IS NOT NULL",
+    "notification": "SELECT campaign_id, phone, campaign_id || '/' || viewer_id FROM contact WHERE phone IS NOT NULL UNION ALL "
+    "SELECT campaign_id, claim_code, campaign_id || '/' || viewer_id || '/' || serial FROM certificate "
+    "WHERE claim_code IS NOT NULL",
+}
+
+
+class Intruder:
+    """`keys`: service → campaign → a private half as it stands in a row or a file."""
+
+    def __init__(self, stack: WholeDeployment) -> None:
+        self._stack = stack
+
+    async def databases(self) -> Read:
+        """What the services' databases tell."""
+        urls = {service: database.owner_url for service, database in self._stack.databases.items()}
+        return await self._read(urls, await _keys_in(urls))
+
+    async def stream(self) -> Read:
+        urls = {service: database.owner_url for service, database in self._stack.databases.items()}
+        return self._unsealed(await _messages(self._stack), await _keys_in(urls))
+
+    async def backup(self, folder: Path) -> Read:
+        """What a backup tells, by its own keys and those in the databases."""
+        content = manifest.read(folder)
+        live = {service: database.owner_url for service, database in self._stack.databases.items()}
+        keys = await _keys_in(live)
+        for service in ANNOUNCEMENTS:
+            for path in (folder / "keys" / service).glob("*.json"):
+                found = json.loads(path.read_text())
+                if found["private_key"]:
+                    keys[service][found["campaign_id"]] = base64.b64decode(found["private_key"])
+        copies = {service: await fresh_database(self._stack.postgres, service) for service in content.databases}
+        for service, copy in copies.items():
+            await dump.put_back(service, copy.owner_url, folder, content.databases[service], lambda *_: None)
+        read = await self._read({service: copy.owner_url for service, copy in copies.items()}, keys)
+        for copy in copies.values():
+            await self._stack.postgres.drop(copy.name)
+        return read
+
+    async def _read(self, urls: Mapping[str, str], keys: dict[str, dict[str, bytes]]) -> Read:
+        read: Read = set()
+        for service, url in urls.items():
+            connection = await dump.connect(url)
+            rows = await connection.fetch(AT_REST[service]) if service in AT_REST else []
+            ledger = await connection.fetch(
+                "SELECT payload FROM outbox UNION ALL SELECT payload FROM dead_letter WHERE payload IS NOT NULL"
+            )
+            await connection.close()
+            for campaign_id, value, bound_to in rows:
+                with suppress(KeyError, InvalidTag):
+                    read.add((campaign_id, self._opener(service, campaign_id, keys).vault.decrypt(value, bound_to)))
+            read |= self._unsealed((row["payload"] for row in ledger), keys)
+        return read
+
+    def _unsealed(self, payloads: Iterable[bytes], keys: dict[str, dict[str, bytes]]) -> Read:
+        read: Read = set()
+        for event in map(json.loads, payloads):
+            for column in (SealedColumn(**event[field]) for field in SEALED_FIELDS if event.get(field)):
+                for service in ANNOUNCEMENTS:
+                    with suppress(CannotOpen):
+                        boxes = self._opener(service, event["campaign_id"], keys).open(column, event["viewer_ids"])
+                        read |= {(event["campaign_id"], text) for box in boxes if box for text in _texts(box)}
+        return read
+
+    def _opener(self, service: str, campaign_id: str, keys: dict[str, dict[str, bytes]]) -> CampaignKeys:
+        environment = self._stack.environment(service)
+        contact_keys = json.loads(environment["CONTACT_KEYS"])
+        recipient = Recipient(ANNOUNCEMENTS[service], environment["SEALING_PRIVATE_KEY"], contact_keys)
+        sealed = keys[service].get(campaign_id)
+        own = sealed and recipient.vault.decrypt_bytes(sealed, f"campaign key {campaign_id}")
+        return CampaignKeys(service, environment["SEALING_PRIVATE_KEY"], contact_keys, own or None, False)
+
+
+def _texts(box: bytes) -> list[str]:
+    """A contact is JSON, a claim code is itself."""
+    try:
+        return [text for text in json.loads(box).values() if text]
+    except ValueError:
+        return [box.decode()]
+
+
+async def _keys_in(urls: Mapping[str, str]) -> dict[str, dict[str, bytes]]:
+    keys: dict[str, dict[str, bytes]] = {}
+    for service in ANNOUNCEMENTS:
+        connection = await dump.connect(urls[service])
+        rows = await connection.fetch("SELECT campaign_id, private_key FROM campaign_key WHERE private_key IS NOT NULL")
+        await connection.close()
+        keys[service] = {row["campaign_id"]: row["private_key"] for row in rows}
+    return keys
+
+
+async def _messages(stack: WholeDeployment) -> list[bytes]:
+    """Everything in the stream of events, through a consumer of the topology user."""
+    client = await nats.connect(stack.nats.url("topology"), inbox_prefix=inbox_prefix("topology"))
+    try:
+        jetstream = client.jetstream()
+        last = (await jetstream.stream_info("EVENTS")).state.last_seq
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox)
+        config = api.ConsumerConfig(durable_name="intruder", deliver_subject=inbox, ack_policy=api.AckPolicy.NONE)
+        await jetstream.add_consumer("EVENTS", config=config)
+        found: list[bytes] = []
+        sequence = 0
+        while sequence < last:
+            message: Any = await subscription.next_msg(timeout=30)
+            sequence = message.metadata.sequence.stream
+            found.append(message.data)
+        await jetstream.delete_consumer("EVENTS", "intruder")
+        return found
+    finally:
+        await client.close()
