@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.certificate import domain, store, usecases
-from services.certificate.consumers import CONTACTS, build_consumers
+from services.certificate.consumers import CONTACTS, DEFINITIONS, build_consumers
 from services.certificate.domain import Verdict
 from shared.bus import Bus
 from shared.contracts.base import Event
@@ -281,6 +281,12 @@ async def hear_a_name(db: Database, service: CertificateService) -> object:
     return await bus.handle(CONTACTS, LATE_NAME.model_dump_json().encode())
 
 
+async def hear_of_a_campaign(db: Database, service: CertificateService) -> object:
+    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
+    return await bus.handle(DEFINITIONS, NEXT_CAMPAIGN.model_dump_json().encode())
+
+
+(NEXT_CAMPAIGN,) = defined(campaign_id="next-2024")
 LATE_NAME: ViewerEnrolledV1 = enrolled(("anna", "王示例", None))
 
 
@@ -292,6 +298,7 @@ LATE_NAME: ViewerEnrolledV1 = enrolled(("anna", "王示例", None))
         (revoke, 1, ["certificate_issued", "certificate_revoked"], 5),
         (reissue, 2, ["certificate_issued", "certificate_revoked", "certificate_issued"], 6),
         (hear_a_name, 1, ["certificate_issued"], 6),
+        (hear_of_a_campaign, 1, ["certificate_issued", "certificate_key_made"], 12),
     ],
 )
 async def test_a_crash_before_any_step_leaves_nothing_and_the_next_try_does_it_once(
