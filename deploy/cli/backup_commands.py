@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import os
+from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Annotated
+from time import sleep
+from typing import Annotated, NoReturn
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -21,16 +25,29 @@ PassphraseFile = Annotated[
 progress = Console(stderr=True, highlight=False, markup=False)
 
 
+def _time_of_day(text: str) -> time:
+    try:
+        return datetime.strptime(text, "%H:%M").time()
+    except ValueError:
+        raise typer.BadParameter(f"“{text}”不是时刻，例如 02:30") from None
+
+
 def backup(
     to: Annotated[Path | None, typer.Option("--to", help="备份目录；不写则取 BACKUP_DIR")] = None,
     keep: Annotated[int, typer.Option(min=1, max=1000, help="保留最近几份")] = KEEP_DEFAULT,
     without_secrets: Annotated[bool, typer.Option("--without-secrets", help="不含密钥（须另行保管）")] = False,
     passphrase_file: PassphraseFile = None,
+    daily_at: Annotated[
+        time | None,
+        typer.Option("--daily-at", metavar="HH:MM", parser=_time_of_day, help="不退出，每天在这个时刻（北京时间）备份"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """备份四个数据库、活动定义和密钥。服务照常运行；完成之前不会留下半份备份。"""
+    """备份四个数据库、活动定义、密钥和 .env。服务照常运行；完成之前不会留下半份备份。"""
     from deploy.keeping import backup as keeping
 
+    if daily_at is not None:
+        _daily(daily_at, to, keep, not without_secrets, passphrase_file)
     deployment = found_deployment()
     work = keeping.take(
         deployment,
@@ -103,6 +120,28 @@ def restore(
         typer.echo(f"备份完好：{found.rows:,} 行，{found.finished_at.isoformat(timespec='seconds')} 完成")
     else:
         typer.echo(f"已恢复 {found.rows:,} 行。下一步：启动各服务，然后运行 fanzha outbox republish，等它报告发完")
+
+
+def _daily(at: time, to: Path | None, keep: int, with_secrets: bool, passphrase_file: Path | None) -> NoReturn:
+    """Logs as the services do. Everything is read anew each time: a password may have been changed."""
+    from deploy.keeping import backup as keeping
+    from deploy.keeping import daily, keys
+    from shared.logging import configure_logging
+
+    configure_logging("daily-backup", os.environ.get("LOG_LEVEL", "INFO"))
+    log = structlog.get_logger()
+
+    def take() -> None:
+        deployment = Deployment.from_environment()
+        passphrase = keys.read_passphrase(passphrase_file) if passphrase_file else None
+        folder = (to or deployment.backups).resolve()
+        work = keeping.take(
+            deployment, folder, keep=keep, with_secrets=with_secrets, passphrase=passphrase, tell=log.info
+        )
+        asyncio.run(work)
+
+    folder = (to or found_deployment().backups).resolve()
+    daily.keep_going(folder, at, take, now=lambda: datetime.now(UTC), sleep=sleep)
 
 
 def found_deployment() -> Deployment:

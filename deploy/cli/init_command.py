@@ -127,7 +127,7 @@ def env_text(domain: str) -> str:
 COMPOSE_PROJECT_NAME=fanzha
 # production：证书有效、拒绝模拟时钟；dev：证书上印“演示样证”
 ENVIRONMENT=production
-# 可选部分：monitoring（Prometheus、Alertmanager、Grafana、exporter），proxy（TLS 反向代理）
+# 可选部分：monitoring（Prometheus、Alertmanager、Grafana、exporter），proxy（TLS 反向代理），backup（每天的备份）
 COMPOSE_PROFILES={profiles}
 
 # 观众和平台看到的地址，结尾不带斜杠：写进证书二维码和个人页链接
@@ -164,7 +164,8 @@ def next_steps(directory: Path, domain: str) -> str:
   1. 抄一份 secrets/ 存到别处。密钥丢失，已存的姓名电话无法读出，已发的证书无法再验证。
   2. 启动：docker compose up -d        查看：docker compose ps
   3. 导入活动：docker compose run --rm fanzha campaign apply campaigns/jinshan-2024.yaml
-     每天备份：docker compose run --rm keeper backup        检查：docker compose run --rm keeper doctor
+     检查：docker compose run --rm keeper doctor        备份：docker compose run --rm keeper backup
+     每天自动备份：.env 的 COMPOSE_PROFILES 加上 backup
   4. 把推送地址和签名密钥交给直播平台：secrets/operator.env 里的 WEBHOOK_SECRET
   5. Grafana：http://127.0.0.1:3000 ，用户 admin，口令在 secrets/grafana_admin
   6. {tls}：换成正式的 secrets/tls_certificate.pem 和 tls_key.pem，

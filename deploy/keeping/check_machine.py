@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from deploy.keeping import backup, missing
 from deploy.keeping.deployment import MEND_SECRETS, Deployment
 from deploy.keeping.findings import Finding, ok, problem, warning
+from deploy.keeping.secret_files import FANZHA
 
 DISK_FREE_MIN = 0.10
 DISK_FREE_MIN_BYTES = 5 * 1024**3
@@ -49,7 +50,7 @@ def judge_files(paths: tuple[Path, ...]) -> Iterator[Finding]:
     """A file that others may read is safe in a folder that others may not enter (`fanzha init` without root)."""
     for path in paths:
         try:
-            mode, folder = stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)
+            file, parent = path.stat(), path.parent.stat()
         except OSError as error:
             yield problem(
                 "secret_files",
@@ -58,7 +59,9 @@ def judge_files(paths: tuple[Path, ...]) -> Iterator[Finding]:
                 f"恢复 {path}：fanzha restore --secrets-only",
             )
             continue
-        if mode & 0o022 or (mode & 0o077 and folder & 0o077):
+        mode, folder = stat.S_IMODE(file.st_mode), stat.S_IMODE(parent.st_mode)
+        strangers = 0o007 if file.st_gid == parent.st_gid == FANZHA else 0o077  # our group: for the daily backup
+        if mode & 0o022 or (mode & strangers and folder & strangers):
             text = f"密钥文件别人也能读（{mode:04o}，目录 {folder:04o}）"
             yield problem("secret_files", path.name, text, f"chmod 600 {path}；读过它的人可能已经拿到密钥，考虑更换")
         else:
@@ -115,11 +118,16 @@ def judge_disk(folder: Path, usage: Any) -> Finding:
 def judge_backups(folder: Path, now: datetime) -> Finding:
     taken = backup.existing(folder) if folder.is_dir() else []
     if not taken:
-        return warning("backup", str(folder), "没有备份", "fanzha backup，并设为每天定时（docs/operations/backup.md）")
+        return warning(
+            "backup", str(folder), "没有备份", "fanzha backup，并打开每天的备份（docs/operations/backup.md）"
+        )
     age = now - backup.taken_at(taken[-1])
     hours = age.total_seconds() / 3600
     if age > BACKUP_AGE_MAX:
         return problem(
-            "backup", str(folder), f"最近的备份是 {hours:,.0f} 小时前", "看定时任务为什么没有运行；现在先 fanzha backup"
+            "backup",
+            str(folder),
+            f"最近的备份是 {hours:,.0f} 小时前",
+            "看每天的备份为什么没有成功（docker compose logs daily-backup）；现在先 fanzha backup",
         )
     return ok("backup", str(folder), f"最近的备份是 {hours:.1f} 小时前，共 {len(taken)} 份")

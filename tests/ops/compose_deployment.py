@@ -65,13 +65,14 @@ class Deployment:
             **self.ports,
             "SECRETS": self.folder / "secrets",
             "BACKUPS": self.folder / "backups",
+            "ENV_PATH": self.folder / ".env",
             "ENVIRONMENT": "dev",
         }
         first, last = self.replica_ports, self.replica_ports + REPLICAS_MAX - 1
         own |= {"CHECKIN_PORT": f"{first}-{last}", "REPORTING_PORT": f"{last + 1}-{last + REPLICAS_MAX}"}
         own |= {"OFFICE_PORTS": f"{self.office_ports}-{self.office_ports + 4}"}
         own |= {"CLOCK_FOLDER": self.home.root, "MESSAGES": self.home.messages, "POSTGRES_CPUS": "1.0"}
-        own |= {"COMPOSE_PROFILES": "monitoring,proxy"}
+        own |= {"COMPOSE_PROFILES": "monitoring,proxy,backup"}
         own |= {
             "CERTIFICATE_PUBLIC_URL": self.url("CERTIFICATE_PORT"),
             "CHECKIN_PUBLIC_URL": self.url("CHECKIN_BRIDGE"),

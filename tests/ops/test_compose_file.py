@@ -19,8 +19,13 @@ ALL = (
 )  # the doors between two zones have to keep the same rules
 JOBS = {name for name, container in CONTAINERS.items() if container.get("restart") == "no"}
 DAEMONS = ALL.keys() - JOBS
-# Jobs that are root, and the one capability that each has: to give a new volume to its user; to read every secret.
-ROOT = {"nats-volume": {"CHOWN"}, "keeper": {"DAC_OVERRIDE"}}
+# Jobs that are root, and the capabilities that each has: to give a new volume to its user; to read every secret and to give the
+# backup away; to let a group read what belongs to others.
+ROOT = {
+    "nats-volume": {"CHOWN"},
+    "keeper": {"CHOWN", "DAC_OVERRIDE"},
+    "backup-access": {"CHOWN", "DAC_OVERRIDE", "FOWNER"},
+}
 
 everyone = pytest.mark.parametrize("name", sorted(ALL))
 daemons = pytest.mark.parametrize("name", sorted(DAEMONS))
@@ -105,7 +110,15 @@ def test_a_service_reaches_its_own_database_and_no_other() -> None:
         assert databases == {f"{service}-database"}
     reach_postgres = {name for name in on if name != "postgres" and on[name] & on["postgres"]}
     migrations = {f"migrate-{service}" for service in SERVICES}
-    assert reach_postgres == {*SERVICES, *migrations, "provision", "postgres-exporter", "grafana", "keeper"}
+    assert reach_postgres == {
+        *SERVICES,
+        *migrations,
+        "provision",
+        "postgres-exporter",
+        "grafana",
+        "keeper",
+        "daily-backup",
+    }
 
 
 def test_what_the_public_reaches_is_only_what_it_must() -> None:
@@ -127,7 +140,9 @@ def test_no_secret_stands_in_the_file() -> None:
     assert not re.search(r"(?i)(password|secret|token|key)\s*[:=]\s*['\"]?[A-Za-z0-9+/]{12,}", TEXT)
     for name, container in CONTAINERS.items():
         for key, value in container.get("environment", {}).items():
-            if re.search(r"(?i)password|secret|token|_key$|_pass", key) and not key.endswith("_DIR"):
+            if key == "BACKUP_PASSPHRASE_FILE":
+                assert value == "${BACKUP_PASSPHRASE_FILE:-}", name  # none, or a file's name
+            elif re.search(r"(?i)password|secret|token|_key$|_pass", key) and not key.endswith("_DIR"):
                 assert str(value).startswith("/run/secrets/"), f"{name}: {key}"
 
 
@@ -166,6 +181,14 @@ def test_each_secret_is_mounted_where_it_is_needed_and_nowhere_else() -> None:
     for service in SERVICES:
         assert holders[service] == {service}
         assert holders[f"{service}_owner"] == {f"migrate-{service}"}
+
+
+def test_the_daily_backup_may_read_what_its_access_job_opens() -> None:
+    script = (REPOSITORY / "deploy" / "docker" / "backup-access.sh").read_text()
+    assert f"group={FANZHA}\n" in script
+    assert CONTAINERS["daily-backup"]["user"] == f"{FANZHA}:{FANZHA}"
+    readable, opened = (CONTAINERS[name]["volumes"] for name in ("daily-backup", "backup-access"))
+    assert {volume.removesuffix(":ro") for volume in readable} == set(opened[:3])
 
 
 def test_the_users_of_the_files_are_those_of_the_image() -> None:

@@ -16,7 +16,7 @@ from deploy.keeping.check_databases import State
 from deploy.keeping.check_services import Answer
 from deploy.keeping.deployment import Deployment, NotFound
 from deploy.keeping.findings import Finding, Level, ok
-from deploy.keeping.secret_files import DeploymentSecrets
+from deploy.keeping.secret_files import FANZHA, DeploymentSecrets
 from shared import topology
 from shared.migrate import newest_schema
 
@@ -169,9 +169,9 @@ def test_streams(given: dict[str, Any], expected: str | None) -> None:
 
 def test_a_durable_that_is_missing_is_named() -> None:
     given = store()
-    del given["account_details"][0]["stream_detail"][0]["consumer_detail"][0]
+    gone = given["account_details"][0]["stream_detail"][0]["consumer_detail"].pop(0)
     findings = [each for each in check_nats.judge_streams(given) if each.level is Level.PROBLEM]
-    assert [(each.check, each.subject) for each in findings] == [("topology", "reporting-definitions")]
+    assert [(each.check, each.subject) for each in findings] == [("topology", gone["name"])]
 
 
 def test_nats_plans_to_use_more_disk_than_there_is(tmp_path: Path) -> None:
@@ -231,6 +231,31 @@ def test_secrets_that_others_can_read(tmp_path: Path, mode: int, folder: int, wr
     path.write_text("KEY=1\n")
     os.chmod(path, mode)
     os.chmod(place, folder)
+    assert bad(check_machine.judge_files((path,))) == ({("secret_files", "problem")} if wrong else set())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("mode", "folder", "file_group", "folder_group", "wrong"),
+    [
+        (0o440, 0o750, FANZHA, FANZHA, False),
+        (0o444, 0o750, FANZHA, FANZHA, False),
+        (0o444, 0o755, FANZHA, FANZHA, True),
+        (0o460, 0o750, FANZHA, FANZHA, True),
+        (0o440, 0o750, 1000, FANZHA, True),
+        (0o440, 0o750, FANZHA, 1000, True),
+    ],
+)
+def test_the_daily_backups_group_may_read(
+    tmp_path: Path, mode: int, folder: int, file_group: int, folder_group: int, wrong: bool
+) -> None:
+    path = tmp_path / "secrets" / "checkin.env"
+    path.parent.mkdir()
+    path.touch()
+    os.chown(path, -1, file_group)
+    os.chown(path.parent, -1, folder_group)
+    path.chmod(mode)
+    path.parent.chmod(folder)
     assert bad(check_machine.judge_files((path,))) == ({("secret_files", "problem")} if wrong else set())
 
 
