@@ -25,13 +25,17 @@ POOL_WAIT_S = 10
 COLLISION_ATTEMPTS = 6  # sorted statements rarely collide; after that something else is wrong
 
 COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_LAST_WORDS = (  # the server ends this connection; asyncpg may not have seen it hang up yet
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InternalClientError,  # any statement after them
+)
 _AWAY = (
+    *_LAST_WORDS,
     OSError,  # refused, reset, TimeoutError
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
     sqlalchemy.exc.TimeoutError,  # every connection is in use
@@ -125,6 +129,9 @@ class Database:
         raw: Any = (await connection.get_raw_connection()).driver_connection
         try:
             yield raw
+        except _LAST_WORDS:
+            raw.terminate()
+            raise
         finally:
             if raw.is_closed():
                 await connection.invalidate()
@@ -132,7 +139,10 @@ class Database:
 
     async def _checkout(self) -> AsyncConnection:
         while True:
-            connection = await self._engine.connect()
+            try:
+                connection = await self._engine.connect()
+            except sqlalchemy.exc.DBAPIError as error:  # let nobody in: starting up, full, a wrong password
+                raise DatabaseAway(str(error.orig)) from error
             raw: Any = (await connection.get_raw_connection()).driver_connection
             if not raw.is_closed():
                 return connection

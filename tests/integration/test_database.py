@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -157,3 +159,55 @@ async def test_a_server_that_was_killed_is_away_and_then_back() -> None:
         assert await rows(db, "kept") == 5
         await db.close()
         await server.stop()
+
+
+@asynccontextmanager
+async def through_a_proxy_that_closes_nothing(url: str) -> AsyncIterator[str]:
+    """What the server says arrives; that it hung up does not."""
+    parts = urlsplit(url)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(parts.hostname, parts.port)
+        await asyncio.gather(forward(reader, to_server), forward(from_server, writer))
+        to_server.close()
+        writer.close()
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    user, _, _ = parts.netloc.rpartition("@")
+    yield urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"))
+    proxy.close()
+
+
+async def test_a_connection_that_heard_the_servers_last_words_is_away_and_then_replaced(
+    database: DatabaseFactory,
+) -> None:
+    """Before the end of the connection is seen, asyncpg fails on any statement with an error of its own."""
+    fresh = await database("checkin")
+    other = await asyncpg.connect(fresh.url)
+    async with through_a_proxy_that_closes_nothing(fresh.url) as url:
+        db = Database(url, pool_size=1)
+        async with db.transaction() as tx:
+            pid = await tx.fetchval("SELECT pg_backend_pid()")
+        assert await other.fetchval("SELECT pg_terminate_backend($1, 60000)", pid)  # returns when it has ended
+        with pytest.raises(DatabaseAway):
+            await db.ping()
+        await db.ping()
+        await db.close()
+    await other.close()
+
+
+async def test_a_server_that_lets_nobody_in_is_away_and_then_back(database: DatabaseFactory) -> None:
+    """Starting up, recovering or full: the refusal comes wrapped in an error of SQLAlchemy's."""
+    fresh = await database("checkin")
+    db, owner = Database(fresh.url, pool_size=1), await asyncpg.connect(fresh.owner_url)
+    await owner.execute(f"ALTER DATABASE {fresh.name} CONNECTION LIMIT 0")
+    with pytest.raises(DatabaseAway, match="too many connections"):
+        await db.ping()
+    await owner.execute(f"ALTER DATABASE {fresh.name} CONNECTION LIMIT -1")
+    await db.ping()
+    await db.close()
+    await owner.close()
