@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -90,6 +90,6 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
         at = datetime.fromisoformat(due_at)
         if at.tzinfo is None:
             raise ValueError("no offset")
-        return at, UUID(last)
-    except (ValueError, binascii.Error):
+        return at.astimezone(UTC), UUID(last)  # as the database will: 0001-01-01T00:00:00+14:00 is before all time
+    except (ValueError, OverflowError, binascii.Error):
         raise Problem(422, "invalid-cursor", "cursor 无效，请使用上一页返回的 next_cursor") from None

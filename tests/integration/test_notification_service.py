@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -39,7 +40,7 @@ PATH = f"/v1/campaigns/{CAMPAIGN}/notifications"
 
 def token(role: Role = "office", campaign: str = CAMPAIGN, unit: str | None = None) -> dict[str, str]:
     key = base64.b64encode(SIGNING_KEY.private_bytes_raw()).decode()
-    made = create_token(key, subject="t", role=role, campaign=campaign, unit=unit, valid_for=timedelta(minutes=5))
+    made = create_token(key, subject="t", role=role, campaign=campaign, unit=unit, valid_for=timedelta(days=1))
     return {"Authorization": f"Bearer {made}"}
 
 
@@ -121,6 +122,10 @@ async def test_rows_are_filtered_and_come_in_pages(app: FastAPI, client: httpx.A
     assert sorted(seen) == ["S-A", "S-B", "S-C"]
 
 
+def cursor_at(due_at: str, last: str = str(UUID(int=0))) -> str:
+    return base64.urlsafe_b64encode(f"{due_at} {last}".encode()).decode()
+
+
 @pytest.mark.parametrize(
     ("headers", "path", "status", "problem"),
     [
@@ -133,12 +138,9 @@ async def test_rows_are_filtered_and_come_in_pages(app: FastAPI, client: httpx.A
         (token(), f"{PATH}?limit=501", 422, "invalid-request"),
         (token(), f"{PATH}?status=lost", 422, "invalid-request"),
         (token(), f"{PATH}?cursor=nonsense", 422, "invalid-cursor"),
-        (
-            token(),
-            f"{PATH}?cursor={base64.urlsafe_b64encode(b'0001-01-01T00:00:00+14:00 x').decode()}",
-            422,
-            "invalid-cursor",
-        ),
+        (token(), f"{PATH}?cursor={cursor_at('2024-07-14T20:00:00+08:00', 'x')}", 422, "invalid-cursor"),
+        (token(), f"{PATH}?cursor={cursor_at('0001-01-01T00:00:00+14:00')}", 422, "invalid-cursor"),
+        (token(), f"{PATH}?cursor={cursor_at('9999-12-31T23:59:59-14:00')}", 422, "invalid-cursor"),
     ],
 )
 async def test_what_is_not_allowed_or_not_there_is_a_typed_problem(

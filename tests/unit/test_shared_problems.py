@@ -4,7 +4,8 @@ from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
+from starlette.types import Message
 
 from shared import problems
 from shared.db import DatabaseAway
@@ -87,3 +88,26 @@ async def test_an_unexpected_error_shows_nothing_of_itself(client: httpx.AsyncCl
 
 async def test_headers_of_framework_errors_are_kept(client: httpx.AsyncClient) -> None:
     assert (await client.post("/missing")).headers["allow"] == "GET"
+
+
+async def test_a_caller_who_hangs_up_is_no_error_of_ours() -> None:
+    """Else anybody could fill the log and ring the alert on server errors."""
+    app = FastAPI()
+    problems.install(app)
+
+    @app.post("/events")
+    async def events(request: Request) -> int:
+        return len(await request.body())
+
+    sent: list[Message] = []
+    messages = iter([{"type": "http.request", "body": b"[", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/events", "query_string": b"", "headers": []}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 400
