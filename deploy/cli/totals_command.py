@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -21,14 +22,14 @@ BY_NAMES: dict[By, str] = {
     "mode": "首播/重播",
 }
 COLUMNS = {
-    "checkins": "签到人次",
+    "checkins": "签到\n人次",
     "credited": "计入",
     "late": "逾期",
     "made_good": "补记",
     "viewers": "人数",
-    "per_10k": "每万人",
-    "certificates_issued": "已发证书",
-    "certificates_claimed": "已领证书",
+    "per_10k": "每万\n人",
+    "certificates_issued": "已发\n证书",
+    "certificates_claimed": "已领\n证书",
 }
 
 
@@ -62,10 +63,12 @@ def totals(
 
 def _table(found: dict[str, Any], key_name: str, title: str) -> Table:
     total = found["sum"]
-    table = Table("代码", key_name, title=title, show_footer=True)
-    table.columns[0].footer = "合计"
+    # Fits 80 columns: Rich would cut codes and names, which have no spaces to break at.
+    table = Table(title=title, show_footer=True, box=SIMPLE, padding=0, pad_edge=False)
+    table.add_column("代码", footer="合计", no_wrap=True)
+    table.add_column(key_name, overflow="fold")
     for field, name in COLUMNS.items():
-        table.add_column(name, justify="right", footer=_figure(total.get(field)))
+        table.add_column(name, justify="right", vertical="bottom", footer=_figure(total.get(field)), no_wrap=True)
     for row in found["rows"]:
         table.add_row(row["key"], row["name"] or "—", *(_figure(row.get(field)) for field in COLUMNS))
     return table
