@@ -21,6 +21,7 @@ from deploy.cli import (
     import_command,
     init_command,
     ledger_commands,
+    platform_count_command,
     token_commands,
     totals_command,
 )
@@ -31,6 +32,7 @@ app.command("init")(init_command.init)
 app.add_typer(campaign_commands.app, name="campaign")
 app.command("import")(import_command.import_file)
 app.command("totals")(totals_command.totals)
+app.command("platform-count")(platform_count_command.platform_count)
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(ledger_commands.outbox_app, name="outbox")
