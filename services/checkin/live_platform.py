@@ -6,6 +6,8 @@ The body is always ours (DESIGN §5.1); a *source* says how its posts are verifi
 
 import hashlib
 import hmac
+import json
+import re
 import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
@@ -76,6 +78,8 @@ class BodyRefused(Exception):
         self.reason = reason
 
 
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 _event = msgspec.json.Decoder(LiveEvent)
 _only_id = msgspec.json.Decoder(_OnlyId)
@@ -84,9 +88,8 @@ _only_id = msgspec.json.Decoder(_OnlyId)
 def read_body(body: bytes) -> list[Item]:
     """The items of a post, in order. An item that is not an event spoils nothing else. Raises `BodyRefused`."""
     try:
-        body.decode()  # msgspec checks only the strings it reads
-        raws = _raw_items.decode(b"[%b]" % body if body.lstrip()[:1] == b"{" else body)
-    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+        raws = _split(body)
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise BodyRefused(
             "not_json", "the body is neither an event object nor an array of events, in UTF-8 JSON"
         ) from error
@@ -95,6 +98,25 @@ def read_body(body: bytes) -> list[Item]:
     if len(raws) > ITEMS_MAX:
         raise BodyRefused("too_many", f"{len(raws)} items; at most {ITEMS_MAX} are taken in one post")
     return [_read_item(raw) for raw in raws]
+
+
+def _split(body: bytes) -> list[msgspec.Raw]:
+    body.decode()  # msgspec checks only the strings it reads
+    array = b"[%b]" % body if body.lstrip()[:1] == b"{" else body
+    try:
+        return _raw_items.decode(array)
+    except msgspec.MsgspecError:
+        if not _HALF_CHARACTER.search(array):
+            raise
+    # A nickname cut inside an emoji (`\ud83d` alone) is JSON, though msgspec refuses it with all other items.
+    items = json.loads(array, parse_constant=_no_number)
+    if not isinstance(items, list):
+        raise ValueError("not an array")
+    return [msgspec.Raw(json.dumps(item, ensure_ascii=False).encode(errors="replace")) for item in items]
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _read_item(raw: msgspec.Raw) -> Item:
