@@ -45,7 +45,7 @@ async def park(
 
 
 async def listed(tx: Transaction) -> list[dict[str, Any]]:
-    """Parked messages that were not replayed, oldest first, without their payload."""
+    """Parked messages neither replayed nor closed, oldest first, without their payload."""
     rows = await tx.fetch(
         "SELECT id, durable, subject, stream_seq, event_id::text, reason, parked_at::text, payload IS NOT NULL AS replayable, "
         "replay_requested_at::text FROM dead_letter WHERE replayed_at IS NULL ORDER BY id"
@@ -62,6 +62,19 @@ async def request_replay(tx: Transaction, ids: list[int] | None) -> int:
             ids,
         )
     )
+
+
+async def close(tx: Transaction, row_id: int, why: str) -> bool:
+    """Takes one off the list that was dealt with in another way, such as sent again by its sender. The row stays, with the
+    reason for closing before that for parking. False where there is none of this number."""
+    closed = await tx.fetchval(
+        "UPDATE dead_letter SET replayed_at = now(), replay_requested_at = NULL, "
+        "reason = left('closed: ' || $2::text || '; ' || reason, $3::int) WHERE id = $1 AND replayed_at IS NULL RETURNING id",
+        row_id,
+        why,
+        REASON_MAX_CHARS,
+    )
+    return closed is not None
 
 
 class Replays:

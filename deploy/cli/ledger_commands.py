@@ -10,6 +10,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -125,7 +127,7 @@ def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> N
             str(letter["id"]),
             letter["durable"],
             letter["reason"],
-            letter["parked_at"][:19],
+            f"{datetime.fromisoformat(letter['parked_at']).astimezone():%m-%d %H:%M %z}",
             "是" if letter["replayable"] else "否",
         )
     console = Console(markup=False)
@@ -133,7 +135,8 @@ def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> N
     if len(found) > LISTED_MAX:
         console.print(f"只列出前 {LISTED_MAX} 条，共 {len(found):,} 条")
     console.print(
-        "排除原因后：可重放的用 fanzha dead-letters replay，其余的由发送方用 fanzha outbox republish 重新发布"
+        "排除原因后：可重放的用 fanzha dead-letters replay；其余的请发送方重新发送（本系统的服务用 fanzha outbox republish，"
+        "直播平台重发或 fanzha import），再用 fanzha dead-letters close 关闭"
     )
 
 
@@ -160,6 +163,24 @@ def replay(
         typer.echo(_told(outcome))
     if outcome["refused_again"] or outcome["waiting"]:
         raise typer.Exit(1)
+
+
+@dead_letters_app.command("close")
+def close_dead_letter(
+    number: Annotated[int, typer.Option("--id", min=1, help="编号，见 fanzha dead-letters list")],
+    why: Annotated[str, typer.Option("--reason", help="为什么可以关闭，例如“平台已重发”；请勿写姓名和手机号")],
+    service: OnlyService = None,
+) -> None:
+    """把已用别的办法处理好的一条死信关闭。记录和原因保留，不再列出，不再告警。"""
+    if not why.strip():
+        fail("请用 --reason 写明为什么可以关闭")
+    databases = _databases(service)
+    if len(databases) != 1:
+        fail("编号只在一个服务里有意义。请同时写明 --service")
+    ((name, url),) = databases.items()
+    if not _in(url, partial(dead_letters.close, row_id=number, why=why.strip())):
+        fail(f"{name} 没有编号为 {number} 的死信，或已处理。见 fanzha dead-letters list")
+    typer.echo(f"已关闭 {name} 的死信 {number}")
 
 
 async def _replay(url: str, ids: list[int] | None, give_up_at: float) -> dict[str, int]:
@@ -196,7 +217,7 @@ def _told(outcome: dict[str, int]) -> str:
         lines.append(f"{outcome['waiting']} 条还在等服务处理：它在运行吗？恢复后会自动继续")
     if outcome["not_replayable"]:
         lines.append(
-            f"{outcome['not_replayable']} 条没有保存内容，不能重放：排除原因后由发送方 fanzha outbox republish"
+            f"{outcome['not_replayable']} 条没有保存内容，不能重放：请发送方重新发送，再用 fanzha dead-letters close 关闭"
         )
     return "\n".join(lines)
 

@@ -179,3 +179,20 @@ async def test_a_database_out_of_reach_is_named_without_its_password(
     assert done.exit_code == 1
     assert says in done.output
     assert "a:b" not in done.output
+
+
+async def test_one_that_was_dealt_with_otherwise_is_closed_and_kept(db: Database) -> None:
+    await dead_letter(db, body=b"no event", kept=False)
+    (letter,) = json.loads((await run(dead_letters_app, "list", "--json")).stdout)
+    this = ("close", "--id", str(letter["id"]))
+    assert (await run(dead_letters_app, *this, "--reason", " ")).exit_code == 1
+    closed = await run(dead_letters_app, *this, "--reason", "平台已重发")
+    assert closed.exit_code == 0, closed.output
+    assert json.loads((await run(dead_letters_app, "list", "--json")).stdout) == []
+    async with db.transaction() as tx:
+        kept = await tx.fetchval("SELECT reason FROM dead_letter WHERE id = $1", letter["id"])
+    assert kept == f"closed: 平台已重发; {letter['reason']}"
+    again = await run(dead_letters_app, *this, "--reason", "平台已重发")
+    assert (again.exit_code, "已处理" in again.output) == (1, True)
+    await dead_letter(db, body=b"no event", kept=False)  # came once more: it was not dealt with
+    assert len(json.loads((await run(dead_letters_app, "list", "--json")).stdout)) == 1
