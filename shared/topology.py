@@ -129,9 +129,8 @@ def permissions() -> dict[str, Permissions]:
 class TopologySettings(EnvironmentSettings):
     nats_url: str  # as user `topology`
     nats_wait_s: float = 60  # how long the server may take to come up
-    nats_events_max_bytes: int = (
-        3 * 1024**3
-    )  # 10 million check-ins are 0.8 GB; all streams must fit into max_file_store
+    # A whole course of a province, 112 million check-ins, is 10.6 GB. All streams must fit into max_file (nats.conf).
+    nats_events_max_bytes: int = 12 * 1024**3
     nats_live_max_bytes: int = 512 * 1024**2
     # Full streams refuse (`discard: new`), so old campaigns must leave. The outbox keeps them: `fanzha outbox republish`.
     nats_max_age_days: int = 60
