@@ -91,7 +91,10 @@ def restore(
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """恢复备份。先停止各服务，只留 Postgres 和 NATS；恢复后启动服务，再运行 fanzha outbox republish。"""
+    """恢复备份。先停止各服务。
+
+    只留 Postgres 和 NATS；恢复后启动服务，再运行 fanzha outbox republish。
+    """
     from deploy.keeping import dump, keys, manifest
     from deploy.keeping import restore as keeping
 

@@ -12,7 +12,7 @@ from deploy.cli.campaign_file import CampaignFileError, load
 from deploy.cli.client import client, fail
 from shared.contracts.campaign import LEVELS, CampaignDefinition
 
-app = typer.Typer(no_args_is_help=True, help="活动定义：应用、查看")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
 
 CODES_SHOWN_MAX = 8
 ROW_KEYS = {

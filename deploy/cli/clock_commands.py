@@ -15,7 +15,7 @@ from deploy.cli.client import fail, setting
 from deploy.devstack.home import SERVICES, Home
 from shared.clock import read_clock, write_clock
 
-app = typer.Typer(no_args_is_help=True, help="模拟时钟：拨到某一刻、查看")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="模拟时钟：拨到某一刻、查看")
 
 SETTLE_ORDER = ("checkin", "reporting", "certificate", "notification")  # along the events, so one round settles most
 QUIET_ROUNDS = 2  # a service that was settled may get work from one asked after it

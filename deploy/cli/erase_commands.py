@@ -17,7 +17,9 @@ from deploy.keeping.deployment import Deployment
 
 T = TypeVar("T")
 
-app = typer.Typer(no_args_is_help=True, help="删除个人信息：一个人、一个活动；到期自动删除的记录")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="删除个人信息：一个人、一个活动；到期自动删除的记录"
+)
 
 ACTOR_MAX_CHARS = 100
 LOG_MAX = 100

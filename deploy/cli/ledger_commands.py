@@ -28,8 +28,8 @@ from shared.db import Database, DatabaseAway, Transaction
 
 T = TypeVar("T")
 
-outbox_app = typer.Typer(no_args_is_help=True, help="发件箱：每个服务已提交、待发布的事件")
-dead_letters_app = typer.Typer(no_args_is_help=True, help="死信：重试也处理不了而停放的消息")
+outbox_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="发件箱：每个服务已提交、待发布的事件")
+dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="死信：重试也处理不了而停放的消息")
 
 REPUBLISH_WITHIN_S = 3600
 REPLAY_WITHIN_S = 30

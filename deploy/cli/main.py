@@ -27,7 +27,7 @@ from deploy.cli import (
 )
 from deploy.devstack.home import Home, StackError, read_env
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("init")(init_command.init)
 app.add_typer(campaign_commands.app, name="campaign")
 app.command("import")(import_command.import_file)
@@ -47,7 +47,7 @@ complaints = Console(stderr=True, highlight=False)
 
 @app.callback()
 def run() -> None:
-    """Runs an anti-fraud campaign: dev stack, campaigns, imports, numbers."""
+    """全民反诈活动：定义、导入、数字、证书，以及部署的日常。"""
     # In a container: addresses and tokens come from its mounted secret, as the service's own settings do (shared/settings.py).
     if secrets := os.environ.get("SECRETS_FILE"):
         os.environ.update(read_env(Path(secrets)) | dict(os.environ))
@@ -70,7 +70,7 @@ def up(
         bool, typer.Option("--servers-only", help="Postgres and NATS without the services: for a restore")
     ] = False,
 ) -> None:
-    """Start the dev stack and return when it is ready."""
+    """启动开发环境，就绪后返回。"""
     from deploy.devstack import main as devstack
 
     supervisor = (sys.executable, "-m", "deploy.keeping.servers") if servers_only else devstack.SUPERVISOR
@@ -83,7 +83,7 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop the dev stack; its data stays."""
+    """停止开发环境；数据保留。"""
     from deploy.devstack import main as devstack
 
     home = Home.from_environment()
@@ -103,7 +103,7 @@ def demo(
     keep: Annotated[bool, typer.Option(envvar="KEEP", help="leave the stack running afterwards")] = False,
     ports: Annotated[str, typer.Option(envvar="PORTS", help="as for `up`")] = "",
 ) -> None:
-    """Play the 16-day campaign on a fresh dev stack and compare every number."""
+    """在全新的开发环境里演一遍 16 天的活动，逐个核对数字。"""
     from deploy.demo import main as play
 
     try:
@@ -117,7 +117,7 @@ def demo(
 
 @app.command()
 def status() -> None:
-    """Show what runs; exits 1 unless the stack is ready."""
+    """哪些在运行；没有全部就绪时退出码为 1。"""
     from deploy.devstack import main as devstack
 
     if not devstack.status(Home.from_environment(), console):

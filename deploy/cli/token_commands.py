@@ -14,7 +14,7 @@ from deploy.devstack.home import Home
 from shared.contracts.base import ID_PATTERN
 from shared.tokens import ALL_CAMPAIGNS, Role, create_token
 
-app = typer.Typer(no_args_is_help=True, help="访问令牌")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="访问令牌")
 
 VALID_MAX_DAYS = 730
 SUBJECT_MAX_CHARS = 100
