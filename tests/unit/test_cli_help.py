@@ -16,7 +16,7 @@ def paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[
         yield from paths(inner, (*path, name))
 
 
-@pytest.mark.parametrize("path", paths(typer.main.get_command(app)), ids=" ".join)
+@pytest.mark.parametrize("path", list(paths(typer.main.get_command(app))), ids=" ".join)
 def test_help_is_whole(path: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}, terminal_width=80)
     assert done.exit_code == 0
