@@ -5,6 +5,7 @@ server keeps trying, so a service may start before its database or the bus. Read
 """
 
 import asyncio
+import ctypes
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ BODY_MAX_BYTES = 1024 * 1024
 READY_TIMEOUT_S = 3.0
 RESTART_PART_S = 1.0
 STOP_GRACE_S = 20
+M_ARENA_MAX = -8  # of malloc.h
 
 
 @dataclass
@@ -260,9 +262,17 @@ def _calm_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+def _share_one_arena() -> None:
+    """glibc would give each thread an arena, which keeps what was freed: 24 MiB in certificate after 1,800 PDFs. Other C
+    libraries have no such function."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_ARENA_MAX, 1)
+
+
 def run(build_app: Callable[[Any], FastAPI], settings: ServiceSettings) -> None:
     """Serves until SIGTERM or SIGINT: one uvicorn process, uvloop and httptools."""
     started = time.perf_counter()
+    _share_one_arena()
     app = build_app(settings)
     _calm_garbage_collector()
     log.info("listening", host=settings.host, port=settings.port, built_in_s=round(time.perf_counter() - started, 2))
