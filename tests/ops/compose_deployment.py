@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
@@ -27,16 +29,22 @@ from tests.ops.compose_engine import compose_command
 
 T = TypeVar("T")
 
-FILES = ("docker-compose.yml", "docker-compose.rehearsal.yml", "tests/ops/compose-test.yml")
-CONTAINERS: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+FILES = ("docker-compose.yml", "docker-compose.zones.yml", "docker-compose.rehearsal.yml", "tests/ops/compose-test.yml")
+CONTAINERS: dict[str, Any] = {
+    name: container
+    for file in FILES[:2]
+    for name, container in yaml.safe_load((REPOSITORY / file).read_text())["services"].items()
+}
 PORTS = (
     *("NOTIFICATION_PORT", "CERTIFICATE_PORT", "NATS_PORT", "POSTGRES_PORT", "PUBLIC_PORT"),
+    "CROSSING_PORT",
     *("PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "CHECKIN_BRIDGE", "REPORTING_BRIDGE"),
 )
 BUS_USERS = ("operator", "live")
 REPLICAS_MAX = 5
 ADMIN_FOR = timedelta(hours=2)
 READY_WITHIN_S = 180
+HERE, THERE = "198.51.100.1", "198.51.100.2"  # this machine as `outside` sees it, and that one
 
 
 class Deployment:
@@ -67,6 +75,7 @@ class Deployment:
             "BACKUPS": self.folder / "backups",
             "ENV_PATH": self.folder / ".env",
             "ENVIRONMENT": "dev",
+            "CROSSING_ADDRESS": "0.0.0.0",  # noqa: S104 - `outside` has to reach it
         }
         first, last = self.replica_ports, self.replica_ports + REPLICAS_MAX - 1
         own |= {"CHECKIN_PORT": f"{first}-{last}", "REPORTING_PORT": f"{last + 1}-{last + REPLICAS_MAX}"}
@@ -156,6 +165,18 @@ class Deployment:
         )
         return done.stdout + done.stderr
 
+    def connects(self, container: str, host: str, port: int) -> bool:
+        """From inside a container's network, whatever its image has: TCP to an address within three seconds."""
+        pid = str(self.inspect(container)["State"]["Pid"])
+        program = f"import socket; socket.create_connection(({host!r}, {port}), timeout=3)"
+        command = ["nsenter", "--target", pid, "--net", sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def address(self, name: str, network: str) -> str:
+        """Of the first container of `name` on `network`."""
+        networks = self.inspect(self.containers(name)[0])["NetworkSettings"]["Networks"]
+        return str(networks[f"{self.project}_{network}"]["IPAddress"])
+
     def complaints(self) -> str:
         return self.compose("logs", "--no-color", "--tail", "15", check=False)[-8000:]
 
@@ -173,6 +194,58 @@ class Deployment:
 
     def remove(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "60", check=False)
+
+
+@contextmanager
+def outside() -> Iterator[tuple[str, int]]:
+    """A machine beyond this one (a network namespace, so root's), which knows no way to a container but by this machine's own
+    address, as the internet does not. Yields where it listens."""
+    name = f"fz{os.getpid()}"
+    port = 8080
+    inside = ["ip", "netns", "exec", name]
+    commands = (
+        ["ip", "netns", "add", name],
+        ["ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name],
+        ["ip", "address", "add", f"{HERE}/30", "dev", name],
+        ["ip", "link", "set", name, "up"],
+        [*inside, "ip", "address", "add", f"{THERE}/30", "dev", "eth0"],
+        [*inside, "ip", "link", "set", "eth0", "up"],
+    )
+    try:
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True)
+        quiet = subprocess.DEVNULL
+        listener = subprocess.Popen(
+            [*inside, sys.executable, "-m", "http.server", str(port)], stdout=quiet, stderr=quiet
+        )
+        try:
+            _wait_for(THERE, port)
+            yield THERE, port
+        finally:
+            listener.terminate()
+            listener.wait(10)
+    finally:
+        subprocess.run(["ip", "link", "delete", name], capture_output=True)
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def from_outside(host: str, port: int) -> bool:
+    """Whether the machine of `outside` reaches a port of this one."""
+    program = f"import socket; socket.create_connection(({host!r}, {port}), timeout=3)"
+    command = ["ip", "netns", "exec", f"fz{os.getpid()}", sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _wait_for(host: str, port: int) -> None:
+    give_up_at = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=3).close()
+            return
+        except OSError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.2)
 
 
 @contextmanager

@@ -27,8 +27,11 @@ from deploy.demo.player import player_of
 from deploy.demo.run import Outcome, Run
 from deploy.demo.traffic import Traffic
 from deploy.devstack.home import SERVICES
+from deploy.keeping import manifest
+from deploy.keeping.backup import existing
+from deploy.keeping.secret_files import FANZHA, OWNERS
 from deploy.offline import __main__ as offline
-from tests.ops.compose_deployment import CONTAINERS, Deployment, bridge, docker
+from tests.ops.compose_deployment import CONTAINERS, HERE, Deployment, bridge, docker, from_outside, outside
 from tests.ops.compose_engine import NoEngine, engine
 
 pytestmark = [
@@ -74,6 +77,13 @@ def deployment(daemons: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
         made.remove()
 
 
+@pytest.fixture(scope="session")
+def beyond(deployment: Deployment) -> Iterator[tuple[str, int]]:
+    """Where a machine outside of this one listens."""
+    with outside() as address:
+        yield address
+
+
 # ---- as it comes up --------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +111,7 @@ def test_runs_contained(deployment: Deployment, unavailable: set[str], name: str
     assert state["HostConfig"]["ReadonlyRootfs"]
     assert state["HostConfig"]["Memory"] > 0
     published = [each["HostIp"] for ports in state["NetworkSettings"]["Ports"].values() for each in ports or ()]
-    assert set(published) <= {"127.0.0.1"}
+    assert set(published) <= ({"0.0.0.0"} if name == "crossing" else {"127.0.0.1"})  # noqa: S104
 
 
 def test_a_second_up_changes_nothing(deployment: Deployment, daemons: list[str]) -> None:
@@ -185,6 +195,7 @@ def test_a_services_bus_user_cannot_publish_what_is_not_its_own(
     assert said.startswith("refused")
 
 
+ONE_VIEWER = "SELECT min(viewer_id) FROM viewer WHERE viewer_id NOT LIKE 'erased-%'"
 REACH = """
 import socket
 try:
@@ -209,6 +220,76 @@ def test_networks_let_through_what_is_needed(
     deployment: Deployment, name: str, host: str, port: int, expected: str
 ) -> None:
     assert deployment.run_python(name, REACH.format(host=host, port=port)) == f"{expected}\n"
+
+
+DATABASE_NETWORKS = tuple(f"{service}-database" for service in SERVICES)
+CALLS_OUT = {"notification", "alertmanager"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("network", DATABASE_NETWORKS)
+def test_a_service_reaches_postgres_on_its_own_network_only(deployment: Deployment, service: str, network: str) -> None:
+    own = network == f"{service}-database"
+    container = deployment.containers(service)[0]
+    assert deployment.connects(container, deployment.address("postgres", network), 5432) is own
+
+
+def test_who_has_no_database_reaches_none(deployment: Deployment) -> None:
+    """The daily backup has all four, Grafana has reporting's, the exporter the administration's."""
+    for name in ("public-proxy", "office-proxy", "crossing", "prometheus", "alertmanager", "nats", "nats-exporter"):
+        for network in DATABASE_NETWORKS:
+            address = deployment.address("postgres", network)
+            assert not deployment.connects(deployment.containers(name)[0], address, 5432), f"{name}: {network}"
+
+
+@pytest.mark.parametrize(
+    ("name", "reached"),
+    [
+        ("public-proxy", {"checkin", "certificate"}),
+        ("crossing", {"checkin", "certificate"}),
+        ("office-proxy", set(SERVICES)),
+        ("nats-exporter", set(SERVICES)),
+    ],
+)
+def test_the_doors_lead_where_they_must(deployment: Deployment, name: str, reached: set[str]) -> None:
+    ports = dict(zip(SERVICES, range(8001, 8005), strict=True))
+    container = deployment.containers(name)[0]
+    found = {
+        service
+        for service in SERVICES
+        for network in CONTAINERS[service]["networks"]
+        if deployment.connects(container, deployment.address(service, network), ports[service])
+    }
+    assert found == reached
+
+
+def test_only_who_sends_to_the_outside_calls_out(
+    deployment: Deployment, daemons: list[str], beyond: tuple[str, int]
+) -> None:
+    assert {name for name in daemons if deployment.connects(deployment.containers(name)[0], *beyond)} == CALLS_OUT
+
+
+@pytest.mark.usefixtures("beyond")
+def test_only_the_crossing_lets_the_public_side_in(deployment: Deployment) -> None:
+    """Two zones: what the public side's machine reaches here, of all that is published."""
+    open_ports = {name for name, port in deployment.ports.items() if from_outside(HERE, port)}
+    office = [n for n in range(5) if from_outside(HERE, deployment.office_ports + n)]
+    inner = [
+        f"{name}:{network}"
+        for name, port in (("postgres", 5432), ("nats", 4222), ("checkin", 8001), ("reporting", 8002))
+        for network in CONTAINERS[name]["networks"]
+        if from_outside(deployment.address(name, network), port)
+    ]
+    assert (open_ports, office, inner) == ({"CROSSING_PORT"}, [], [])
+
+
+def test_the_crossing_shows_what_the_public_needs_and_nothing_else(deployment: Deployment) -> None:
+    context = ssl.create_default_context(cafile=str(deployment.folder / "secrets" / "tls_certificate.pem"))
+    base = f"https://localhost:{deployment.ports['CROSSING_PORT']}"
+    with httpx.Client(base_url=base, verify=context, trust_env=False) as http:
+        assert http.post("/v1/live/events", content=b"[]").json()["type"] == "/problems/signature"
+        for hidden in ("/metrics", "/docs", "/v1/campaigns/jinshan-2024", "/"):
+            assert http.get(hidden).json()["title"] == "没有这个页面"
 
 
 def test_the_root_file_system_cannot_be_written(deployment: Deployment) -> None:
@@ -300,6 +381,52 @@ def test_prometheus_sees_every_replica(deployment: Deployment, daemons: list[str
     assert up() == expected
 
 
+# ---- what an operator runs against it --------------------------------------------------------------------------------
+
+
+def test_the_daily_backup_has_taken_one_and_prometheus_sees_it(deployment: Deployment) -> None:
+    (taken,) = existing(deployment.folder / "backups")
+    found = manifest.read(taken)
+    assert {Path(each.path).name for each in found.secrets} == OWNERS.keys()
+    assert found.env == "/deployment/.env"
+    assert (taken / "env").read_text() == (deployment.folder / ".env").read_text()
+    assert taken.stat().st_uid == FANZHA
+    url = f"{deployment.url('PROMETHEUS_PORT')}/api/v1/query"
+    query = {"query": "fanzha_backup_last_success_timestamp_seconds > time() - 26 * 3600"}  # BackupTooOld
+    give_up_at = time.monotonic() + 120
+    while not (seen := httpx.get(url, params=query, trust_env=False).json()["data"]["result"]):
+        assert time.monotonic() < give_up_at, "Prometheus has no age of the backup"
+        time.sleep(1)
+    assert len(seen) == 1
+
+
+def test_the_doctor_runs_against_the_stack(deployment: Deployment) -> None:
+    """Whatever this machine is like (its disk, a rehearsal's clock): the doctor reaches everything and finds it well."""
+    said = deployment.compose("run", "--rm", "-T", "keeper", "doctor", "--json", "--all", check=False)
+    found = {(each["check"], each["subject"]): each for each in json.loads(said)}
+    wrong = {key for key, each in found.items() if each["level"] == "problem" and key[0] != "disk"}
+    assert wrong == {("dead_letters", "checkin")}  # the campaign sends what is no JSON, and that is parked
+    for service in SERVICES:
+        assert found["services", service]["text"] == "就绪"
+        assert found["database", service]["level"] == "ok"
+    assert found["backup", "/backups"]["level"] == "ok"
+
+
+def test_a_viewer_is_forgotten_and_totals_stay(deployment: Deployment) -> None:
+    def one_viewer() -> str:
+        return deployment.run_python("checkin", ASK_DATABASE.format(url="Own().database_url", sql=ONE_VIEWER)).strip()
+
+    viewer = one_viewer()
+    erase = ("run", "--rm", "-T", "keeper", "erase", "viewer", CAMPAIGN.id, viewer, "--json")
+    before = _totals(deployment)
+    shown = json.loads(deployment.compose(*erase))
+    assert (shown["done"], shown["counts"]["checkin"]["viewer"]) == (False, 1)
+    assert one_viewer() == viewer
+    deployment.compose(*erase, "--yes", "--by", "compose-test")
+    assert one_viewer() != viewer
+    assert _without_time(_totals(deployment)) == _without_time(before)
+
+
 def test_stops_within_the_grace_period(deployment: Deployment) -> None:
     stopped = [*SERVICES, "nats", "postgres"]
     ids = {name: deployment.containers(name) for name in stopped}
@@ -315,23 +442,24 @@ def test_stops_within_the_grace_period(deployment: Deployment) -> None:
 def test_a_wiped_deployment_is_restored_from_its_backup(deployment: Deployment, daemons: list[str]) -> None:
     """docs/operations/backup.md, step by step: everything but the backup and the secrets is lost."""
 
-    def totals() -> str:
-        return deployment.compose(
-            "run", "--rm", "-T", "fanzha", "totals", "--campaign", CAMPAIGN.id, "--by", "unit", "--json"
-        )
-
     deployment.up(daemons)
-    before = totals()
+    before = _totals(deployment)
     assert json.loads(before)["rows"]
     deployment.compose("run", "--rm", "-T", "keeper", "backup")
     deployment.compose("down", "--volumes")
-    backup = next(path.name for path in (deployment.folder / "backups").iterdir() if path.is_dir())
+    backup = existing(deployment.folder / "backups")[-1].name
     deployment.compose("up", "-d", "provision", "nats")
     deployment.compose("run", "--rm", "-T", "keeper", "restore", f"/backups/{backup}")
     deployment.up(daemons)
     for service in SERVICES:
         deployment.compose("exec", "-T", service, "fanzha", "outbox", "republish")
-    assert _without_time(totals()) == _without_time(before)
+    assert _without_time(_totals(deployment)) == _without_time(before)
+
+
+def _totals(deployment: Deployment) -> str:
+    return deployment.compose(
+        "run", "--rm", "-T", "fanzha", "totals", "--campaign", CAMPAIGN.id, "--by", "unit", "--json"
+    )
 
 
 def _without_time(totals: str) -> dict[str, Any]:
