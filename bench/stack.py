@@ -72,9 +72,16 @@ class BenchStack:
         finally:
             await connection.close()
 
-    async def define(self, campaign_id: str, required_days: int, claim_from: datetime = workload.CLAIM_LATER) -> None:
+    async def define(
+        self,
+        campaign_id: str,
+        required_days: int,
+        claim_from: datetime = workload.CLAIM_LATER,
+        *,
+        seal_after_hours: int = 48,
+    ) -> None:
         """Puts a campaign in force everywhere."""
-        body = workload.definition(campaign_id, required_days, claim_from)
+        body = workload.definition(campaign_id, required_days, claim_from, seal_after_hours=seal_after_hours)
         await self.call("checkin", "PUT", f"/v1/campaigns/{campaign_id}", json=body)
         self.settle()
 

@@ -70,13 +70,16 @@ def group_of(number: int) -> str:
     return places()[1][number * 30011 % SLOTS]
 
 
-def definition(campaign_id: str, required_days: int, claim_from: datetime = CLAIM_LATER) -> dict[str, Any]:
+def definition(
+    campaign_id: str, required_days: int, claim_from: datetime = CLAIM_LATER, *, seal_after_hours: int = 48
+) -> dict[str, Any]:
     """The province's campaign, with 20 lessons up to 2024-07-14."""
     content = load(CAMPAIGN_FILE).model_dump(mode="json")
     return content | {
         "certificate": content["certificate"] | {"claim_from": claim_from.isoformat()},
         "campaign_id": campaign_id,
         "required_days": required_days,
+        "seal_after_hours": seal_after_hours,
         "lessons": [{"date": day.isoformat(), "title": f"第{n}课"} for n, day in enumerate(DAYS, start=1)],
     }
 
@@ -144,6 +147,15 @@ def endless(campaign_id: str, first: int, posts: int, per_post: int) -> Iterator
     """For long runs: viewers nobody has seen, numbered from `first`, check in to the last lesson. Made on the way."""
     for start in range(first, first + posts * per_post, per_post):
         yield from bodies(campaign_id, [Checkin(n, LESSONS - 1) for n in range(start, start + per_post)], per_post)
+
+
+def course(campaign_id: str, viewers: int, lessons: int, per_post: int) -> Iterator[bytes]:
+    """For long runs: lesson after lesson, the same viewers check in, each time in another order. Made on the way."""
+    for lesson in range(lessons):
+        step = pow(SCATTER, lesson + 1, viewers)  # SCATTER is prime: every viewer has one turn
+        for start in range(0, viewers, per_post):
+            turns = range(start, min(start + per_post, viewers))
+            yield from bodies(campaign_id, [Checkin(turn * step % viewers, lesson) for turn in turns], per_post)
 
 
 def _texts(campaign_id: str, checkins: Sequence[Checkin]) -> Iterator[str]:

@@ -91,6 +91,16 @@ def test_endless_bodies_go_on_where_they_are_told() -> None:
     assert ids == [workload.viewer_id(number) for number in range(100, 106)]
 
 
+def test_in_a_course_every_viewer_has_a_turn_in_each_lesson_and_each_time_in_another_order() -> None:
+    posts = [msgspec.json.decode(body) for body in workload.course("c", 101, 3, 10)]
+
+    orders = [[event["viewer_id"] for post in posts[first : first + 11] for event in post] for first in (0, 11, 22)]
+    everyone = sorted(workload.viewer_id(number) for number in range(101))
+    assert all(sorted(order) == everyone for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert len({event["event_id"] for post in posts for event in post}) == 303
+
+
 def test_a_preloaded_campaign_lacks_one_lesson_of_every_sixteenth_viewer() -> None:
     loaded = preload.Preloaded("c", 320)
 
