@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -23,14 +24,17 @@ from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignRules, read_rules
 from shared.contracts.certificate import Reason
-from shared.db import Database
+from shared.db import Database, DatabaseAway
 from shared.definitions import rules_in_force
-from shared.problems import Problem, not_found
+from shared.problems import Problem, database_away, not_found
 from shared.tokens import Principal, requires
 
 WRONG_CLAIMS_PER_MINUTE = 10  # of one address; 39 bits of claim code then last for longer than anybody tries
 WRONG_TAILS_PER_HOUR = 5  # of one claim code, from wherever: 10,000 tails then last 80 days for who has found a code
 CLAIMS_AT_ONCE = 4  # of one address: by so many may wrong claims at the same moment exceed the limit
+
+CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
+FORM, FORM_MAX_BYTES = "application/x-www-form-urlencoded", 2_048
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
 Office = Annotated[Principal, Depends(requires("admin", "office"))]
@@ -47,8 +51,8 @@ TypedReason = Annotated[Reason, StringConstraints(strip_whitespace=True, min_len
 
 
 class ClaimRequest(BaseModel):
-    claim_code: Annotated[str, Field(max_length=64)]
-    phone_tail: Annotated[str, Field(max_length=8)] | None = Field(
+    claim_code: Annotated[str, Field(max_length=CLAIM_CODE_MAX)]
+    phone_tail: Annotated[str, Field(max_length=PHONE_TAIL_MAX)] | None = Field(
         default=None, description="last four digits of the enrolled phone; only where one is known"
     )
 
@@ -119,6 +123,29 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
             row = await usecases.claim(db, keys, body.claim_code, body.phone_tail, clock.now())
         return ClaimAnswer(serial=row.serial, **links.to(row.serial))
 
+    @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
+    async def claim_page() -> HTMLResponse:
+        return _claim_page(pages.ClaimPage(specimen))
+
+    @router.post(
+        "/claim",
+        tags=["public"],
+        summary="The same as /v1/claims, from the page's form",
+        response_class=HTMLResponse,
+        openapi_extra={"requestBody": {"content": {FORM: {"schema": ClaimRequest.model_json_schema()}}}},
+    )
+    async def claim_by_form(request: Request) -> HTMLResponse:
+        typed = dict(parse_qsl((await request.body())[:FORM_MAX_BYTES].decode("utf-8", "replace")))
+        claim_code = typed.get("claim_code", "")[:CLAIM_CODE_MAX]
+        try:
+            body = ClaimRequest(claim_code=claim_code, phone_tail=typed.get("phone_tail", "")[:PHONE_TAIL_MAX] or None)
+            answer = await claim(body, request)
+        except Problem as problem:
+            return _claim_page(pages.ClaimPage(specimen, claim_code, problem.body["title"]), problem)
+        except DatabaseAway:
+            return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), database_away())
+        return _claim_page(pages.ClaimPage(specimen, **answer.model_dump()))
+
     @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
     async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
         wanted = domain.normalise_code(code)
@@ -138,6 +165,11 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
     async def verify(body: VerifyRequest) -> VerifyAnswer:
         return await _verify(db, keys, body)
+
+
+def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLResponse:
+    headers = {**pages.page_headers(form=True), **((problem and problem.headers) or {})}
+    return HTMLResponse(pages.claim_html(page), problem.status_code if problem else 200, headers)
 
 
 class WrongClaims:

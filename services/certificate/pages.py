@@ -1,6 +1,7 @@
-"""The public page behind a certificate's QR: the verdict, a masked holder, the campaign, and nothing else (DESIGN §5.4).
+"""The public pages (DESIGN §5.4): where a certificate is claimed, and what stands behind its QR.
 
-One request, no script, nothing from elsewhere: the stylesheet is inline and allowed by its hash.
+The latter shows the verdict, a masked holder, the campaign, and nothing else. One request, no script, nothing from elsewhere: the
+stylesheet is inline and allowed by its hash.
 """
 
 import base64
@@ -45,17 +46,40 @@ class VerificationPage:
         return cls(Status.UNKNOWN, specimen)
 
 
+@dataclass(frozen=True)
+class ClaimPage:
+    """What `/claim` shows, the fixed address that a text names beside its code (FACTS, texts): a form, with what was wrong
+    if something was; or, with a `serial`, the claimed certificate's links."""
+
+    specimen: bool
+    claim_code: str = ""  # as typed, to be corrected
+    error: str = ""
+    serial: str = ""
+    pdf_url: str = ""
+    json_url: str = ""
+
+
 def verification_html(page: VerificationPage) -> str:
+    return _html("verification.html", page)
+
+
+def claim_html(page: ClaimPage) -> str:
+    return _html("claim.html", page)
+
+
+def _html(template: str, page: VerificationPage | ClaimPage) -> str:
     stylesheet = Markup(_stylesheet())  # noqa: S704 - our own file, not data
-    return _environment().get_template("verification.html").render(page=page, stylesheet=stylesheet)
+    return _environment().get_template(template).render(page=page, stylesheet=stylesheet)
 
 
 @cache
-def page_headers() -> Mapping[str, str]:
-    """To be sent with the page: nothing may load or run but the one stylesheet, no cache keeps a verdict, no index a holder."""
+def page_headers(*, form: bool = False) -> Mapping[str, str]:
+    """To be sent with a page: nothing may load or run but the one stylesheet, no cache keeps a verdict, no index a holder.
+    `form`: it may be sent back to us."""
     digest = base64.b64encode(hashlib.sha256(_stylesheet().encode()).digest()).decode()
     policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
+        f"form-action '{'self' if form else 'none'}'; frame-ancestors 'none'"
     )
     return {
         "Content-Security-Policy": policy,
@@ -68,7 +92,7 @@ def page_headers() -> Mapping[str, str]:
 
 @cache
 def _stylesheet() -> str:
-    return (TEMPLATES / "verification.css").read_text("utf-8")
+    return (TEMPLATES / "page.css").read_text("utf-8")
 
 
 @cache

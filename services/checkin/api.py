@@ -269,12 +269,13 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     async def make_goods(
         campaign_id: PathId, body: MakeGoodRequest, principal: Office, dry_run: bool = False
     ) -> JSONResponse:
-        """With `dry_run`: how many viewers it would reach. The decision is kept with actor and reason."""
+        """With `dry_run`: how many viewers it would reach. The decision is kept with actor and reason. Viewers who are listed
+        and get nothing (never seen, or absent on one of the days) are named in `unmatched`, at most 1,000 of them."""
         _whole_tree(principal)
         if dry_run:
             async with db.transaction() as tx:
-                size = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
-            return JSONResponse({"matched": size, "dry_run": True})
+                reach = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
+            return JSONResponse(reach | {"dry_run": True})
         now = clock.now()
         make_good_id = body.make_good_id or usecases.new_make_good_id()
         decision = store.MakeGood(
@@ -338,7 +339,7 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
                 report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
             except Problem:
                 return HTMLResponse(pages.nothing_yet(), 404, headers=pages.HEADERS)
-        return HTMLResponse(pages.viewer(report, clock.now()), headers=pages.HEADERS)
+        return HTMLResponse(pages.viewer(report, clock.now(), settings.claim_page_url), headers=pages.HEADERS)
 
 
 def _viewer_answer(report: usecases.ViewerReport) -> ViewerAnswer:

@@ -78,7 +78,7 @@ class NextLesson:
     earn_until: str
 
 
-def viewer(report: ViewerReport, now: datetime) -> str:
+def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = None) -> str:
     """The page of a viewer who is known."""
     definition = report.campaign.definition
     times = Times(definition.zone, now)
@@ -96,6 +96,7 @@ def viewer(report: ViewerReport, now: datetime) -> str:
         completed=report.credited_days >= required,
         claim_from=times.moment(definition.certificate.claim_from),
         claimable=now >= definition.certificate.claim_from,
+        claim_page_url=claim_page_url,
         as_of=times.moment(now),
         beijing_time=definition.time_zone == "Asia/Shanghai",
     )

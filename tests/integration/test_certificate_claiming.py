@@ -1,8 +1,10 @@
 """Claiming, downloading and verifying, as anybody on the internet may try."""
 
 import asyncio
+import html
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +16,9 @@ import pytest
 from pypdf import PdfReader
 
 from services.certificate import files, usecases
-from services.certificate.api import CLAIMS_AT_ONCE, WRONG_CLAIMS_PER_MINUTE, WRONG_TAILS_PER_HOUR
+from services.certificate.api import CLAIM_CODE_MAX, CLAIMS_AT_ONCE, WRONG_CLAIMS_PER_MINUTE, WRONG_TAILS_PER_HOUR
 from shared.contracts.certificate import CertificateClaimedV1
+from shared.db import DatabaseAway
 from tests.support.certificate import (
     CLAIM_FROM,
     LESSONS,
@@ -362,6 +365,87 @@ async def test_a_reissued_ones_old_document_is_revoked(service: CertificateServi
     await service.reissue(ANNA, "王示礼")
     assert (await verify(service, **document))["status"] == "revoked"
     assert (await verify(service, **(await download(service, ANNA, "json", "5678")).json()))["genuine"]
+
+
+# ---- the page to claim on ---------------------------------------------------------------------------------------------
+
+
+async def send_form(service: CertificateService, **fields: str) -> httpx.Response:
+    return await service.http.post("/claim", data=fields, headers={"Authorization": ""})
+
+
+async def test_the_form_asks_for_code_and_tail_and_may_only_be_sent_to_us(service: CertificateService) -> None:
+    answer = await service.http.get("/claim", headers={"Authorization": ""})
+    assert answer.status_code == 200
+    assert 'name="claim_code"' in answer.text
+    assert 'name="phone_tail"' in answer.text
+    assert "form-action 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_claim_by_form_counts_once_and_links_to_the_pdf(service: CertificateService) -> None:
+    code = (await service.claim_codes())[ANNA]
+    first = await send_form(service, claim_code=f" {code.lower()} ", phone_tail="５６７８")
+    again = await send_form(service, claim_code=code, phone_tail="5678")
+    (row, _) = await service.certificates()
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert row.serial in first.text
+    assert "<form" not in first.text
+    assert len(await service.published(CertificateClaimedV1)) == 1
+    (url,) = re.findall(r'href="([^"]+certificate\.pdf)"', first.text)
+    assert (await service.http.get(path_of(url))).content.startswith(b"%PDF")
+
+
+async def test_an_account_without_a_phone_claims_with_an_empty_tail(service: CertificateService) -> None:
+    answer = await send_form(service, claim_code=(await service.claim_codes())[BO], phone_tail="")
+    assert (answer.status_code, "领取成功" in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "says"),
+    [
+        ({"claim_code": "AAAAAAAA"}, 404, "领取码不正确"),
+        ({"claim_code": "<b>&\"'"}, 404, "领取码不正确"),
+        ({"claim_code": "长" * 3_000, "phone_tail": "9" * 3_000}, 404, "领取码不正确"),
+        ({}, 404, "领取码不正确"),
+    ],
+)
+async def test_a_form_filled_in_wrongly_says_so_and_keeps_what_was_typed(
+    service: CertificateService, fields: dict[str, str], status: int, says: str
+) -> None:
+    answer = await send_form(service, **fields)
+    assert answer.status_code == status
+    assert says in answer.text
+    assert "<b>" not in answer.text
+    assert fields.get("claim_code", "")[:CLAIM_CODE_MAX] in html.unescape(answer.text)
+
+
+async def test_a_wrong_tail_in_the_form_claims_nothing(service: CertificateService) -> None:
+    code = (await service.claim_codes())[ANNA]
+    answer = await send_form(service, claim_code=code, phone_tail="0000")
+    assert (answer.status_code, "后四位不匹配" in answer.text, code in answer.text) == (403, True, True)
+    assert await service.published(CertificateClaimedV1) == []
+
+
+async def test_the_form_counts_for_the_same_limit_as_the_interface(service: CertificateService) -> None:
+    for _ in range(WRONG_CLAIMS_PER_MINUTE):
+        await send_form(service, claim_code="AAAAAAAA")
+    answer = await send_form(service, claim_code="AAAAAAAA")
+    assert (answer.status_code, "尝试次数过多" in answer.text) == (429, True)
+    assert answer.headers["retry-after"] == "60"
+    assert (await service.post_claim("AAAAAAAA")).status_code == 429
+
+
+async def test_the_form_says_come_back_while_the_database_is_away(
+    service: CertificateService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise DatabaseAway("gone")
+
+    monkeypatch.setattr(usecases, "claim", away)
+    answer = await send_form(service, claim_code="AAAAAAAA")
+    assert (answer.status_code, "请稍后再试" in answer.text) == (503, True)
+    assert "retry-after" in answer.headers
 
 
 # ---- the public page -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from services.certificate.domain import CertificateContent
-from services.certificate.pages import VerificationPage, page_headers, verification_html
+from services.certificate.pages import ClaimPage, VerificationPage, claim_html, page_headers, verification_html
 
 CONTENT = CertificateContent(
     serial="7K3M-9QXV-2HD4",
@@ -100,3 +100,26 @@ def test_mentions_96110_and_is_made_for_phones() -> None:
     html = verification_html(VALID)
     assert "96110" in html
     assert 'name="viewport"' in html
+
+
+def test_the_claim_page_asks_for_two_things_and_loads_nothing() -> None:
+    parsed = Visible(claim_html(ClaimPage(specimen=False)))
+    assert [attributes["name"] for tag, attributes in parsed.tags if tag == "input"] == ["claim_code", "phone_tail"]
+    for tag, attributes in parsed.tags:
+        assert tag not in {"script", "img", "link", "iframe", "a"}
+        assert not {name for name in attributes if name in {"src", "style"} or name.startswith("on")}
+    assert "领取不收费" in parsed.text
+    assert "96110" in parsed.text
+
+
+def test_what_was_typed_is_escaped_on_the_claim_page() -> None:
+    evil = '"><script>alert(1)</script>'
+    parsed = Visible(claim_html(ClaimPage(specimen=False, claim_code=evil, error=evil)))
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert [attributes["value"] for tag, attributes in parsed.tags if attributes.get("name") == "claim_code"] == [evil]
+
+
+def test_labels_belong_to_their_fields() -> None:
+    tags = Visible(claim_html(ClaimPage(specimen=False))).tags
+    ids = {attributes["id"] for tag, attributes in tags if tag == "input"}
+    assert {attributes["for"] for tag, attributes in tags if tag == "label"} == ids

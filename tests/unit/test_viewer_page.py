@@ -43,8 +43,10 @@ def report(lessons: Lessons, now: datetime, rows: list[Any], found: CampaignDefi
     return ViewerReport(campaign_in_force, Viewer("ks_8812", unit, "general", None, None, lessons), views, rows)
 
 
-def page(lessons: Lessons, now: str, *rows: Any, unit: str = "111-EDU", **changes: Any) -> str:
-    return pages.viewer(report(lessons, at(now), list(rows), definition(**changes), unit), at(now))
+def page(
+    lessons: Lessons, now: str, *rows: Any, unit: str = "111-EDU", claim_page_url: str | None = None, **changes: Any
+) -> str:
+    return pages.viewer(report(lessons, at(now), list(rows), definition(**changes), unit), at(now), claim_page_url)
 
 
 def text_of(html: str) -> str:
@@ -101,6 +103,14 @@ def test_the_certificate_says_when_and_where() -> None:
     text = text_of(page(Lessons(live=bits(*range(1, 17))), "07-14T20:10:00"))
     assert "领取结课证书 现在可以领取" in text
     assert "下一次签到" not in text
+
+
+def test_who_may_claim_is_led_to_where() -> None:
+    url = "https://fanzha.example/claim"
+    done = Lessons(live=bits(*range(1, 17)))
+    assert f'href="{url}"' in page(done, "07-14T20:10:00", claim_page_url=url)
+    assert url not in page(done, "06-30T19:50:00", claim_page_url=url)
+    assert url not in page(Lessons(), "07-14T20:10:00", claim_page_url=url)
 
 
 # ---- why a day counts or does not ------------------------------------------------------------------------------------
