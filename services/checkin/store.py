@@ -350,6 +350,22 @@ async def audience_size(tx: Transaction, campaign_no: int, all_of: int, viewer_i
     )
 
 
+async def outside_audience(
+    tx: Transaction, campaign_no: int, all_of: int, viewer_ids: list[str], limit: int
+) -> list[str]:
+    """Of the listed viewers those whom `audience` does not find: never seen, or absent on one of the days."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT viewer_id FROM unnest($3::text[]) AS listed (viewer_id) WHERE NOT EXISTS ("
+        "SELECT FROM viewer WHERE campaign_no = $1 AND viewer.viewer_id = listed.viewer_id "
+        "AND (live | replay | late_live | late_replay) & $2 = $2) ORDER BY viewer_id LIMIT $4",
+        campaign_no,
+        all_of,
+        viewer_ids,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
 async def grant(
     tx: Transaction, campaign_no: int, make_good_id: str, lesson: int, viewer_ids: list[str]
 ) -> list[Viewer]:

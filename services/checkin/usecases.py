@@ -22,6 +22,7 @@ from shared.problems import Problem, not_found
 
 GRANTS_PER_TRANSACTION = 5_000
 UNCOUNTED_SHOWN_MAX = 50
+UNMATCHED_SHOWN_MAX = 1_000
 
 
 # ---- campaigns -------------------------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ async def make_good(
             campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
             lesson = _lesson(campaign, decision.lesson_date)
             await _same_decision(tx, decision)
-            all_of = sum(1 << _lesson(campaign, day) for day in audience.checked_in_on)
+            all_of = _all_of(campaign, audience)
             page = await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
             new = await store.grant(tx, campaign.no, decision.make_good_id, lesson, page)
             await store.count_credited_days(tx, 0, _days_moved(campaign, lesson, new))
@@ -155,18 +156,35 @@ async def make_good(
         page, new = await db.in_transaction(work)
         granted, matched = granted + new, matched + len(page)
         if len(page) < GRANTS_PER_TRANSACTION:
-            return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted}
+            break
         after = page[-1]
+    async with db.transaction() as tx:
+        campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
+        unmatched = await _unmatched(tx, campaign, audience)
+    return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted, **unmatched}
 
 
 async def make_good_preview(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, lesson_date: date, audience: Audience
-) -> int:
-    """How many viewers a decision would reach."""
+) -> dict[str, Any]:
+    """How many viewers a decision would reach, and whom of those it lists it would not."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     _lesson(campaign, lesson_date)
-    all_of = sum(1 << _lesson(campaign, day) for day in audience.checked_in_on)
-    return await store.audience_size(tx, campaign.no, all_of, audience.viewer_ids)
+    size = await store.audience_size(tx, campaign.no, _all_of(campaign, audience), audience.viewer_ids)
+    return {"matched": size, **await _unmatched(tx, campaign, audience)}
+
+
+def _all_of(campaign: Campaign, audience: Audience) -> int:
+    return sum(1 << _lesson(campaign, day) for day in audience.checked_in_on)
+
+
+async def _unmatched(tx: Transaction, campaign: Campaign, audience: Audience) -> dict[str, list[str]]:
+    """Nobody may be passed over in silence: a listed viewer who gets nothing is named, up to `UNMATCHED_SHOWN_MAX`."""
+    if audience.viewer_ids is None:
+        return {}
+    all_of = _all_of(campaign, audience)
+    found = await store.outside_audience(tx, campaign.no, all_of, audience.viewer_ids, UNMATCHED_SHOWN_MAX)
+    return {"unmatched": found}
 
 
 def _lesson(campaign: Campaign, day: date) -> int:
