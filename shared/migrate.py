@@ -21,6 +21,14 @@ from shared.settings import EnvironmentSettings
 MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
 DATABASE_WAIT_S = 60
 
+# What the service's own role may not do, though it may write every other table: what was done stays on record, and only a
+# migration changes the schema's number.
+WITHHELD = {
+    "alembic_version": "INSERT, UPDATE, DELETE",
+    "campaign_revision": "UPDATE, DELETE",
+    "erasure": "DELETE",  # of expired data there is one row a day, which grows
+}
+
 
 def alembic_config(service: str) -> Config:
     spec = importlib.util.find_spec(f"services.{service}")
@@ -46,11 +54,26 @@ def is_enough(found: str | None, needed: str | None) -> bool:
 
 def _upgrade(connection: Connection, service: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-    if is_enough(_current(connection), newest_schema(service)):
-        return  # nothing to do, or a later version was here before us and we were rolled back
-    config = alembic_config(service)
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    # Where there is enough, there is nothing to do, or a later version was here before us and we were rolled back.
+    if not is_enough(_current(connection), newest_schema(service)):
+        config = alembic_config(service)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    _withhold(connection)
+
+
+def _withhold(connection: Connection) -> None:
+    """Takes back what the default privileges of the database (deploy/postgres/provision.sql) give to others than the owner."""
+    for table, rights in WITHHELD.items():
+        grantees = connection.execute(
+            text(
+                "SELECT DISTINCT grantee::regrole::text FROM pg_class, aclexplode(relacl) "
+                "WHERE oid = to_regclass('public.' || :table) AND grantee NOT IN (0, relowner)"
+            ),
+            {"table": table},
+        )
+        for grantee in grantees.scalars().all():
+            connection.execute(text(f"REVOKE {rights} ON {table} FROM {grantee}"))
 
 
 def _current(connection: Connection) -> str | None:

@@ -211,3 +211,19 @@ async def test_a_server_that_lets_nobody_in_is_away_and_then_back(database: Data
     await db.ping()
     await db.close()
     await owner.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE alembic_version SET version_num = '9999'",
+        "DELETE FROM alembic_version",
+        "UPDATE campaign_revision SET actor = 'somebody else'",
+        "DELETE FROM campaign_revision",
+        "DELETE FROM erasure",
+    ],
+)
+async def test_a_service_cannot_rewrite_what_was_done(db: Database, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with db.transaction() as tx:
+            await tx.execute(statement)
