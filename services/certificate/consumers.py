@@ -1,4 +1,4 @@
-"""The doorways: one event, one durable, one transaction, one call."""
+"""The doorways: one event, one durable, one transaction (or a share in one), one call."""
 
 from faststream.nats import NatsRouter
 
@@ -9,13 +9,15 @@ from shared.bus import build_router, subscribe
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database
-from shared.inbox import apply_once
+from shared.inbox import ApplyTogether, apply_once
 
 DEFINITIONS = "certificate-definitions"
 COMPLETIONS = "certificate-completions"
 MAKE_GOODS = "certificate-make-goods"
 CONTACTS = "certificate-contacts"
 NOTIFICATION_KEYS = "certificate-notification-keys"
+
+COMPLETIONS_IN_FLIGHT = 16  # they share transactions, one at a time
 
 
 def build_consumers(db: Database, keys: Keys) -> NatsRouter:
@@ -28,21 +30,20 @@ def build_consumers(db: Database, keys: Keys) -> NatsRouter:
             if tx:
                 await usecases.keep_definition(tx, event, keys)
 
-    @subscribe(router, CheckinRecordedV1, durable=COMPLETIONS)
+    completions = ApplyTogether(db, COMPLETIONS, usecases.keep_completions)
+
+    @subscribe(router, CheckinRecordedV1, durable=COMPLETIONS, max_in_flight=COMPLETIONS_IN_FLIGHT)
     async def keep_completions(event: CheckinRecordedV1) -> None:
         """Who reached the required days."""
-        if not any(event.credited_lessons):
-            return  # nobody did: nothing to remember, and nothing to remember having seen
-        async with apply_once(db, COMPLETIONS, event) as tx:
-            if tx:
-                await usecases.keep_completions(tx, event)
+        if any(event.credited_lessons):  # else nobody did: nothing to remember, and nothing to remember having seen
+            await completions(event)
 
     @subscribe(router, LessonMadeGoodV1, durable=MAKE_GOODS, max_in_flight=1)
     async def keep_made_good(event: LessonMadeGoodV1) -> None:
         """Who reached them because the office made a lesson good."""
         async with apply_once(db, MAKE_GOODS, event) as tx:
             if tx:
-                await usecases.keep_completions(tx, event)
+                await usecases.keep_completions(tx, [event])
 
     @subscribe(router, ViewerEnrolledV1, durable=CONTACTS, max_in_flight=2)
     async def keep_contacts(event: ViewerEnrolledV1) -> None:

@@ -32,19 +32,29 @@ class Completion(NamedTuple):
 
 
 async def keep_completions(tx: Transaction, campaign_id: str, completions: Sequence[Completion]) -> None:
+    """On the evening on which the diligent finish every check-in is a completion, and nearly all have the same lessons: each
+    distinct set is sent and read once."""
     rows = sorted(completions)
+    numbers: dict[tuple[date, ...], int] = {}
+    set_of_each = [numbers.setdefault(tuple(row.credited_lessons), len(numbers) + 1) for row in rows]
     await tx.execute(
         """
         INSERT INTO completion (campaign_id, viewer_id, unit_code, group_code, credited_lessons)
-        SELECT $1, viewer_id, unit_code, group_code, string_to_array(lessons, ',')::date[]
-        FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS given (viewer_id, unit_code, group_code, lessons)
+        SELECT $1, viewer_id, unit_code, group_code, lessons
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::int[]) AS given (viewer_id, unit_code, group_code, n)
+        JOIN (
+            SELECT n, string_to_array(days, ',')::date[] AS lessons
+            FROM unnest($6::text[]) WITH ORDINALITY AS sets (days, n) OFFSET 0
+        ) AS known USING (n)
+        ORDER BY viewer_id
         ON CONFLICT DO NOTHING
         """,
         campaign_id,
         [row.viewer_id for row in rows],
         [row.unit_code for row in rows],
         [row.group_code for row in rows],
-        [",".join(day.isoformat() for day in row.credited_lessons) for row in rows],
+        set_of_each,
+        [",".join(map(date.isoformat, days)) for days in numbers],
     )
 
 
@@ -142,11 +152,11 @@ _CERTIFICATE = ", ".join(Certificate._fields)
 
 
 async def to_issue(tx: Transaction, campaign_id: str, limit: int) -> list[Completion]:
-    """Completions without certificate, claimed for this transaction."""
+    """Some of the completions without certificate, claimed for this transaction."""
     rows = await tx.fetch(
         "UPDATE completion SET issued = true WHERE (campaign_id, viewer_id) IN ("
         "  SELECT campaign_id, viewer_id FROM completion WHERE campaign_id = $1 AND NOT issued"
-        "  ORDER BY viewer_id LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        "  LIMIT $2 FOR UPDATE SKIP LOCKED)"
         " RETURNING viewer_id, unit_code, group_code, credited_lessons",
         campaign_id,
         limit,

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -71,15 +72,17 @@ async def keep_definition(tx: Transaction, event: CampaignDefinedV1, keys: Keys)
         await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 
-async def keep_completions(tx: Transaction, event: CheckinRecordedV1 | LessonMadeGoodV1) -> None:
+async def keep_completions(tx: Transaction, events: Sequence[CheckinRecordedV1 | LessonMadeGoodV1]) -> None:
     """Of all check-ins only those with which somebody reached the required days leave a row here."""
-    rows = [
-        store.Completion(row.viewer_id, row.unit_code, row.group, row.credited_lessons)
-        for row in event.rows()
-        if row.credited_lessons is not None
-    ]
-    if rows:
-        await store.keep_completions(tx, event.campaign_id, rows)
+    completions: dict[str, list[store.Completion]] = defaultdict(list)
+    for event in events:
+        completions[event.campaign_id] += (
+            store.Completion(row.viewer_id, row.unit_code, row.group, row.credited_lessons)
+            for row in event.rows()
+            if row.credited_lessons is not None
+        )
+    for campaign_id in sorted(completions):
+        await store.keep_completions(tx, campaign_id, completions[campaign_id])
 
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) -> None:

@@ -43,16 +43,16 @@ class Catalogue:
         for row in rows:
             known = self._known.get(row.campaign_id)
             if known is None or known.revision != row.revision:
-                await self._load(tx, row.campaign_id)
+                known = await _load(tx, row.campaign_id)  # meanwhile another transaction may do the same
             elif self._public_keys[row.campaign_id] == row.public_keys:
                 continue
             self._public_keys[row.campaign_id] = row.public_keys
-            public_keys = json.loads(row.public_keys or "{}")
-            self._known[row.campaign_id] = replace(self._known[row.campaign_id], public_keys=public_keys)
+            self._known[row.campaign_id] = replace(known, public_keys=json.loads(row.public_keys or "{}"))
         return {row.campaign_id: self._known[row.campaign_id] for row in rows}
 
-    async def _load(self, tx: Transaction, campaign_id: str) -> None:
-        row = await store.definition(tx, campaign_id)
-        assert row is not None  # noqa: S101 - listed by the same transaction
-        definition = CampaignDefinition.model_validate_json(row["definition"])
-        self._known[campaign_id] = Campaign.of(row["campaign_no"], row["revision"], definition)
+
+async def _load(tx: Transaction, campaign_id: str) -> Campaign:
+    row = await store.definition(tx, campaign_id)
+    assert row is not None  # noqa: S101 - listed by the same transaction
+    definition = CampaignDefinition.model_validate_json(row["definition"])
+    return Campaign.of(row["campaign_no"], row["revision"], definition)

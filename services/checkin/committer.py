@@ -1,6 +1,7 @@
-"""Group commit: posts that wait together are committed together, one transaction at a time and no fixed linger.
+"""Group commit: posts that wait together are committed together, and no fixed linger.
 
-A transaction costs one fsync whatever it holds, so under load each takes all that has come in meanwhile (STACK, HTTP).
+A transaction costs one fsync whatever it holds, so under load each takes all that has come in meanwhile (STACK, HTTP). While
+one waits for Postgres, a second takes what waits, if that is much: else both would be smaller, and dearer (docs/performance.md).
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from shared.db import Database, DatabaseAway, Transaction
 log = structlog.get_logger()
 
 ITEMS_PER_COMMIT_MAX = 4_000  # bounds how long one transaction keeps the others waiting
+TRANSACTIONS_MAX = 2
+ITEMS_FOR_A_SECOND = 1_000  # so many must wait before a second transaction is worth its cost
 ITEMS_WAITING_MAX = 20_000  # about 20 MB of events; beyond that senders are told to come back
 COUNT_SLOTS = 64
 
@@ -42,7 +45,8 @@ class Committer:
         self._catalogue = Catalogue()
         self._waiting: list[_Waiting] = []
         self._items_waiting = 0
-        self._arrived = asyncio.Event()
+        self._open = 0  # transactions
+        self._changed = asyncio.Event()
         self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
@@ -53,22 +57,34 @@ class Committer:
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(arrivals, answer))
         self._items_waiting += len(arrivals)
-        self._arrived.set()
+        self._changed.set()
         return await answer
 
     async def run(self) -> None:
         """Commits what waits, until cancelled; then whoever still waits is told that it was not committed."""
         try:
-            while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                while group := self._next_group():
-                    await self._commit(group)
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(TRANSACTIONS_MAX):
+                    tasks.create_task(self._commit_for_ever((self._slot + number) % COUNT_SLOTS))
         finally:
-            while group := self._next_group():
-                _fail(group, DatabaseAway("the service is stopping"))
+            while self._waiting:
+                _fail(self._next_group(), DatabaseAway("the service is stopping"))
+
+    async def _commit_for_ever(self, slot: int) -> None:
+        while True:
+            while self._items_waiting < (ITEMS_FOR_A_SECOND if self._open else 1):
+                self._changed.clear()
+                await self._changed.wait()
+            self._open += 1
+            try:
+                if group := self._next_group():
+                    await self._commit(group, slot)
+            finally:
+                self._open -= 1
+                self._changed.set()
 
     def _next_group(self) -> list[_Waiting]:
+        """Takes what has waited longest, without those who no longer listen."""
         group: list[_Waiting] = []
         size = 0
         for waiting in self._waiting:
@@ -80,32 +96,32 @@ class Committer:
         self._items_waiting -= size
         return [waiting for waiting in group if not waiting.answer.cancelled()]
 
-    async def _commit(self, group: list[_Waiting]) -> None:
+    async def _commit(self, group: list[_Waiting], slot: int) -> None:
         try:
-            results = await self._record([arrival for waiting in group for arrival in waiting.arrivals])
+            results = await self._record([arrival for waiting in group for arrival in waiting.arrivals], slot)
         except asyncio.CancelledError:
             _fail(group, DatabaseAway("the service is stopping"))
             raise
         except DatabaseAway as error:
             _fail(group, error)
         except Exception as error:
-            await self._commit_one_by_one(group, error)
+            await self._commit_one_by_one(group, slot, error)
         else:
             _answer(group, results)
 
-    async def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
+    async def _commit_one_by_one(self, group: list[_Waiting], slot: int, error: Exception) -> None:
         """What went wrong is one post's doing: the others must not suffer for it."""
         if len(group) == 1:
             log.error("a post could not be recorded", exc_info=error)
             _fail(group, error)
             return
         for waiting in group:
-            await self._commit([waiting])
+            await self._commit([waiting], slot)
 
-    async def _record(self, arrivals: list[Arrival]) -> list[Result]:
+    async def _record(self, arrivals: list[Arrival], slot: int) -> list[Result]:
         async def work(tx: Transaction) -> list[Result]:
             campaigns = await self._catalogue.held(tx)
-            return await record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._slot)
+            return await record(tx, arrivals, campaigns, self._clock.now(), self._seal, slot)
 
         return await self._db.in_transaction(work)
 

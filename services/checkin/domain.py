@@ -5,7 +5,7 @@ every event is a msgspec struct, which costs a quarter of a dataclass or named t
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from shared.contracts.base import Mode
 from shared.contracts.campaign import CampaignRules
 
 IN_FUTURE_TOLERANCE_S = 60
+SETS_KEPT_MAX = 1_000
 
 CHECKED_IN = "viewer.checked_in"
 ENROLLED = "viewer.enrolled"
@@ -68,6 +69,7 @@ class Course:
         self.credit = frozenset(rules.credit)
         self.required_days = rules.required_days
         self.lesson_dates: list[date] = [lesson.date for lesson in rules.lessons]
+        self._dates: dict[int, tuple[date, ...]] = {}
         # As seconds: comparing aware datetimes of two zones costs six times as much.
         self._opens = [window.opens_at.timestamp() for window in rules.timeline]
         self._closes = [window.closes_at.timestamp() for window in rules.timeline]
@@ -102,8 +104,13 @@ class Course:
         """Whether the required days are reached now and were not before."""
         return self.credited(before).bit_count() < self.required_days <= credited.bit_count()
 
-    def dates(self, bits: int) -> list[date]:
-        return [self.lesson_dates[index] for index in ones(bits)]
+    def dates(self, bits: int) -> Sequence[date]:
+        """Kept for the next viewer: most of those who complete have the same lessons."""
+        if (found := self._dates.get(bits)) is None:
+            found = tuple(self.lesson_dates[index] for index in ones(bits))
+            if len(self._dates) < SETS_KEPT_MAX:
+                self._dates[bits] = found
+        return found
 
 
 class Lessons(msgspec.Struct, gc=False):

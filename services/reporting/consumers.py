@@ -1,4 +1,4 @@
-"""The doorways: one event, one durable, one transaction, one call."""
+"""The doorways: one event, one durable, one transaction (or a share in one), one call."""
 
 from faststream.nats import NatsRouter
 
@@ -13,11 +13,11 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.db import Database
-from shared.inbox import apply_once
+from shared.inbox import ApplyTogether, apply_once
 
-# Events of an evening add to the same few hundred rows, so more at once would only wait for each other; two let one be decoded
-# while the other is stored. With one for each other durable, all of them together want 9 connections of a pool of 6.
-TOTALS_IN_FLIGHT = 2
+TOTALS_IN_FLIGHT = (
+    16  # they share transactions, one at a time: an evening's events all add to the same few hundred rows
+)
 
 
 def build_consumers(db: Database) -> NatsRouter:
@@ -29,11 +29,11 @@ def build_consumers(db: Database) -> NatsRouter:
             if tx:
                 await usecases.define_campaign(tx, event)
 
+    checkins = ApplyTogether(db, "reporting-totals", usecases.add_checkins)
+
     @subscribe(router, CheckinRecordedV1, durable="reporting-totals", max_in_flight=TOTALS_IN_FLIGHT)
     async def add_checkins(event: CheckinRecordedV1) -> None:
-        async with apply_once(db, "reporting-totals", event) as tx:
-            if tx:
-                await store.add_to_totals(tx, event.campaign_id, domain.checkin_changes(event))
+        await checkins(event)
 
     @subscribe(router, LessonMadeGoodV1, durable="reporting-make-goods", max_in_flight=1)
     async def add_made_good(event: LessonMadeGoodV1) -> None:

@@ -1,5 +1,7 @@
 """What reporting does, each in a transaction that the caller opened."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from pydantic import ValidationError
@@ -12,7 +14,7 @@ from shared import definitions
 from shared.contracts.base import Mode
 from shared.contracts.campaign import read_rules, read_unit
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
-from shared.contracts.checkin import CampaignDefinedV1, ViewerReassignedV1
+from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, ViewerReassignedV1
 from shared.db import Transaction
 from shared.failures import Poison
 from shared.problems import Problem, not_found
@@ -29,6 +31,15 @@ async def define_campaign(tx: Transaction, event: CampaignDefinedV1) -> None:
         at = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise Poison(f"definition cannot be read: {at or 'the whole'}") from error
     await definitions.keep(tx, event)
+
+
+async def add_checkins(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> None:
+    """Adds several events to the totals, in one sorted statement a campaign."""
+    changes: dict[str, list[domain.Change]] = defaultdict(list)
+    for event in events:
+        changes[event.campaign_id] += domain.checkin_changes(event)
+    for campaign_id in sorted(changes):
+        await store.add_to_totals(tx, campaign_id, domain.folded(changes[campaign_id]))
 
 
 async def move_viewers(tx: Transaction, event: ViewerReassignedV1) -> None:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -217,6 +218,37 @@ async def test_one_posts_misfortune_is_not_its_neighbours(
     assert problem_of(answers[3]) == (500, "internal")
 
 
+async def test_a_second_transaction_is_opened_beside_the_first_only_for_much(
+    service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, go, sizes = committer.record, asyncio.Event(), list[int]()
+    opened: asyncio.Queue[None] = asyncio.Queue()
+
+    async def held(tx: Any, arrivals: Any, *rest: Any) -> Any:
+        sizes.append(len(arrivals))
+        opened.put_nowait(None)
+        await go.wait()
+        return await original(tx, arrivals, *rest)
+
+    def post(first: int, number: int) -> asyncio.Task[Any]:
+        events = [checkin(f"v{n}") for n in range(first, first + number)]
+        return asyncio.create_task(service.post_body(json.dumps(events).encode()))
+
+    monkeypatch.setattr(committer, "record", held)
+    posts = [post(0, 1)]
+    await asyncio.wait_for(opened.get(), 10)
+    posts += [post(1, 10), post(5, 10)]
+    await asyncio.sleep(0.1)
+    assert sizes == [1]
+    posts.append(post(0, committer.ITEMS_FOR_A_SECOND))
+    await asyncio.wait_for(opened.get(), 10)
+    assert sizes == [1, 20 + committer.ITEMS_FOR_A_SECOND]
+    go.set()
+    answers = await asyncio.gather(*posts)
+    verdicts = sum((Counter(answer.json()["counts"]) for answer in answers), Counter[str]())
+    assert verdicts == {"recorded": 1_000, "duplicate": 21}  # both transactions had v0
+
+
 async def test_degraded_without_the_bus_and_still_recording(service: CheckinUnderTest) -> None:
     ready = await service.client.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
@@ -360,6 +392,20 @@ async def test_a_lesson_made_good_is_credited_once_and_audited(service: CheckinU
     assert (
         await service.client.post(f"{PATH}/make-goods", json={"lesson_date": "2024-06-29", "reason": "no one"})
     ).status_code == 422
+
+
+async def test_a_listed_viewer_who_gets_nothing_is_named(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"), checkin("b", SECOND_LIVE))
+    wanted = {
+        "lesson_date": "2024-06-30",
+        "reason": "平台故障",
+        "viewer_ids": ["b", "nobody", "a", "nobody"],
+        "checked_in_on": ["2024-06-29"],
+    }
+    preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=wanted)
+    assert preview.json() == {"matched": 1, "unmatched": ["b", "nobody"], "dry_run": True}
+    answer = (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()
+    assert (answer["matched"], answer["granted"], answer["unmatched"]) == (1, 1, ["b", "nobody"])
 
 
 async def test_an_import_is_the_same_use_case_without_a_signature(service: CheckinUnderTest) -> None:
