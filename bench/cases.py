@@ -12,7 +12,7 @@ from bench.stack import BenchStack
 from bench.workload import Traffic
 
 CONNECTIONS = {1: 128, 10: 64, 100: 16}  # by batch size
-BATCH_CONNECTIONS = 8
+BATCH_CONNECTIONS = 16
 
 
 @dataclass
