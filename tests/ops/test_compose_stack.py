@@ -306,6 +306,8 @@ def test_the_public_proxy_shows_what_the_public_needs_and_nothing_else(deploymen
         assert (unsigned.status_code, unsigned.json()["type"]) == (401, "/problems/signature")
         assert http.get("/v/22222222222222222222222222").status_code == 404
         assert "没有这个页面" not in http.get("/v/22222222222222222222222222").text  # certificate's own page says it
+        assert 'name="claim_code"' in http.get("/claim").text
+        assert "领取码不正确" in http.post("/claim", data={"claim_code": "AAAAAAAA"}).text
         for hidden in (
             "/metrics",
             "/docs",
