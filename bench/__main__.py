@@ -25,6 +25,7 @@ LATENCY_PER_S = 2_000
 LATENCY_PER_POST = 10
 LATENCY_S = 20
 STORED_VIEWERS = 625_000
+COMPLETING_VIEWERS = 200_000
 CAPACITY_CHECKINS = 100_000
 OVERLOAD_S = 45
 PDFS = 200
@@ -85,6 +86,14 @@ class Compared:
         title = f"open loop, {LATENCY_PER_S:,}/s"
         self.results["latency"] = await latency.latency(self._bench, title, traffic, LATENCY_PER_S, LATENCY_PER_POST)
 
+    async def everybody_completes(self, viewers: int) -> None:
+        """The evening on which the diligent finish: every check-in is a completion, and its event names 16 lessons."""
+        loaded = await preload.preload(self._bench.stack, "bench-completing", self._size(viewers), completing=1)
+        traffic = preload.checkins(loaded, range(loaded.viewers))
+        self.results["completing"] = await self._bench.checkins(
+            "everybody completes, batches of 500", traffic, 500, before=loaded.totals
+        )
+
     async def afterwards(self) -> None:
         """Certificates of those who completed among the enrolled."""
         who = sorted(self._enrolled.completed)
@@ -115,6 +124,7 @@ class Compared:
         await self.enrolled(40_000)
         if self._full:
             await self.loaded(STORED_VIEWERS)
+            await self.everybody_completes(COMPLETING_VIEWERS)
         await self.afterwards()
 
     def last_line(self) -> str:

@@ -26,30 +26,32 @@ ENROLMENT = ("campaign_no", "viewer_id", "enrolment_id", "enrolled_at", "unit_co
 class Preloaded:
     """A filled campaign: what was stored before anything is measured."""
 
-    def __init__(self, campaign_id: str, viewers: int) -> None:
+    def __init__(self, campaign_id: str, viewers: int, completing: int) -> None:
+        """Every `completing`th viewer lacks one lesson."""
         self.campaign_id = campaign_id
         self.viewers = viewers
+        self.completing = completing
         self.totals: Totals = Counter()
         for number in range(viewers):
-            for lesson in range(STORED_LESSONS if number % COMPLETING else STORED_LESSONS - 1):
+            for lesson in range(STORED_LESSONS if number % completing else STORED_LESSONS - 1):
                 self.totals[DAYS[lesson], unit_of(number), group_of(number)] += 1
 
     @property
     def completed(self) -> int:
-        return self.viewers - len(range(0, self.viewers, COMPLETING))
+        return self.viewers - len(range(0, self.viewers, self.completing))
 
 
-async def preload(stack: BenchStack, campaign_id: str, viewers: int) -> Preloaded:
+async def preload(stack: BenchStack, campaign_id: str, viewers: int, completing: int = COMPLETING) -> Preloaded:
     await stack.define(campaign_id, REQUIRED_DAYS)
-    loaded = Preloaded(campaign_id, viewers)
+    loaded = Preloaded(campaign_id, viewers, completing)
     await _checkin(stack, loaded)
     await _reporting(stack, loaded)
     await _certificate(stack, loaded)
     return loaded
 
 
-def _days(number: int) -> int:
-    return ALL if number % COMPLETING else ALL >> 1
+def _days(loaded: Preloaded, number: int) -> int:
+    return ALL if number % loaded.completing else ALL >> 1
 
 
 async def _checkin(stack: BenchStack, loaded: Preloaded) -> None:
@@ -58,7 +60,7 @@ async def _checkin(stack: BenchStack, loaded: Preloaded) -> None:
 
         def viewers() -> Iterator[tuple[object, ...]]:
             for n in range(loaded.viewers):
-                yield no, viewer_id(n), _days(n), 0, unit_of(n), group_of(n), ENROLLED_AT, f"n-{n}"
+                yield no, viewer_id(n), _days(loaded, n), 0, unit_of(n), group_of(n), ENROLLED_AT, f"n-{n}"
 
         def enrolments() -> Iterator[tuple[object, ...]]:
             for n in range(loaded.viewers):
@@ -99,7 +101,7 @@ async def _certificate(stack: BenchStack, loaded: Preloaded) -> None:
         rows = (
             (loaded.campaign_id, viewer_id(n), unit_of(n), group_of(n), DAYS[:STORED_LESSONS], True)
             for n in range(loaded.viewers)
-            if n % COMPLETING
+            if n % loaded.completing
         )
         await database.copy_records_to_table("completion", records=rows)
         await database.execute("VACUUM ANALYZE completion")
@@ -107,4 +109,4 @@ async def _certificate(stack: BenchStack, loaded: Preloaded) -> None:
 
 def checkins(loaded: Preloaded, numbers: range) -> workload.Traffic:
     """These viewers check in to the last lesson."""
-    return workload.known_viewers(loaded.campaign_id, numbers, seed=numbers.start)
+    return workload.known_viewers(loaded.campaign_id, numbers, loaded.completing, seed=numbers.start)

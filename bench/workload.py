@@ -128,11 +128,11 @@ def new_viewers(campaign_id: str, first: int, checkins: int, *, enrolled: bool =
     return Traffic(campaign_id, rows, enrolled, frozenset(both))
 
 
-def known_viewers(campaign_id: str, numbers: range, seed: int) -> Traffic:
-    """Viewers of the preloaded campaign (preload.py) check in to its last lesson."""
+def known_viewers(campaign_id: str, numbers: range, completing: int, seed: int) -> Traffic:
+    """Viewers of a preloaded campaign (preload.py) check in to its last lesson; every `completing`th completes the course."""
     chosen = list(numbers)
     random.Random(seed).shuffle(chosen)
-    completed = frozenset(number for number in chosen if number % COMPLETING == 0)
+    completed = frozenset(number for number in chosen if number % completing == 0)
     return Traffic(campaign_id, [Checkin(number, LESSONS - 1) for number in chosen], True, completed)
 
 

@@ -102,11 +102,14 @@ def test_in_a_course_every_viewer_has_a_turn_in_each_lesson_and_each_time_in_ano
 
 
 def test_a_preloaded_campaign_lacks_one_lesson_of_every_sixteenth_viewer() -> None:
-    loaded = preload.Preloaded("c", 320)
+    loaded = preload.Preloaded("c", 320, 16)
 
     assert loaded.totals.total() == 320 * 16 - 20
     assert loaded.completed == 300
     assert preload.checkins(loaded, range(320)).completed == frozenset(range(0, 320, 16))
+    everybody = preload.Preloaded("c", 320, 1)
+    assert (everybody.totals.total(), everybody.completed) == (320 * 15, 0)
+    assert preload.checkins(everybody, range(320)).completed == frozenset(range(320))
 
 
 def _now() -> str:
