@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -69,7 +70,7 @@ class Course:
         self.credit = frozenset(rules.credit)
         self.required_days = rules.required_days
         self.lesson_dates: list[date] = [lesson.date for lesson in rules.lessons]
-        self._dates: dict[int, tuple[date, ...]] = {}
+        self.dates = lru_cache(SETS_KEPT_MAX)(self._dates)  # bits → dates; most who complete have the same lessons
         # As seconds: comparing aware datetimes of two zones costs six times as much.
         self._opens = [window.opens_at.timestamp() for window in rules.timeline]
         self._closes = [window.closes_at.timestamp() for window in rules.timeline]
@@ -104,13 +105,8 @@ class Course:
         """Whether the required days are reached now and were not before."""
         return self.credited(before).bit_count() < self.required_days <= credited.bit_count()
 
-    def dates(self, bits: int) -> Sequence[date]:
-        """Kept for the next viewer: most of those who complete have the same lessons."""
-        if (found := self._dates.get(bits)) is None:
-            found = tuple(self.lesson_dates[index] for index in ones(bits))
-            if len(self._dates) < SETS_KEPT_MAX:
-                self._dates[bits] = found
-        return found
+    def _dates(self, bits: int) -> Sequence[date]:
+        return tuple(self.lesson_dates[index] for index in ones(bits))
 
 
 class Lessons(msgspec.Struct, gc=False):

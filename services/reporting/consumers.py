@@ -15,9 +15,8 @@ from shared.contracts.checkin import (
 from shared.db import Database
 from shared.inbox import ApplyTogether, apply_once
 
-TOTALS_IN_FLIGHT = (
-    16  # they share transactions, one at a time: an evening's events all add to the same few hundred rows
-)
+# They share transactions, one at a time: an evening's events all add to the same few hundred rows.
+TOTALS_IN_FLIGHT = 16
 
 
 def build_consumers(db: Database) -> NatsRouter:
