@@ -29,7 +29,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "synchronous_commit": "on",
-    "max_connections": "100",  # four services with a pool of 6 each, the command line, tests
+    "max_connections": "100",  # four services with 6 + 2 each, the command line, tests
     "shared_buffers": "256MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
