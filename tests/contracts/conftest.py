@@ -26,6 +26,8 @@ EXAMPLE_KEYS = {
 }
 SECRETS = Secrets(sealing_private_keys=EXAMPLE_KEYS)
 
+BOOKKEEPING = {"inbox", "outbox_pending", "alembic_version", "heartbeat"}  # about events, not what they are about
+
 State = dict[str, list[str]]  # table → its rows as text
 
 
@@ -59,14 +61,23 @@ class ServiceUnderTest:
             await self.app.state.service.bus.handle(durable, body)
 
     async def everything(self) -> State:
-        """All rows of all tables."""
+        """All rows of all tables, but for bookkeeping: an effect is what is left when that is taken away."""
         connection = await asyncpg.connect(self.database.owner_url)
         try:
             tables = await connection.fetch("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public'")
             return {
                 table: sorted(row[0] for row in await connection.fetch(f'SELECT t::text FROM "{table}" t'))
                 for (table,) in tables
+                if table not in BOOKKEEPING
             }
+        finally:
+            await connection.close()
+
+    async def forget_deliveries(self) -> None:
+        """As if the inbox had been lost."""
+        connection = await asyncpg.connect(self.database.owner_url)
+        try:
+            await connection.execute("TRUNCATE inbox")
         finally:
             await connection.close()
 

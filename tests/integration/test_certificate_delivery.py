@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.certificate import domain, store, usecases
-from services.certificate.consumers import CONTACTS, DEFINITIONS, build_consumers
+from services.certificate.consumers import build_consumers
 from services.certificate.domain import Verdict
 from shared.bus import Bus
 from shared.contracts.base import Event
@@ -278,12 +278,12 @@ async def reissue(db: Database, service: CertificateService) -> object:
 
 async def hear_a_name(db: Database, service: CertificateService) -> object:
     bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
-    return await bus.handle(CONTACTS, LATE_NAME.model_dump_json().encode())
+    return await bus.handle("certificate-contacts", LATE_NAME.model_dump_json().encode())
 
 
 async def hear_of_a_campaign(db: Database, service: CertificateService) -> object:
     bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
-    return await bus.handle(DEFINITIONS, NEXT_CAMPAIGN.model_dump_json().encode())
+    return await bus.handle("certificate-definitions", NEXT_CAMPAIGN.model_dump_json().encode())
 
 
 (NEXT_CAMPAIGN,) = defined(campaign_id="next-2024")

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.certificate import store, usecases
 from services.certificate.app import build_app
-from services.certificate.consumers import COMPLETIONS, CONTACTS, DEFINITIONS, MAKE_GOODS
 from services.certificate.settings import Settings
 from shared.campaign_keys import CampaignKeys
 from shared.clock import write_clock
@@ -27,6 +26,7 @@ from shared.sealing import seal, unseal
 from shared.service import Service
 from shared.tokens import Role, create_token
 from tests.support.campaigns import campaign
+from tests.support.nats_support import durables_of
 
 CAMPAIGN = "small-2024"
 CLAIM_FROM = datetime.fromisoformat("2024-06-30T20:00:00+08:00")
@@ -162,12 +162,7 @@ def _head(campaign_id: str, at: datetime = BEFORE) -> dict[str, Any]:
     return {"event_id": new_event_id(), "occurred_at": at, "campaign_id": campaign_id}
 
 
-DURABLES: dict[type[Event], str] = {
-    CampaignDefinedV1: DEFINITIONS,
-    CheckinRecordedV1: COMPLETIONS,
-    LessonMadeGoodV1: MAKE_GOODS,
-    ViewerEnrolledV1: CONTACTS,
-}
+DURABLES = durables_of("certificate")
 
 
 # ---- the service -----------------------------------------------------------------------------------------------------
@@ -208,7 +203,7 @@ class CertificateService:
         for event in events:
             while True:
                 try:
-                    await self.service.bus.handle(DURABLES[type(event)], event.model_dump_json().encode())
+                    await self.service.bus.handle(DURABLES[event.subject()], event.model_dump_json().encode())
                     break
                 except COLLISIONS:
                     pass

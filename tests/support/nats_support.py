@@ -9,7 +9,7 @@ import nats
 from nats.aio.client import Client
 
 from shared import topology
-from shared.topology import Durable, TopologySettings
+from shared.topology import DURABLES, Durable, TopologySettings
 from tests.support import servers
 
 
@@ -34,6 +34,11 @@ class RunningNats(servers.RunningNats):
 
 def topology_settings(server: RunningNats, **changes: Any) -> TopologySettings:
     return TopologySettings(**({"nats_url": server.url("topology"), "nats_wait_s": 20} | changes))
+
+
+def durables_of(service: str) -> dict[str, str]:
+    """The service's durables by the subject that they read."""
+    return {durable.subject: durable.name for durable in DURABLES if durable.service == service}
 
 
 async def eventually(condition: Callable[[], Any], *, within_s: float = 10, what: str = "") -> Any:

@@ -11,7 +11,6 @@ from uuid import UUID
 import nacl.public
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.notification.consumers import CONTACTS, DEFINITIONS, ISSUED, REVOKED
 from services.notification.domain import Message, Outcome, Reference, Report
 from services.notification.settings import Settings
 from services.notification.usecases import DueMessages, Secrets
@@ -28,6 +27,7 @@ from shared.db import Database
 from shared.ids import new_event_id
 from shared.sealing import seal
 from tests.support.campaigns import campaign
+from tests.support.nats_support import durables_of
 
 PRIVATE_KEY = nacl.public.PrivateKey.generate()
 SEALING_PRIVATE_KEY = base64.b64encode(bytes(PRIVATE_KEY)).decode()
@@ -38,12 +38,7 @@ LOOKUP_KEY = base64.b64encode(b"l" * 32).decode()
 
 CAMPAIGN = "small-2024"
 NOON = datetime.fromisoformat("2024-07-10T12:00:00+08:00").astimezone(UTC)
-DURABLES: dict[type[Event], str] = {
-    CampaignDefinedV1: DEFINITIONS,
-    ViewerEnrolledV1: CONTACTS,
-    CertificateIssuedV1: ISSUED,
-    CertificateRevokedV1: REVOKED,
-}
+DURABLES = durables_of("notification")
 TEMPLATE = "您的证书 {serial} 领取码 {claim_code}，咨询请拨打 96110。"
 
 
@@ -145,7 +140,7 @@ def claim_code(serial: str) -> str:
 async def deliver(bus: Bus, *events: Event) -> None:
     """Hands events to the consumers as the bus would, body and all."""
     for event in events:
-        await bus.handle(DURABLES[type(event)], event.model_dump_json().encode())
+        await bus.handle(DURABLES[event.subject()], event.model_dump_json().encode())
 
 
 # --- a channel that fails on request ----------------------------------------------------------------------------------
