@@ -24,6 +24,7 @@ from services.certificate.domain import (
     mask_account,
     mask_holder,
     mask_name,
+    network_of,
     new_claim_code,
     new_code,
     new_serial,
@@ -337,3 +338,22 @@ def alter(value: Any, path: tuple[Any, ...]) -> None:
         value = value[key]
     leaf = copy.copy(value[path[-1]])
     value[path[-1]] = ("A" if leaf[0] != "A" else "B") + leaf[1:]
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix socket", "unix socket"),
+    ],
+)
+def test_a_subscribers_addresses_are_one(address: str, network: str) -> None:
+    assert network_of(address) == network
