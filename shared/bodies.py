@@ -12,7 +12,7 @@ from shared.problems import Problem, busy
 
 KIB = 1024
 BODY_MAX_BYTES = 16 * KIB  # where people type; routes that take more say so (`max_body_size`)
-HELD_MAX_BYTES = 48 * KIB * KIB  # with what is made of them about 200 MiB of 512 (docs/performance.md)
+HELD_MAX_BYTES = 48 * KIB * KIB  # checkin then has 199 MiB of its 512 (docs/performance.md)
 DIGITS_MAX = 18  # of a declared length: more is too large in any case
 BODY_WITHIN_S = 20.0  # 1 MiB at 52 KB/s
 

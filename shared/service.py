@@ -36,6 +36,7 @@ log = structlog.get_logger()
 READY_TIMEOUT_S = 3.0
 RESTART_PART_S = 1.0
 STOP_GRACE_S = 20
+CONNECTIONS_MAX = 1_000  # beyond it a bare 503; the server itself keeps up to 128 KiB of what each has sent
 M_ARENA_MAX = -8  # of malloc.h
 
 
@@ -239,4 +240,5 @@ def run(build_app: Callable[[Any], FastAPI], settings: ServiceSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=STOP_GRACE_S,
         backlog=4096,
+        limit_concurrency=CONNECTIONS_MAX,
     )

@@ -17,6 +17,7 @@ import jwt
 import pytest
 from pypdf import PdfReader
 
+from deploy.keeping import dump
 from services.certificate import files, usecases, wrong_claims
 from services.certificate.api import CLAIM_CODE_MAX
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
@@ -280,6 +281,13 @@ async def test_the_table_of_wrong_tries_names_nobody_and_empties_itself(service:
     await time_passes(service, timedelta(hours=1))
     assert await forgetting.run(CLAIM_FROM) == 1
     assert await service.rows("SELECT count(*) FROM wrong_claim") == [(0,)]
+
+
+async def test_no_backup_has_the_wrong_tries(service: CertificateService, tmp_path: Path) -> None:
+    await service.post_claim(UNKNOWN)
+    taken = await dump.take(service.settings.database_url, tmp_path / "dump", lambda *_: None)
+    assert {"certificate", "contact"} <= {table.name for table in taken.tables}
+    assert "wrong_claim" not in {table.name for table in taken.tables}
 
 
 async def test_without_database_nobody_gets_a_try(service: CertificateService, tmp_path: Path) -> None:
