@@ -45,6 +45,10 @@ def database_away() -> Problem:
     return Problem(503, "database-away", "数据库暂时不可用，请稍后重试", retry_after_s=RETRY_AFTER_S)
 
 
+def busy() -> Problem:
+    return Problem(429, "busy", "请求过多，请稍后重试", retry_after_s=RETRY_AFTER_S)
+
+
 def not_found(what: str, detail: str | None = None) -> Problem:
     return Problem(404, "not-found", f"没有找到{what}", detail)
 

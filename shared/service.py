@@ -8,7 +8,7 @@ import asyncio
 import ctypes
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import metrics, migrate, outbox, problems
+from shared.bodies import Bodies
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.db import Database
@@ -34,10 +34,10 @@ from shared.tokens import TokenVerifier
 
 log = structlog.get_logger()
 
-BODY_MAX_BYTES = 1024 * 1024
 READY_TIMEOUT_S = 3.0
 RESTART_PART_S = 1.0
 STOP_GRACE_S = 20
+CONNECTIONS_MAX = 1_000  # beyond it a bare 503; the server itself keeps up to 128 KiB of what each has sent
 M_ARENA_MAX = -8  # of malloc.h
 
 
@@ -100,10 +100,8 @@ def build_service(
     exact: Iterable[metrics.Collector] = (),
     background: Sequence[Callable[[], Awaitable[None]]] = (),
     needs_bus: bool = True,
-    larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
-    """Composes a service. `routes` are tried before `routers`; `background` are loops that run as long as the service does;
-    `larger_bodies` are limits in bytes for paths that start so, where `BODY_MAX_BYTES` is too small."""
+    """Composes a service. `routes` are tried before `routers`; `background` are loops that run as long as the service does."""
     service_metrics = metrics.ServiceMetrics(db, exact)
     bus.register_metrics(service_metrics.registry)
     relay = outbox.Relay(db, bus)
@@ -149,13 +147,13 @@ def build_service(
     patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs from our own files: offices may have no internet
     app.state.service = service
     app.state.token_verifier = TokenVerifier(settings.token_public_key)
+    app.state.bodies = Bodies()
     problems.install(app)
     app.routes.extend(routes)
     app.include_router(_health(service))
     app.add_route("/metrics", service_metrics.page, include_in_schema=False)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(LimitBody, larger=larger_bodies or {})
     app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
     return app
 
@@ -208,48 +206,6 @@ def _health(service: Service) -> APIRouter:
     return router
 
 
-class LimitBody:
-    """ASGI middleware: a request body over the limit is a 413, whatever its Content-Length said.
-
-    `larger` maps a path prefix to a larger limit.
-    """
-
-    def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
-        self._app = app
-        self._larger = larger
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        limit = self._limit(scope["path"])
-        declared = dict(scope["headers"]).get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > limit:
-            await _too_large(limit).response()(scope, receive, send)
-            return
-        received = 0
-
-        async def count() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise _too_large(limit)
-            return message
-
-        await self._app(scope, count, send)
-
-    def _limit(self, path: str) -> int:
-        for prefix, limit in self._larger.items():
-            if path.startswith(prefix):
-                return limit
-        return BODY_MAX_BYTES
-
-
-def _too_large(limit: int) -> problems.Problem:
-    return problems.Problem(413, "too-large", "请求内容过大", f"at most {limit} bytes")
-
-
 def _calm_garbage_collector() -> None:
     """What the app was built of stays; batches make many short-lived objects, which the default threshold (700) walks through
     again and again: a quarter of checkin's time (docs/performance.md)."""
@@ -283,4 +239,5 @@ def run(build_app: Callable[[Any], FastAPI], settings: ServiceSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=STOP_GRACE_S,
         backlog=4096,
+        limit_concurrency=CONNECTIONS_MAX,
     )

@@ -1,18 +1,11 @@
 """HTTP of certificate: claiming and verifying by anybody, the office's certificates."""
 
-import asyncio
 import unicodedata
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
-from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Depends, Path, Request
-from limits import RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -26,12 +19,9 @@ from shared.contracts.campaign import CampaignRules, read_rules
 from shared.contracts.certificate import Reason
 from shared.db import Database, DatabaseAway
 from shared.definitions import rules_in_force
+from shared.guarded_route import GuardedRoute
 from shared.problems import Problem, database_away, not_found
 from shared.tokens import Principal, requires
-
-WRONG_CLAIMS_PER_MINUTE = 10  # of one address; 39 bits of claim code then last for longer than anybody tries
-WRONG_TAILS_PER_HOUR = 5  # of one claim code, from wherever: 10,000 tails then last 80 days for who has found a code
-CLAIMS_AT_ONCE = 4  # of one address: by so many may wrong claims at the same moment exceed the limit
 
 CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
 FORM, FORM_MAX_BYTES = "application/x-www-form-urlencoded", 2_048
@@ -102,7 +92,7 @@ class ReissueRequest(BaseModel):
 
 
 def build_api(db: Database, clock: Clock, keys: Keys, links: Links, pdfs: Pdfs, *, specimen: bool) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=GuardedRoute)
     _public(router, db, clock, keys, links, specimen)
     _files(router, db, keys, links, pdfs)
     _office(router, db, clock, keys)
@@ -113,14 +103,11 @@ def build_api(db: Database, clock: Clock, keys: Keys, links: Links, pdfs: Pdfs, 
 
 
 def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Links, specimen: bool) -> None:
-    wrong_claims = WrongClaims()
-
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
-        """Claiming again answers the same with fresh links. Wrong codes are limited by address, wrong phone tails by code too."""
+        """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
         address = request.client.host if request.client else ""
-        async with wrong_claims.attempt(address, domain.normalise_claim_code(body.claim_code)):
-            row = await usecases.claim(db, keys, body.claim_code, body.phone_tail, clock.now())
+        row = await usecases.claim(db, keys, body.claim_code, body.phone_tail, address, clock.now())
         return ClaimAnswer(serial=row.serial, **links.to(row.serial))
 
     @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
@@ -170,42 +157,6 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
 def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLResponse:
     headers = {**pages.page_headers(form=True), **((problem and problem.headers) or {})}
     return HTMLResponse(pages.claim_html(page), problem.status_code if problem else 200, headers)
-
-
-class WrongClaims:
-    """Failed claims per address and minute, wrong phone tails per claim code and hour.
-
-    Per process: replicas multiply both, which 39 bits of code bear.
-    """
-
-    def __init__(self) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._by_address = RateLimitItemPerMinute(WRONG_CLAIMS_PER_MINUTE)
-        self._by_code = RateLimitItemPerHour(WRONG_TAILS_PER_HOUR)
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def attempt(self, address: str, code: str | None) -> AsyncIterator[None]:
-        """Raises a 429 problem instead of trying once more; counts a try that ends in a 403 or 404 problem."""
-        turn = self._turns.setdefault(f"from {address}", asyncio.Semaphore(CLAIMS_AT_ONCE))
-        async with turn, self._turns.setdefault(f"of {code}", asyncio.Semaphore(1)):
-            if not self._limiter.test(self._by_address, address):
-                raise Problem(429, "too-many-wrong-claims", "尝试次数过多，请一分钟后再试", retry_after_s=60)
-            if code and not self._limiter.test(self._by_code, code):
-                raise Problem(
-                    429,
-                    "too-many-wrong-claims",
-                    "该领取码的手机号后四位错误次数过多，请一小时后再试",
-                    retry_after_s=3600,
-                )
-            try:
-                yield
-            except Problem as problem:
-                if problem.status_code in (403, 404):
-                    self._limiter.hit(self._by_address, address)
-                if problem.status_code == 403 and code:
-                    self._limiter.hit(self._by_code, code)
-                raise
 
 
 async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer:
@@ -279,7 +230,6 @@ def _office(router: APIRouter, db: Database, clock: Clock, keys: Keys) -> None:
 
     @router.get(path, tags=["office"], summary="A viewer's certificate, or the reason why there is none")
     async def get_certificate(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> CertificateAnswer:
-        _whole_tree(principal)
         async with db.transaction() as tx:
             row = await store.last_of(tx, campaign_id, viewer_id)
             reason = "" if row else await usecases.why_none(tx, campaign_id, viewer_id, clock.now())
@@ -296,7 +246,6 @@ def _office(router: APIRouter, db: Database, clock: Clock, keys: Keys) -> None:
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")
     async def revoke(campaign_id: PathId, viewer_id: PathId, body: RevokeRequest, principal: Office) -> dict[str, str]:
-        _whole_tree(principal)
         serial = await usecases.revoke(db, campaign_id, viewer_id, principal.subject, body.reason, clock.now())
         return {"serial": serial, "status": "revoked"}
 
@@ -304,14 +253,7 @@ def _office(router: APIRouter, db: Database, clock: Clock, keys: Keys) -> None:
     async def reissue(
         campaign_id: PathId, viewer_id: PathId, body: ReissueRequest, principal: Office
     ) -> dict[str, str]:
-        _whole_tree(principal)
         serial = await usecases.reissue(
             db, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, clock.now()
         )
         return {"serial": serial, "status": "valid"}
-
-
-def _whole_tree(principal: Principal) -> None:
-    """Certificates are not kept by unit, so a token for a subtree gets nothing."""
-    if principal.unit is not None:
-        raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")

@@ -4,7 +4,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.certificate import metrics, usecases
+from services.certificate import metrics, usecases, wrong_claims
 from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
 from services.certificate.files import Links, Pdfs
@@ -47,6 +47,7 @@ def build_app(settings: Settings) -> FastAPI:
         due_work=[
             DueWork("issue", partial(usecases.issue_due, db, keys)),
             DueWork("retention", partial(usecases.forget_expired, db), RETENTION_EVERY_S),
+            DueWork("wrong_claims", lambda _: wrong_claims.forget(db), RETENTION_EVERY_S),
         ],
         exact=[metrics.exact(clock)],
     )

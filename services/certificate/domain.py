@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -222,6 +223,22 @@ def verify_document(document: object, public_keys: Mapping[str, Ed25519PublicKey
 def _canonical_json(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return text.encode()
+
+
+# --- whose address a request comes from -------------------------------------------------------------------------------
+
+
+def network_of(address: str) -> str:
+    """What belongs to one subscriber: an IPv4 address, the /64 of an IPv6 one; anything else is taken as it stands."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 # --- names and how much of them is shown ------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from shared.contracts.campaign import CampaignRules, read_rules
@@ -215,6 +215,38 @@ async def rename(tx: Transaction, certificates: Sequence[Certificate]) -> None:
 
 async def claim(tx: Transaction, serial: str, now: datetime) -> None:
     await tx.execute("UPDATE certificate SET claimed_at = $2 WHERE serial = $1", serial, now)
+
+
+# ---- wrong claims, by the database's clock: all replicas count together ------------------------------------------------
+
+_RECENT = "ARRAY(SELECT t FROM unnest(w.tried_at) AS t WHERE t > now() - $2::interval)"
+
+
+async def count_wrong_claim(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
+    """Whether this wrong try was one of the `most` in that time; a further one is not counted. Others' tries wait for it."""
+    counted = await tx.fetchval(
+        f"""
+        INSERT INTO wrong_claim AS w (who, tried_at, expires_at) VALUES ($1, ARRAY[now()], now() + $2::interval)
+        ON CONFLICT (who) DO UPDATE SET tried_at = {_RECENT} || now(), expires_at = excluded.expires_at
+        WHERE cardinality({_RECENT}) < $3
+        RETURNING true
+        """,  # noqa: S608 - constants
+        who,
+        within,
+        most,
+    )
+    return counted is True
+
+
+async def too_many_wrong_claims(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
+    """Whether so many were counted in that time; waits for those being counted at this moment."""
+    sql = f"SELECT cardinality({_RECENT}) >= $3 FROM wrong_claim AS w WHERE who = $1 FOR SHARE"  # noqa: S608 - a constant
+    return await tx.fetchval(sql, who, within, most) is True
+
+
+async def delete_expired_wrong_claims(tx: Transaction) -> int:
+    done = await tx.execute("DELETE FROM wrong_claim WHERE expires_at <= now()")
+    return int(done.split()[-1])
 
 
 async def revoke(tx: Transaction, serial: str, now: datetime, actor: str, reason: str, reissued_as: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from services.certificate import domain, store
+from services.certificate import domain, store, wrong_claims
 from services.certificate.domain import CertificateContent, SigningKey
 from services.certificate.settings import Settings
 from shared import campaign_keys, definitions, erasure, outbox
@@ -297,42 +297,52 @@ async def _issued_event(
 # ---- claiming --------------------------------------------------------------------------------------------------------
 
 
-async def claim(db: Database, keys: Keys, claim_code: str, phone_tail: str | None, now: datetime) -> store.Certificate:
-    """Marks the certificate claimed (领取), once; claiming again answers the same. Raises 403, 404 and 410 problems."""
+async def claim(
+    db: Database, keys: Keys, claim_code: str, phone_tail: str | None, address: str, now: datetime
+) -> store.Certificate:
+    """Marks the certificate claimed (领取), once; claiming again answers the same. Raises 403, 404, 410 and 429 problems."""
     wanted = domain.normalise_claim_code(claim_code)
-    if wanted is None:
-        raise wrong_claim_code()
+    from_address = wrong_claims.by_address(keys.lookup_key, address)
 
-    async def work(tx: Transaction) -> store.Certificate:
-        row = await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
-        if row is None:
-            raise wrong_claim_code()
+    async def work(tx: Transaction) -> store.Certificate | Problem:
+        row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
+        if row is None or wanted is None:
+            await wrong_claims.count(tx, [from_address])
+            return wrong_claim_code()
+        of_code = wrong_claims.by_code(keys.lookup_key, wanted)
+        limits = [from_address, of_code]
         if row.revoked_at is not None:
-            raise Problem(410, "certificate-revoked", "该证书已撤销，如有疑问请联系主办单位")
-        await _check_phone_tail(tx, row, phone_tail, keys)
+            await wrong_claims.count(tx, limits)
+            return Problem(410, "certificate-revoked", "该证书已撤销，如有疑问请联系主办单位")
+        expected = await _phone_tail(tx, row, keys)
+        if expected is not None and (phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected):
+            # Who leaves the tail out learns that it is asked for, and has guessed nothing.
+            await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
+            return Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
+        # Who knows code and tail is the holder, whatever others behind the same address tried.
+        await wrong_claims.check(tx, limits if expected is None else [of_code])
         if row.claimed_at is None:
             await store.claim(tx, row.serial, now)
             await outbox.add(tx, _claimed_event(row, now))
         return row
 
-    return await db.in_transaction(work)
+    answer = await db.in_transaction(work)
+    if isinstance(answer, Problem):
+        raise answer
+    return answer
 
 
 def wrong_claim_code() -> Problem:
     return Problem(404, "wrong-claim-code", "领取码不正确，请核对后重试")
 
 
-async def _check_phone_tail(tx: Transaction, row: store.Certificate, phone_tail: str | None, keys: Keys) -> None:
-    """Only where a phone is known. The answer does not tell which of code and tail was wrong to who knows neither."""
+async def _phone_tail(tx: Transaction, row: store.Certificate, keys: Keys) -> str | None:
+    """What the holder must know besides the code; None where no phone is known."""
     known = (await store.contacts(tx, row.campaign_id, [row.viewer_id])).get(row.viewer_id, store.KnownContact())
     if known.phone_tail is None:
-        return
+        return None
     own = await keys.recipient.keys_to_read(tx, row.campaign_id)
-    expected = own.decrypt(known.phone_tail, _row_of(row.campaign_id, row.viewer_id))
-    if expected is None:
-        return
-    if phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected:
-        raise Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
+    return own.decrypt(known.phone_tail, _row_of(row.campaign_id, row.viewer_id))
 
 
 def _claimed_event(row: store.Certificate, now: datetime) -> CertificateClaimedV1:

@@ -15,26 +15,29 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from services.checkin import pages, store, usecases
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import Committer, Overloaded
-from services.checkin.domain import LessonState, Reason, Result
+from services.checkin.domain import LessonState, Reason, Result, subtree_of_definition
 from services.checkin.live_platform import BodyRefused, Item, Source, challenge_of, read_body
 from services.checkin.recording import Arrival
 from services.checkin.settings import Settings
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, Id, Mode
-from shared.contracts.campaign import CampaignDefinition
+from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import explain
 from shared.db import Database
 from shared.direct_route import DirectRoute
-from shared.problems import Problem, not_found
-from shared.tokens import Principal, requires
+from shared.guarded_route import GuardedRoute
+from shared.problems import Problem, busy, not_found
+from shared.tokens import ROLES, Principal, requires
 
 VIEWER_IDS_MAX = 10_000
+EVENTS_MAX_BYTES = MAKE_GOOD_MAX_BYTES = 1024 * 1024  # 10,000 ids of 64 characters are 670,000 bytes
 PLATFORM_COUNT_MAX = 2_000_000_000
-RETRY_AFTER_S = 2
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
+Admin = Annotated[Principal, Depends(requires("admin"))]
 Office = Annotated[Principal, Depends(requires("admin", "office"))]
 Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor"))]
+Anybody = Annotated[Principal, Depends(requires(*ROLES, subtrees=True))]
 
 
 class LessonAnswer(BaseModel):
@@ -124,8 +127,11 @@ class Intake:
         source = self._sources.get(name)
         if source is None:
             raise not_found("该数据来源", f"no source {name} is configured")
+        if not source.may_be_signed(request.headers):
+            raise _not_signed()
         body = await request.body()
-        _verify(source, request, body)
+        if not source.signed(request.headers, body):
+            raise _not_signed()
         if source.verifier == "douyin" and (challenge := challenge_of(body)) is not None:
             return JSONResponse({"challenge": challenge})
         return await self.record(_read(body), name)
@@ -135,7 +141,7 @@ class Intake:
         try:
             results = await self._committer.submit([Arrival(item, source, now) for item in items])
         except Overloaded as error:
-            raise Problem(429, "busy", "请求过多，请稍后重试", retry_after_s=RETRY_AFTER_S) from error
+            raise busy() from error
         return _answer(results)
 
 
@@ -152,11 +158,12 @@ def build_webhook(intake: Intake) -> DirectRoute:
         methods=["POST"],
         tags=["live platform"],
         summary="Events, signed, as source `standard`",
+        max_body_size=EVENTS_MAX_BYTES,
     )
 
 
 def build_api(settings: Settings, db: Database, clock: Clock, intake: Intake, catalogue: Catalogue) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=GuardedRoute)
     _events(router, intake)
     _campaigns(router, db, clock)
     _decisions(router, db, clock, catalogue)
@@ -168,14 +175,23 @@ def build_api(settings: Settings, db: Database, clock: Clock, intake: Intake, ca
 
 
 def _events(router: APIRouter, intake: Intake) -> None:
-    @router.post("/v1/live/events/{source}", tags=["live platform"], summary="Events, signed as this source signs")
+    @router.post(
+        "/v1/live/events/{source}",
+        tags=["live platform"],
+        summary="Events, signed as this source signs",
+        max_body_size=EVENTS_MAX_BYTES,
+    )
     async def live_events_from(source: PathId, request: Request) -> Response:
         return await intake.from_source(source, request)
 
-    @router.post("/v1/campaigns/{campaign_id}/imports", tags=["office"], summary="Events from an export file")
+    @router.post(
+        "/v1/campaigns/{campaign_id}/imports",
+        tags=["office"],
+        summary="Events from an export file",
+        max_body_size=EVENTS_MAX_BYTES,
+    )
     async def imports(campaign_id: PathId, request: Request, principal: Office) -> Response:
         """The same events as the live platform posts, sent by the office from a file (`fanzha import`); safe to repeat."""
-        _whole_tree(principal)
         items = _read(await request.body())
         for item in items:
             if item.event is not None and item.event.campaign_id != campaign_id:
@@ -183,11 +199,9 @@ def _events(router: APIRouter, intake: Intake) -> None:
         return await intake.record(items, "import")
 
 
-def _verify(source: Source, request: Request, body: bytes) -> None:
-    if not source.signed(request.headers, body):
-        raise Problem(
-            401, "signature", "签名无效或已过期", "the signature does not match these bytes, or is over 5 minutes old"
-        )
+def _not_signed() -> Problem:
+    detail = "the signature does not match these bytes, or is over 5 minutes old"
+    return Problem(401, "signature", "签名无效或已过期", detail)
 
 
 def _read(body: bytes) -> list[Item]:
@@ -205,35 +219,37 @@ def _answer(results: list[Result]) -> Response:
     return Response(msgspec.json.encode({"results": results, "counts": counts}), media_type="application/json")
 
 
-def _whole_tree(principal: Principal) -> None:
-    """Viewers are not kept by unit here, so a token for a subtree gets nothing."""
-    if principal.unit is not None:
-        raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")
-
-
 # ---- campaigns -------------------------------------------------------------------------------------------------------
 
 
 def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
-    @router.put("/v1/campaigns/{campaign_id}", tags=["office"], summary="Create or replace a campaign definition")
-    async def put_campaign(
-        campaign_id: PathId, request: Request, principal: Annotated[Principal, Depends(requires("admin"))]
-    ) -> JSONResponse:
+    @router.put(
+        "/v1/campaigns/{campaign_id}",
+        tags=["office"],
+        summary="Create or replace a campaign definition",
+        max_body_size=DEFINITION_MAX_BYTES,
+    )
+    async def put_campaign(campaign_id: PathId, request: Request, principal: Admin) -> JSONResponse:
         """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision."""
         definition = await asyncio.to_thread(_definition, await request.body(), campaign_id)  # up to 2 s
         revision, changed = await usecases.define_campaign(db, definition, principal.subject, clock.now())
         return JSONResponse({"revision": revision, "changed": changed})
 
     @router.get("/v1/campaigns/{campaign_id}", tags=["office"], summary="The definition in force")
-    async def get_campaign(
-        campaign_id: PathId, principal: Annotated[Principal, Depends(requires("admin", "office", "auditor", "liaison"))]
-    ) -> Response:
+    async def get_campaign(campaign_id: PathId, principal: Anybody) -> Response:
+        """A token with a unit gets that unit's subtree, as if there were no other unit or channel."""
         async with db.transaction() as tx:
             row = await store.definition(tx, campaign_id)
         if row is None:
             raise not_found("该活动")
-        headers = {"etag": f'"{row["revision"]}"', "x-revision": str(row["revision"])}
-        return Response(row["definition"], media_type="application/json", headers=headers)
+        definition, etag = row["definition"], f'"{row["revision"]}"'
+        if principal.unit is not None:
+            definition = await asyncio.to_thread(subtree_of_definition, definition, principal.unit)
+            etag = f'"{row["revision"]}-{principal.unit}"'
+        if definition is None:
+            raise Problem(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中")
+        headers = {"etag": etag, "x-revision": str(row["revision"])}
+        return Response(definition, media_type="application/json", headers=headers)
 
 
 def _definition(body: bytes, campaign_id: str) -> CampaignDefinition:
@@ -261,17 +277,20 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
         credit: Annotated[str, Query(pattern=r"^(live|replay)(,(live|replay))?$")],
         principal: Reader,
     ) -> JSONResponse:
-        _whole_tree(principal)
         async with db.transaction() as tx:
             return JSONResponse(await usecases.what_if(tx, catalogue, campaign_id, credit.split(",")))
 
-    @router.post("/v1/campaigns/{campaign_id}/make-goods", tags=["office"], summary="Grant a lesson after an outage")
+    @router.post(
+        "/v1/campaigns/{campaign_id}/make-goods",
+        tags=["office"],
+        summary="Grant a lesson after an outage",
+        max_body_size=MAKE_GOOD_MAX_BYTES,
+    )
     async def make_goods(
         campaign_id: PathId, body: MakeGoodRequest, principal: Office, dry_run: bool = False
     ) -> JSONResponse:
         """With `dry_run`: how many viewers it would reach. The decision is kept with actor and reason. Viewers who are listed
         and get nothing (never seen, or absent on one of the days) are named in `unmatched`, at most 1,000 of them."""
-        _whole_tree(principal)
         if dry_run:
             async with db.transaction() as tx:
                 reach = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
@@ -292,7 +311,6 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
         campaign_id: PathId, lesson_date: date, body: PlatformCountRequest, principal: Office
     ) -> JSONResponse:
         """Ours is held against it: the answer has both, and the alert FeedIncomplete watches the difference."""
-        _whole_tree(principal)
         counts = body.model_dump(exclude_none=True)
         async with db.transaction() as tx:
             answer = await usecases.state_platform_counts(
@@ -312,7 +330,6 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
         response_model=ViewerAnswer,
     )
     async def get_viewer(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> ViewerAnswer:
-        _whole_tree(principal)
         async with db.transaction() as tx:
             report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
         return _viewer_answer(report)
@@ -323,7 +340,6 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
         summary="A link to the viewer's own page",
     )
     async def link(campaign_id: PathId, viewer_id: PathId, principal: Office) -> dict[str, str]:
-        _whole_tree(principal)
         token = jwt.encode({"c": campaign_id, "v": viewer_id}, settings.link_key, algorithm="HS256")
         return {"url": f"{settings.public_url}/me/{token}"}
 

@@ -13,7 +13,6 @@ from services.checkin.settings import Settings
 from shared import campaign_keys
 from shared.bus import Bus
 from shared.clock import clock_from
-from shared.contracts.campaign import DEFINITION_MAX_BYTES
 from shared.contracts.checkin import (
     CampaignDefinedV1,
     CheckinRecordedV1,
@@ -50,7 +49,6 @@ def build_app(settings: Settings) -> FastAPI:
         clock=clock,
         routes=[build_webhook(intake)],
         routers=[build_api(settings, db, clock, intake, catalogue)],
-        larger_bodies={"/v1/campaigns/": DEFINITION_MAX_BYTES},
         exact=metrics.exact(clock, catalogue),
         background=[committer.run],
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)

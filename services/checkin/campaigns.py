@@ -1,5 +1,6 @@
 """Campaign definitions as checkin works with them: prepared once per revision, checked against the database per transaction."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field, replace
 
@@ -54,5 +55,8 @@ class Catalogue:
 async def _load(tx: Transaction, campaign_id: str) -> Campaign:
     row = await store.definition(tx, campaign_id)
     assert row is not None  # noqa: S101 - listed by the same transaction
-    definition = CampaignDefinition.model_validate_json(row["definition"])
-    return Campaign.of(row["campaign_no"], row["revision"], definition)
+    return await asyncio.to_thread(_prepared, row["campaign_no"], row["revision"], row["definition"])  # up to 2 s
+
+
+def _prepared(no: int, revision: int, definition: str) -> Campaign:
+    return Campaign.of(no, revision, CampaignDefinition.model_validate_json(definition))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -264,3 +264,27 @@ def open_window(rules: CampaignRules, now: datetime) -> tuple[int, Mode] | None:
         ((window.lesson_index, window.mode) for window in rules.timeline if window.opens_at <= now < window.closes_at),
         None,
     )
+
+
+# ---- what a unit sees of its campaign --------------------------------------------------------------------------------
+
+
+def subtree_of_definition(definition: str, unit_code: str) -> bytes | None:
+    """A definition (JSON) as if the unit's subtree were all there is, its own node the root; None where it has no such unit."""
+    content: dict[str, Any] = msgspec.json.decode(definition)
+    parents: dict[str, str | None] = {unit["unit_code"]: unit["parent_code"] for unit in content["units"]}
+    if unit_code not in parents:
+        return None
+
+    def is_within(code: str | None) -> bool:
+        while code is not None and code != unit_code:
+            code = parents[code]
+        return code is not None
+
+    content["units"] = [
+        unit | {"parent_code": None} if unit["unit_code"] == unit_code else unit
+        for unit in content["units"]
+        if is_within(unit["unit_code"])
+    ]
+    content["channels"] = {channel: code for channel, code in content["channels"].items() if is_within(code)}
+    return msgspec.json.encode(content)

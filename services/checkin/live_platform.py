@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from math import floor
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,6 +142,12 @@ class Source(BaseModel):
     verifier: Literal["standard", "kuaishou", "douyin"]
     secrets: list[str] = Field(min_length=1, max_length=5, repr=False)
 
+    def may_be_signed(self, headers: Mapping[str, str]) -> bool:
+        """Whether the headers are such that the body is worth reading: a signature, and a time stamp that still counts."""
+        if self.verifier == "standard":
+            return _standard_headers(headers) is not None
+        return bool(headers.get(_SIGNATURE_HEADERS[self.verifier]))
+
     def signed(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether one of the secrets signed exactly these bytes. Time tolerance (5 minutes) is by wall clock."""
         return any(_VERIFIERS[self.verifier](secret, headers, body) for secret in self.secrets)
@@ -153,22 +159,39 @@ def _standard(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     Over the bytes as they came: its library verifies text only, and who may not send gets 401 for a body in any encoding
     (DESIGN §5.1). For text, tests hold the two together.
     """
-    signed_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp")
-    signatures = headers.get("webhook-signature")
-    if not (signed_id and timestamp and signatures):
+    given = _standard_headers(headers)
+    if given is None:
         return False
     try:
-        signed_at_s = float(timestamp)
-        if not abs(time.time() - signed_at_s) <= TOLERANCE_S:  # NaN is no time either
-            return False
-        expected = hmac.digest(_key(secret), f"{signed_id}.{floor(signed_at_s)}.".encode() + body, "sha256")
-        for versioned in signatures.split(" "):
+        expected = hmac.digest(_key(secret), f"{given.id}.{given.signed_at_s}.".encode() + body, "sha256")
+        for versioned in given.signatures.split(" "):
             version, signature = versioned.split(",")
             if version == "v1" and hmac.compare_digest(expected, b64decode(signature)):
                 return True
-    except ValueError:  # not a number, not base64, not version and signature
+    except ValueError:  # not base64, not version and signature
         return False
     return False
+
+
+class _StandardHeaders(NamedTuple):
+    id: str
+    signed_at_s: int
+    signatures: str
+
+
+def _standard_headers(headers: Mapping[str, str]) -> _StandardHeaders | None:
+    """None where one is missing, or the time stamp is none or more than 5 minutes away."""
+    signed_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp")
+    signatures = headers.get("webhook-signature")
+    if not (signed_id and timestamp and signatures):
+        return None
+    try:
+        signed_at_s = float(timestamp)
+    except ValueError:
+        return None
+    if not abs(time.time() - signed_at_s) <= TOLERANCE_S:  # NaN is no time either
+        return None
+    return _StandardHeaders(signed_id, floor(signed_at_s), signatures)
 
 
 @cache
@@ -180,15 +203,16 @@ def _key(secret: str) -> bytes:
 def _kuaishou(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """`kwaisign` = md5(body + secret), as the platform's general callback documentation says; unconfirmed."""
     expected = hashlib.md5(body + secret.encode(), usedforsecurity=False).hexdigest()
-    return hmac.compare_digest(expected.encode(), headers.get("kwaisign", "").encode())
+    return hmac.compare_digest(expected.encode(), headers.get(_SIGNATURE_HEADERS["kuaishou"], "").encode())
 
 
 def _douyin(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """`X-Douyin-Signature` = sha1(secret + body), as the platform's general callback documentation says; unconfirmed."""
     expected = hashlib.sha1(secret.encode() + body, usedforsecurity=False).hexdigest()
-    return hmac.compare_digest(expected.encode(), headers.get("x-douyin-signature", "").encode())
+    return hmac.compare_digest(expected.encode(), headers.get(_SIGNATURE_HEADERS["douyin"], "").encode())
 
 
+_SIGNATURE_HEADERS = {"kuaishou": "kwaisign", "douyin": "x-douyin-signature"}
 _VERIFIERS: dict[str, Callable[[str, Mapping[str, str], bytes], bool]] = {
     "standard": _standard,
     "kuaishou": _kuaishou,

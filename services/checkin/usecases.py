@@ -1,5 +1,6 @@
 """What the office does with campaigns and viewers. Recording events is in recording.py."""
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -31,28 +32,32 @@ UNMATCHED_SHOWN_MAX = 1_000
 async def define_campaign(db: Database, definition: CampaignDefinition, actor: str, now: datetime) -> tuple[int, bool]:
     """Puts a definition in force: (revision, changed). The same content again is the same revision.
 
-    Raises a 409 problem with the reasons where the change would falsify the past.
+    Raises a 409 problem with the reasons where the change would falsify the past. What takes up to 2 s for a large definition is
+    done in threads.
     """
+    content_hash = await asyncio.to_thread(definition.content_hash)
+    content = await asyncio.to_thread(definition.model_dump_json)
 
     async def work(tx: Transaction) -> tuple[int, bool]:
         await store.change_definitions(tx)
         row = await store.definition(tx, definition.campaign_id)
-        if row is not None and row["content_hash"] == definition.content_hash():
+        if row is not None and row["content_hash"] == content_hash:
             return row["revision"], False
         if row is not None:
-            old = CampaignDefinition.model_validate_json(row["definition"])
-            refused = frozen_differences(old, definition, now, await store.has_checkins(tx, definition.campaign_id))
+            checked_in = await store.has_checkins(tx, definition.campaign_id)
+            refused = await asyncio.to_thread(_falsified, row["definition"], definition, now, checked_in)
             if refused:
                 raise Problem(409, "campaign-frozen", "活动已有签到，这些修改会改变既成事实", reasons=refused)
         revision = 1 if row is None else row["revision"] + 1
-        content = definition.model_dump_json()
-        await store.save_definition(
-            tx, definition.campaign_id, revision, definition.content_hash(), content, actor, now
-        )
-        await outbox.add(tx, *_defined(definition, revision, now))
+        await store.save_definition(tx, definition.campaign_id, revision, content_hash, content, actor, now)
+        await outbox.add(tx, *await asyncio.to_thread(_defined, definition, revision, now))
         return revision, True
 
     return await db.in_transaction(work)
+
+
+def _falsified(old: str, new: CampaignDefinition, now: datetime, checked_in: bool) -> list[str]:
+    return frozen_differences(CampaignDefinition.model_validate_json(old), new, now, checked_in)
 
 
 def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> list[CampaignDefinedV1]:

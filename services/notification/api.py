@@ -15,6 +15,7 @@ from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
 from shared.db import Database
+from shared.guarded_route import GuardedRoute
 from shared.problems import Problem, not_found
 from shared.tokens import Principal, requires
 
@@ -42,7 +43,7 @@ class NotificationPage(BaseModel):
 
 
 def build_api(db: Database, recipient: Recipient) -> APIRouter:
-    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["notifications"])
+    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["notifications"], route_class=GuardedRoute)
 
     @router.get("/notifications", summary="Counts and rows, recipients masked")
     async def notifications(
@@ -53,8 +54,6 @@ def build_api(db: Database, recipient: Recipient) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = 100,
         cursor: Annotated[str | None, Query(max_length=CURSOR_MAX_CHARS)] = None,
     ) -> NotificationPage:
-        if principal.unit is not None:
-            raise Problem(403, "whole-campaign-only", "消息列表不按单位划分，限定单位的令牌无权查看")
         after = None if cursor is None else _read_cursor(cursor)
         async with db.transaction() as tx:
             if not await store.is_defined(tx, campaign_id):

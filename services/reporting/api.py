@@ -12,9 +12,10 @@ from services.reporting.store import Definitions
 from shared.clock import Clock
 from shared.contracts.base import Id, Mode
 from shared.db import Database
-from shared.tokens import Principal, requires
+from shared.guarded_route import GuardedRoute
+from shared.tokens import ROLES, Principal, requires
 
-Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor", "liaison"))]
+Reader = Annotated[Principal, Depends(requires(*ROLES, subtrees=True))]
 
 
 class TotalsQuery(BaseModel):
@@ -37,7 +38,7 @@ class LiveRoomQuery(BaseModel):
 
 
 def build_api(db: Database, known: Definitions, clock: Clock) -> APIRouter:
-    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["totals"])
+    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["totals"], route_class=GuardedRoute)
 
     @router.get("/totals", summary="Check-ins, viewers and certificates by unit, group, lesson or mode")
     async def totals(campaign_id: Id, query: Annotated[TotalsQuery, Query()], principal: Reader) -> Totals:

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from services.checkin import committer
-from shared.tokens import Role
+from shared.tokens import ROLES, Role
 from tests.support.campaigns import campaign_content
+from tests.support.campaigns import unit as a_unit
 from tests.support.checkin import (
     CAMPAIGN,
     OLD_SECRET,
@@ -117,7 +118,8 @@ async def test_a_body_without_length_is_measured_as_it_comes(service: CheckinUnd
         for _ in range(40):
             yield b"x" * 65536
 
-    assert problem_of(await service.client.post("/v1/live/events", content=endless())) == (413, "too-large")
+    answer = await service.client.post("/v1/live/events", content=endless(), headers=signature(b"anything"))
+    assert problem_of(answer) == (413, "too-large")
 
 
 @pytest.mark.parametrize(
@@ -304,6 +306,38 @@ async def test_definition_bodies_may_be_large_but_not_endless(service: CheckinUn
 async def test_concurrent_definitions_get_one_revision_each(service: CheckinUnderTest) -> None:
     answers = await asyncio.gather(*(service.define(campaign_content(title=f"名称{n}")) for n in range(6)))
     assert sorted(answer.json()["revision"] for answer in answers) == [2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("unit", "units", "channels"),
+    [
+        ("1", ["1", "11", "111", "111-EDU", "112"], {"QR-1": "111-EDU", "QR-2": "112"}),
+        ("111", ["111", "111-EDU"], {"QR-1": "111-EDU"}),
+        ("112", ["112"], {"QR-2": "112"}),
+    ],
+)
+async def test_a_token_of_a_unit_reads_the_definition_as_if_there_were_no_other(
+    service: CheckinUnderTest, unit: str, units: list[str], channels: dict[str, str]
+) -> None:
+    whole = campaign_content()
+    whole["units"].append(a_unit("112", "11", "county"))
+    whole["channels"]["QR-2"] = "112"
+    await service.define(whole)
+    for role in ROLES:
+        answer = await service.client.get(PATH, headers={"Authorization": f"Bearer {token(role, unit=unit)}"})
+        read = answer.json()
+        assert [each["unit_code"] for each in read["units"]] == units
+        assert (read["units"][0]["parent_code"], read["channels"]) == (None, channels)
+        assert (read["title"], len(read["lessons"]), answer.headers["x-revision"]) == ("小活动", 2, "2")
+    entire = await service.client.get(PATH)
+    assert answer.headers["etag"] != entire.headers["etag"]
+    assert len(entire.json()["units"]) == 5
+
+
+@pytest.mark.parametrize("unit", ["2", "11 ", "unassigned", "' OR 1=1"])
+async def test_a_token_of_a_unit_outside_the_tree_reads_no_definition(service: CheckinUnderTest, unit: str) -> None:
+    answer = await service.client.get(PATH, headers={"Authorization": f"Bearer {token('liaison', unit=unit)}"})
+    assert problem_of(answer) == (403, "unit-not-in-campaign")
 
 
 # ---- viewers ---------------------------------------------------------------------------------------------------------

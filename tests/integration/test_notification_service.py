@@ -132,7 +132,7 @@ def cursor_at(due_at: str, last: str = str(UUID(int=0))) -> str:
         ({"Authorization": ""}, PATH, 401, "token-missing"),
         (token("liaison"), PATH, 403, "role-not-allowed"),
         (token(campaign="other"), PATH, 403, "other-campaign"),
-        (token("office", unit="111"), PATH, 403, "whole-campaign-only"),
+        (token("office", unit="111"), PATH, 403, "unit-scoped"),
         (token("admin", "*"), "/v1/campaigns/unheard-of/notifications", 404, "not-found"),
         (token("admin", "*"), "/v1/campaigns/%00/notifications", 422, "invalid-request"),
         (token(), f"{PATH}?limit=501", 422, "invalid-request"),

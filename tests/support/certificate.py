@@ -221,6 +221,10 @@ class CertificateService:
 
     # ---- what it knows ----
 
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        async with self.db.transaction() as tx:
+            return [tuple(row) for row in await tx.fetch(sql)]
+
     async def certificates(self, campaign_id: str = CAMPAIGN) -> list[store.Certificate]:
         """By viewer; the valid one first."""
         async with self.db.transaction() as tx:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from services.certificate.domain import (
     ALPHABET,
+    NAME_MAX_CHARS,
     CertificateContent,
     NameRefused,
     SigningKey,
@@ -24,6 +25,7 @@ from services.certificate.domain import (
     mask_account,
     mask_holder,
     mask_name,
+    network_of,
     new_claim_code,
     new_code,
     new_serial,
@@ -35,6 +37,8 @@ from services.certificate.domain import (
     valid_serial,
     verify_document,
 )
+from shared.bodies import BODY_MAX_BYTES
+from shared.contracts.campaign import LESSONS_MAX
 
 CONTENT = CertificateContent(
     serial="2222-2222-2222",
@@ -160,6 +164,20 @@ class TestSignature:
         for field in fields(CertificateContent):
             changed = replace(CONTENT, **{field.name: getattr(other, field.name)})
             assert verify_document(certificate_document(changed, signature), PUBLIC_KEYS) is Verdict.ALTERED, field.name
+
+    def test_the_longest_fits_into_a_body_for_people_however_it_is_written(self) -> None:
+        """`POST /v1/verify` takes no more; a title of 100 and a name of 50 rare characters, escaped, are 12 bytes each."""
+        longest = replace(
+            CONTENT,
+            campaign_id="c" * 64,
+            campaign_title="𠅤" * 100,
+            issuer="𠅤" * 100,
+            viewer_id="v" * 64,
+            name="𠅤" * NAME_MAX_CHARS,
+            credited_lessons=tuple(date(2024, 1, 1) + timedelta(days=day) for day in range(LESSONS_MAX)),
+        )
+        written = json.dumps(certificate_document(longest, KEY.sign(longest)), indent=8, ensure_ascii=True)
+        assert len(written) < BODY_MAX_BYTES / 2
 
     def test_genuine_also_after_a_round_trip_in_other_order(self) -> None:
         shuffled = json.dumps(dict(reversed(document().items())), indent=3, ensure_ascii=True)
@@ -337,3 +355,22 @@ def alter(value: Any, path: tuple[Any, ...]) -> None:
         value = value[key]
     leaf = copy.copy(value[path[-1]])
     value[path[-1]] = ("A" if leaf[0] != "A" else "B") + leaf[1:]
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix socket", "unix socket"),
+    ],
+)
+def test_a_subscribers_addresses_are_one(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -86,17 +86,21 @@ def client() -> httpx.AsyncClient:
     problems.install(app)
 
     @app.get("/v1/campaigns/{campaign_id}/x")
-    async def x(principal: Principal = Depends(requires("admin", "office"))) -> str:
+    async def x(principal: Principal = Depends(requires("admin", "office", subtrees=True))) -> str:
+        return principal.subject
+
+    @app.get("/v1/campaigns/{campaign_id}/whole")
+    async def whole(principal: Principal = Depends(requires("admin", "office"))) -> str:
         return principal.subject
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x")
 
 
 async def answer(
-    client: httpx.AsyncClient, authorization: str | None, campaign: str = "jinshan-2024"
+    client: httpx.AsyncClient, authorization: str | None, campaign: str = "jinshan-2024", path: str = "x"
 ) -> tuple[int, str]:
     headers = {} if authorization is None else {"Authorization": authorization}
-    response = await client.get(f"/v1/campaigns/{campaign}/x", headers=headers)
+    response = await client.get(f"/v1/campaigns/{campaign}/{path}", headers=headers)
     body = response.json()
     return response.status_code, body["type"].removeprefix("/problems/") if isinstance(body, dict) else body
 
@@ -106,6 +110,12 @@ async def test_role_and_campaign_of_the_path_are_checked(client: httpx.AsyncClie
     assert await answer(client, f"bearer  {token(campaign='*')}") == (200, "li")
     assert await answer(client, f"Bearer {token()}", "other-2025") == (403, "other-campaign")
     assert await answer(client, f"Bearer {token(role='liaison')}") == (403, "role-not-allowed")
+
+
+async def test_a_units_token_is_for_routes_that_keep_to_the_unit(client: httpx.AsyncClient) -> None:
+    assert await answer(client, f"Bearer {token()}", path="whole") == (403, "unit-scoped")
+    assert await answer(client, f"Bearer {token(unit='')}", path="whole") == (403, "unit-scoped")
+    assert await answer(client, f"Bearer {token(unit=None)}", path="whole") == (200, "li")
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic bGk6bGk="])

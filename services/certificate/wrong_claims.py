@@ -1,0 +1,62 @@
+"""How often one may be wrong when claiming: by code and by address, over all replicas.
+
+Only wrong tries count, so that the many who share a carrier's address do not use up each other's. Whether a try is right is told
+only while the limits allow it: a right guess does not get in where a wrong one would be sent away.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from services.certificate import store
+from services.certificate.domain import network_of
+from shared.at_rest import lookup_hash
+from shared.db import Database, Transaction
+from shared.problems import Problem
+
+BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # 10,000 phone tails then last 80 days for who has found a code
+BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # 39 bits of code then last for longer than anybody tries
+
+
+class Limit(NamedTuple):
+    """`who` is a keyed hash: the table tells neither codes nor addresses."""
+
+    who: bytes
+    within: timedelta
+    most: int
+    title: str
+
+    def problem(self) -> Problem:
+        retry_after_s = int(self.within.total_seconds())
+        return Problem(429, "too-many-wrong-claims", self.title, retry_after_s=retry_after_s)
+
+
+def by_code(key: str, claim_code: str) -> Limit:
+    who = lookup_hash(key, f"wrong claims of code {claim_code}")
+    return Limit(who, BY_CODE_WITHIN, BY_CODE_MAX, "该领取码的手机号后四位错误次数过多，请一小时后再试")
+
+
+def by_address(key: str, address: str) -> Limit:
+    """Of IPv6 the /64 counts, which one subscriber has for themselves."""
+    who = lookup_hash(key, f"wrong claims from {network_of(address)}")
+    return Limit(who, BY_ADDRESS_WITHIN, BY_ADDRESS_MAX, "尝试次数过多，请一分钟后再试")
+
+
+async def check(tx: Transaction, limits: Sequence[Limit]) -> None:
+    """Raises a 429 problem where one of them is reached."""
+    for limit in sorted(limits):
+        if await store.too_many_wrong_claims(tx, limit.who, limit.within, limit.most):
+            raise limit.problem()
+
+
+async def count(tx: Transaction, limits: Sequence[Limit]) -> None:
+    """Counts a wrong try. Raises a 429 problem where one of them is reached; then the caller's rollback counts nothing."""
+    for limit in sorted(limits):
+        if not await store.count_wrong_claim(tx, limit.who, limit.within, limit.most):
+            raise limit.problem()
+
+
+async def forget(db: Database) -> int:
+    """Deletes what no longer counts."""
+    async with db.transaction() as tx:
+        return await store.delete_expired_wrong_claims(tx)

@@ -1,0 +1,278 @@
+"""Who may call what, and with how much: one table over every route of every service, taken from the services themselves.
+
+A route that is added without a line here fails. No database: whoever is let in is told 503, or what is wrong with the request.
+"""
+
+import base64
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from deploy import contracts
+from deploy.devstack.home import SERVICES
+from deploy.devstack.ports import free_port
+from deploy.devstack.secrets import Secrets
+from shared.bodies import Bodies
+from shared.clock import write_clock
+from shared.tokens import ALL_CAMPAIGNS, ROLES, create_token
+from tests.support.certificate import CLAIM_FROM
+from tests.support.checkin import signature
+
+KIB = 1024
+MIB = 1024 * KIB
+CAMPAIGN, UNIT = "small-2024", "111"
+SECRETS = Secrets()
+
+
+@dataclass(frozen=True)
+class Door:
+    """`roles`: None lets in anybody. `subtrees`: tokens of a unit too. `body_max_bytes`: None takes no body.
+    `headers` are what else is looked at before the body."""
+
+    roles: tuple[str, ...] | None
+    subtrees: bool = False
+    body_max_bytes: int | None = None
+    headers: Mapping[str, str] | None = None
+
+
+PUBLIC, SIGNED = Door(None), Door(None, body_max_bytes=MIB, headers=signature(b"anything"))
+TYPED = Door(None, body_max_bytes=16 * KIB)
+OFFICE, READERS = ("admin", "office"), ("admin", "office", "auditor")
+EVERYWHERE = {
+    f"{method} {path}": PUBLIC
+    for method, path in (
+        ("GET", "/openapi.json"),
+        ("GET", "/docs"),
+        ("GET", "/swagger/swagger-ui-bundle.js"),
+        ("GET", "/swagger/swagger-ui.css"),
+        ("GET", "/swagger/favicon-32x32.png"),
+        ("GET", "/metrics"),
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
+        ("POST", "/health/settle"),  # takes no body, and is there only with a simulated clock
+    )
+}
+C = "/v1/campaigns/{campaign_id}"
+DOORS = {
+    "checkin": {
+        "POST /v1/live/events": SIGNED,
+        "POST /v1/live/events/{source}": SIGNED,
+        f"POST {C}/imports": Door(OFFICE, body_max_bytes=MIB),
+        f"PUT {C}": Door(("admin",), body_max_bytes=8 * MIB),
+        f"GET {C}": Door(ROLES, subtrees=True),
+        f"GET {C}/whatif": Door(READERS),
+        f"POST {C}/make-goods": Door(OFFICE, body_max_bytes=MIB),
+        f"PUT {C}/lessons/{{lesson_date}}/platform-count": Door(OFFICE, body_max_bytes=16 * KIB),
+        f"GET {C}/viewers/{{viewer_id}}": Door(READERS),
+        f"POST {C}/viewers/{{viewer_id}}/link": Door(OFFICE, body_max_bytes=16 * KIB),
+        "GET /me/{token}": PUBLIC,
+    },
+    "reporting": {
+        f"GET {C}/totals": Door(ROLES, subtrees=True),
+        f"GET {C}/live-room": Door(ROLES, subtrees=True),
+    },
+    "notification": {f"GET {C}/notifications": Door(READERS)},
+    "certificate": {
+        "POST /v1/claims": TYPED,
+        "GET /claim": PUBLIC,
+        "POST /claim": TYPED,
+        "GET /v/{code}": PUBLIC,
+        "POST /v1/verify": TYPED,
+        "GET /files/{token}/certificate.pdf": PUBLIC,
+        "GET /files/{token}/certificate.json": PUBLIC,
+        f"GET {C}/certificates/{{viewer_id}}": Door(READERS),
+        f"POST {C}/certificates/{{viewer_id}}/revoke": Door(OFFICE, body_max_bytes=16 * KIB),
+        f"POST {C}/certificates/{{viewer_id}}/reissue": Door(OFFICE, body_max_bytes=16 * KIB),
+    },
+}
+IN_PATHS = {
+    "campaign_id": CAMPAIGN,
+    "source": "standard",
+    "lesson_date": "2024-06-29",
+    "viewer_id": "v",
+    "token": "x",
+    "code": "x",
+}
+EVERY_DOOR = [(service, route, door) for service in DOORS for route, door in DOORS[service].items()]
+LOCKED = [each for each in EVERY_DOOR if each[2].roles is not None]
+WITH_BODY = [each for each in EVERY_DOOR if each[2].body_max_bytes is not None]
+
+
+@pytest.fixture(scope="module")
+def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FastAPI]:
+    folder = tmp_path_factory.mktemp("doors")
+    write_clock(folder / "clock", CLAIM_FROM)
+    changes = {
+        "ENVIRONMENT": "test",
+        "CLOCK_FILE": str(folder / "clock"),
+        "DATABASE_URL": f"postgresql://nobody:x@127.0.0.1:{free_port()}/nowhere",
+        "NATS_URL": f"nats://nobody@127.0.0.1:{free_port()}",
+        "PDF_DIR": str(folder / "pdf"),
+        "FILE_CHANNEL_DIR": str(folder / "messages"),
+    }
+    return {service: contracts.build_service(service, changes, SECRETS) for service in SERVICES}
+
+
+def routes_of(app: FastAPI) -> Iterator[str]:
+    for context in iter_route_contexts(app.routes):
+        for method in sorted(context.methods or ()):
+            if method != "HEAD":
+                yield f"{method} {context.path_format or context.path}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_route_stands_in_the_table(apps: dict[str, FastAPI], service: str) -> None:
+    assert sorted(routes_of(apps[service])) == sorted(DOORS[service] | EVERYWHERE)
+
+
+# ---- asking ----------------------------------------------------------------------------------------------------------
+
+
+async def unread() -> AsyncIterator[bytes]:
+    raise AssertionError("the body was read")
+    yield b""
+
+
+async def ask(
+    app: FastAPI, route: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes]
+) -> httpx.Response:
+    method, path = route.split(" ")
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://door.test") as client:
+        known = {"content-type": "application/json"} | dict(headers)
+        return await client.request(method, path.format(**IN_PATHS), headers=known, content=content)
+
+
+def bearer(role: str, campaign: str = CAMPAIGN, unit: str | None = None) -> dict[str, str]:
+    token = create_token(
+        SECRETS.token_private_key,
+        subject="tester",
+        role=role,  # type: ignore[arg-type]
+        campaign=campaign,
+        unit=unit,
+        valid_for=timedelta(minutes=5),
+    )
+    return {"authorization": f"Bearer {token}"}
+
+
+def type_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"].removeprefix("/problems/")
+
+
+# ---- tokens ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("service", "route", "door"), LOCKED)
+async def test_role_campaign_and_unit_decide_before_the_body_is_read(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    assert door.roles is not None
+    places = [(CAMPAIGN, None), (ALL_CAMPAIGNS, None), (CAMPAIGN, UNIT), (ALL_CAMPAIGNS, UNIT), ("other-2025", None)]
+    for role, (campaign, unit) in itertools.product(ROLES, places):
+        may = role in door.roles and campaign != "other-2025" and (unit is None or door.subtrees)
+        answer = await ask(apps[service], route, bearer(role, campaign, unit), b"?" if may else unread())
+        seen = (route, role, campaign, unit, answer.status_code, answer.text)
+        assert (answer.status_code not in (401, 403)) == may, seen
+        assert answer.status_code in (403, 200, 400, 404, 422, 503), seen
+
+
+@pytest.mark.parametrize(("service", "route", "door"), LOCKED)
+async def test_without_a_token_nothing_is_read(apps: dict[str, FastAPI], service: str, route: str, door: Door) -> None:
+    for headers in ({}, {"authorization": "Bearer x.y.z"}, {"authorization": "Basic eDp5"}):
+        answer = await ask(apps[service], route, headers, unread())
+        assert answer.status_code == 401, (route, headers, answer.text)
+
+
+ODD: list[Any] = [[], ["111"], {}, {"a": 1}, 7, 1.5, True, False, "a\x00b", "\x7f", "x" * 201]
+ODD_TIMES: list[Any] = [[], {}, "", "soon", "\x00", float("inf"), float("nan"), None, "9" * 400, "4102444800"]
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        *({claim: odd} for claim in ("sub", "role", "campaign", "unit") for odd in ODD),
+        *({claim: odd} for claim in ("exp", "iat", "nbf") for odd in ODD_TIMES),
+        *({claim: None} for claim in ("sub", "role", "campaign")),
+        {"aud": ["x"]},
+        {"iss": 5, "exp": "x"},
+    ],
+)
+async def test_a_claim_of_another_kind_is_no_token(apps: dict[str, FastAPI], claims: dict[str, Any]) -> None:
+    """Signed with the deployment's key: whoever minted it made a mistake, which must not become a 500 or a scope."""
+    key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(SECRETS.token_private_key))
+    whole = {"sub": "t", "role": "admin", "campaign": CAMPAIGN, "unit": UNIT, "exp": 4102444800}
+    token = jwt.api_jws.encode(json.dumps(whole | claims).encode(), key, algorithm="EdDSA")
+    answer = await ask(apps["reporting"], f"GET {C}/totals", {"authorization": f"Bearer {token}"}, b"")
+    assert type_of(answer) == (401, "token-invalid")
+
+
+# ---- signatures ------------------------------------------------------------------------------------------------------
+
+STALE = {"webhook-timestamp": "1"}
+
+
+@pytest.mark.parametrize("route", ["POST /v1/live/events", "POST /v1/live/events/{source}"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        *({name: value for name, value in signature(b"").items() if name != left} for left in list(signature(b""))[:3]),
+        signature(b"") | STALE,
+        signature(b"") | {"webhook-timestamp": "NaN"},
+    ],
+)
+async def test_a_post_that_cannot_be_signed_is_not_read(
+    apps: dict[str, FastAPI], route: str, headers: dict[str, str]
+) -> None:
+    assert type_of(await ask(apps["checkin"], route, headers, unread())) == (401, "signature")
+
+
+# ---- bodies ----------------------------------------------------------------------------------------------------------
+
+
+def let_in(door: Door) -> dict[str, str]:
+    return {**(bearer("admin") if door.roles else {}), **(door.headers or {})}
+
+
+async def pieces(size: int) -> AsyncIterator[bytes]:
+    while size > 0:
+        yield b" " * min(size, 64 * KIB)
+        size -= 64 * KIB
+
+
+@pytest.mark.parametrize(("service", "route", "door"), WITH_BODY)
+async def test_a_body_is_as_large_as_the_route_says(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    assert door.body_max_bytes is not None
+    app, headers = apps[service], let_in(door)
+    declared = headers | {"content-length": str(door.body_max_bytes + 1)}
+    assert type_of(await ask(app, route, declared, unread())) == (413, "too-large")
+    assert (await ask(app, route, headers, pieces(door.body_max_bytes))).status_code != 413
+    if not route.endswith("/link"):  # which reads none
+        assert type_of(await ask(app, route, headers, pieces(door.body_max_bytes + 1))) == (413, "too-large")
+    assert app.state.bodies.held_bytes == 0
+
+
+@pytest.mark.parametrize(("service", "route", "door"), WITH_BODY)
+async def test_a_body_is_not_read_where_too_much_waits(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    app = apps[service]
+    before, app.state.bodies = app.state.bodies, Bodies(held_max_bytes=0)
+    try:
+        answer = await ask(app, route, let_in(door), unread())
+    finally:
+        app.state.bodies = before
+    assert type_of(answer) == (429, "busy")
+    assert int(answer.headers["retry-after"]) >= 1

@@ -1,0 +1,207 @@
+"""The proxies' configuration on a real nginx, on loopback: how large, how slow and how many, and what that costs in memory."""
+
+import asyncio
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.devstack.ports import free_port
+from tests.support.nats_support import eventually
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+PROXY = Path(__file__).parents[2] / "deploy" / "proxy"
+KIB = 1024
+MIB = 1024 * KIB
+CONTAINER_MIB = 256  # docker-compose.yml, mem_limit
+EVENTS, VERIFY = "/v1/live/events", "/v1/verify"
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx-light")
+
+
+class Proxy:
+    """A running nginx, and connections to it from addresses of 127.0.0.0/8."""
+
+    def __init__(self, folder: Path, port: int, pid: int, callers: AsyncExitStack) -> None:
+        self._folder = folder
+        self._port = port
+        self._pid = pid
+        self._callers = callers
+        self._tls = ssl.create_default_context(cafile=str(folder / "tls_certificate"))
+        self._tls.check_hostname = False
+
+    async def connect(self, address: str = "127.0.0.1") -> "Caller":
+        streams = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls, local_addr=(address, 0))
+        caller = Caller(*streams)
+        self._callers.callback(caller.close)
+        return caller
+
+    async def post(self, path: str, size: int, *, sent: int | None = None, address: str = "127.0.0.1") -> "Caller":
+        """A post that declares `size` bytes; all of them are sent unless `sent` says how many."""
+        caller = await self.connect(address)
+        await caller.send(
+            b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % (path.encode(), size)
+        )
+        await caller.send(b"x" * (size if sent is None else sent))
+        return caller
+
+    def memory_mib(self) -> float:
+        """What counts against the container: its processes, and what they keep in /tmp, which is memory."""
+        main = psutil.Process(self._pid)
+        processes = [main, *main.children()]
+        private = sum(each.memory_full_info().pss for each in processes)
+        return (private + sum(self._in_tmp(each.pid) for each in processes)) / MIB
+
+    def _in_tmp(self, pid: int) -> int:
+        """The files have no names: nginx unlinks them at once."""
+        files = [each for each in Path(f"/proc/{pid}/fd").iterdir() if "/body/" in str(each.readlink())]
+        return sum(each.stat().st_size for each in files)
+
+
+class Caller:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, str]:
+        """Status and head; 0 where the connection is closed without one."""
+        try:
+            head = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 20)).decode()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return 0, ""
+        return int(head.split()[1]), head
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+
+def configure(folder: Path, name: str, replace: dict[str, str]) -> Path:
+    """The committed files, with this test's paths, ports and upstreams."""
+    for source in PROXY.glob("*.conf"):
+        text = source.read_text()
+        for before, after in {" /tmp/": f" {folder}/", "/etc/fanzha": str(folder), "/run/secrets": str(folder)}.items():
+            text = text.replace(before, after)
+        for before, after in replace.items():
+            text = re.sub(before, after, text)
+        (folder / source.name).write_text(text)
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x -keyout tls_key"
+    )
+    subprocess.run([*command.split(), "-out", "tls_certificate"], cwd=folder, check=True, capture_output=True)
+    shutil.copy(folder / "tls_certificate", folder / "tls_authority")
+    return folder / name
+
+
+@asynccontextmanager
+async def upstream() -> AsyncIterator[int]:
+    """Answers 200 once a body of the declared length is there."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+    """The public side's. Below a folder that its workers, who are not root, may pass through."""
+    port, health = free_port(), free_port()
+    async with upstream() as behind, AsyncExitStack() as callers:
+        addresses = {r"http://(checkin|certificate):\d+": f"http://127.0.0.1:{behind}"}
+        file = configure(tmp_path, "public.conf", addresses | {"8443": str(port), "8080": str(health)})
+        with (tmp_path / "log").open("wb") as log:
+            options = ("-c", str(file), "-g", "user root;")  # pytest's folders are closed to others
+            process = await asyncio.create_subprocess_exec(str(NGINX), *options, stdout=log, stderr=log)
+        try:
+            await eventually(lambda: _listens(port), what="nginx listens")
+            yield Proxy(tmp_path, port, process.pid, callers)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+@pytest.mark.parametrize("name", ["public.conf", "public-side.conf", "crossing.conf", "office.conf"])
+def test_nginx_accepts_the_file(tmp_path: Path, name: str) -> None:
+    file = configure(tmp_path, name, {"office-side:8446": "127.0.0.1:8446"})
+    done = subprocess.run([str(NGINX), "-t", "-c", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [
+        (EVENTS, MIB, 200),
+        (EVENTS + "/kuaishou", MIB, 200),
+        (EVENTS, MIB + 1, 413),
+        (VERIFY, 16 * KIB, 200),
+        (VERIFY, 16 * KIB + 1, 413),
+        ("/v1/claims", 16 * KIB + 1, 413),
+        ("/claim", 16 * KIB + 1, 413),
+    ],
+)
+async def test_a_body_is_as_large_as_its_path_says(proxy: Proxy, path: str, size: int, status: int) -> None:
+    found, head = await (await proxy.post(path, size)).answer()
+    assert found == status
+    if status == 413:
+        assert "application/problem+json" in head
+
+
+async def test_large_bodies_at_once_are_limited_and_small_ones_go_on(proxy: Proxy) -> None:
+    slow = [await proxy.post(EVENTS, MIB, sent=1000, address=f"127.0.0.{1 + n % 3}") for n in range(60)]
+    status, head = await slow[-1].answer()
+    assert (status, "retry-after: 2" in head.lower()) == (429, True)
+    assert (await (await proxy.post(EVENTS, 1000)).answer())[0] == 200
+    assert (await (await proxy.post(VERIFY, 1000)).answer())[0] == 200
+
+
+async def test_one_address_does_not_take_all_places_for_large_bodies(proxy: Proxy) -> None:
+    slow = [await proxy.post(EVENTS, MIB, sent=1000, address="127.0.0.9") for _ in range(29)]
+    assert (await slow[-1].answer())[0] == 429
+    assert (await (await proxy.post(EVENTS, MIB, address="127.0.0.2")).answer())[0] == 200
+
+
+async def test_a_slow_sender_is_sent_away(proxy: Proxy) -> None:
+    for path, size in ((EVENTS, MIB), (VERIFY, 10 * KIB)):
+        status, _ = await (await proxy.post(path, size, sent=size // 2)).answer()
+        assert status in (0, 408)
+
+
+async def test_what_the_outside_can_make_it_hold_is_less_than_the_container_has(proxy: Proxy) -> None:
+    """All connections taken: large and small bodies half sent, from many addresses, and callers who only say hello."""
+    addresses = [f"127.0.1.{n}" for n in range(1, 101)]
+    highest = 0.0
+    for path, size, number in ((EVENTS, MIB, 400), (EVENTS, 16 * KIB, 600), (VERIFY, 16 * KIB, 600)):
+        posts = (proxy.post(path, size, sent=size - 1, address=addresses[n % 100]) for n in range(number))
+        await asyncio.gather(*posts, return_exceptions=True)  # some are hung up on before they have sent it all
+        highest = max(highest, proxy.memory_mib())
+    await asyncio.gather(*(proxy.connect(address) for address in addresses * 4), return_exceptions=True)
+    highest = max(highest, proxy.memory_mib())
+    print(f"nginx holds {highest:.0f} MiB at most")  # noqa: T201 - shown by -s
+    assert highest < CONTAINER_MIB * 0.8
