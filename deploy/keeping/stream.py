@@ -58,6 +58,8 @@ async def _connected(topology_url: str) -> AsyncIterator[JetStreamContext]:
         inbox_prefix=topology.inbox_prefix("topology"),
         connect_timeout=CONNECT_TIMEOUT_S,
         allow_reconnect=False,
+        max_reconnect_attempts=1,  # or the first connection is tried for two minutes
+        reconnect_time_wait=1,
         error_cb=_keep_quiet,
     )
     try:
