@@ -30,11 +30,13 @@ from faststream import AckPolicy
 from faststream.nats import NatsBroker, NatsRouter
 from faststream.specification import AsyncAPI
 from nats.js import JetStreamContext, api
+from nats.js.errors import APIError
 from prometheus_client import CollectorRegistry
 
 from shared import topology
 from shared.bus_metrics import BusMetrics
 from shared.contracts.base import Event
+from shared.emptying import empty_behind
 from shared.failures import ParkedMessage, Poison
 from shared.pull import PullTimes
 from shared.subscribing import DurableSubscriber, Park, Surroundings, build_router, subscribe, subscribe_raw
@@ -221,11 +223,14 @@ class Bus:
     async def _consumer_info(self, name: str) -> api.ConsumerInfo:
         if not self.connected:
             raise NotConnected
-        jetstream: JetStreamContext = self._broker.config.connection_state.stream
-        info: api.ConsumerInfo = await jetstream.consumer_info(
+        info: api.ConsumerInfo = await self._jetstream().consumer_info(
             self._subscribers[name].durable.stream, name, timeout=self._publish_timeout_s
         )
         return info
+
+    def _jetstream(self) -> JetStreamContext:
+        jetstream: JetStreamContext = self._broker.config.connection_state.stream
+        return jetstream
 
     # ---- watching ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +254,14 @@ class Bus:
                 else:
                     self.metrics.pending.labels(name).set(info.num_pending or 0)
                     self.metrics.ack_pending.labels(name).set(info.num_ack_pending or 0)
+                    await self._empty_behind(name, info)
             await asyncio.sleep(self._lag_every_s)
+
+    async def _empty_behind(self, name: str, info: api.ConsumerInfo) -> None:
+        try:
+            await empty_behind(self._jetstream(), self._subscribers[name].durable, info)
+        except (nats.errors.Error, APIError) as error:
+            log.warning("handled messages stay in their stream for now", durable=name, error=repr(error))
 
     async def _on_error(self, error: Exception) -> None:
         if "permissions violation" in str(error).lower():

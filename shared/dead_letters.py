@@ -64,17 +64,18 @@ async def request_replay(tx: Transaction, ids: list[int] | None) -> int:
     )
 
 
-async def close(tx: Transaction, row_id: int, why: str) -> bool:
-    """Takes one off the list that was dealt with in another way, such as sent again by its sender. The row stays, with the
-    reason for closing before that for parking. False where there is none of this number."""
-    closed = await tx.fetchval(
+async def close(tx: Transaction, ids: list[int], why: str) -> list[int]:
+    """Takes off the list what was dealt with in another way, such as sent again by its sender; returns the numbers it closed.
+    The rows stay, with the reason for closing before that for parking. A number that is not on the list is passed over."""
+    closed = await tx.fetch(
         "UPDATE dead_letter SET replayed_at = now(), replay_requested_at = NULL, "
-        "reason = left('closed: ' || $2::text || '; ' || reason, $3::int) WHERE id = $1 AND replayed_at IS NULL RETURNING id",
-        row_id,
+        "reason = left('closed: ' || $2::text || '; ' || reason, $3::int) "
+        "WHERE id = ANY($1::bigint[]) AND replayed_at IS NULL RETURNING id",
+        ids,
         why,
         REASON_MAX_CHARS,
     )
-    return closed is not None
+    return [row["id"] for row in closed]
 
 
 class Replays:

@@ -8,7 +8,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nats
@@ -30,6 +30,8 @@ MESSAGE_MAX_BYTES = EVENT_MAX_BYTES + 8 * 1024  # with its headers
 class Stream:
     name: str
     subjects: tuple[str, ...]
+    # What this durable has behind it leaves the stream (shared/emptying.py). None: it stays until it is too old.
+    emptied_behind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Durable:
 
 STREAMS = (
     Stream("EVENTS", ("events.>",)),
-    Stream("LIVE", (LIVE_SUBJECT,)),
+    # What a live platform sends may name people, against the rules, and is in no ledger until checkin has committed it.
+    Stream("LIVE", (LIVE_SUBJECT,), emptied_behind="checkin-live"),
 )
 
 DURABLES = (
@@ -80,13 +83,39 @@ def durable(name: str) -> Durable:
     return {durable.name: durable for durable in DURABLES}[name]
 
 
+def empties(durable: Durable) -> bool:
+    """Whether what this durable has behind it leaves its stream."""
+    return any(stream.name == durable.stream and stream.emptied_behind == durable.name for stream in STREAMS)
+
+
 # ---- who may do what -------------------------------------------------------------------------------------------------
+
+
+NEXT = "$JS.API.CONSUMER.MSG.NEXT"
+MANAGING = (
+    "$JS.API.STREAM.CREATE.*",
+    "$JS.API.STREAM.UPDATE.*",
+    "$JS.API.STREAM.DELETE.*",
+    "$JS.API.STREAM.INFO.*",
+    *(f"$JS.API.STREAM.PURGE.{stream.name}" for stream in STREAMS if stream.emptied_behind),
+    "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
+    "$JS.API.CONSUMER.DELETE.*.*",
+    "$JS.API.CONSUMER.INFO.*.*",
+)
+# The streams' account. Before there were accounts they were in NATS's global one (deploy/nats/start.sh moves them).
+BUS_ACCOUNT = "BUS"
 
 
 @dataclass(frozen=True)
 class Permissions:
-    """What a NATS user may publish and subscribe to. deploy/nats/permissions.conf is rendered from this."""
+    """What a NATS user may publish and subscribe to. deploy/nats/permissions.conf is rendered from this.
 
+    `account`: who works on the streams shares theirs. Everybody else has an account of its own, into which just what it may
+    publish leads: the server answers on the subject that the asker names, whoever may publish there, so in one account a
+    reply subject such as `events.checkin.…` made the server's answer an event (docs/decisions/bus-accounts.md).
+    """
+
+    account: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
 
@@ -97,9 +126,10 @@ def inbox_prefix(user: str) -> str:
 
 
 def consumer_subjects(durable: Durable) -> tuple[str, ...]:
-    """What reading a durable needs: ask for messages, ask how many wait, answer them."""
+    """What reading a durable needs: ask for messages, ask how many wait, answer them; and what it has behind it may leave."""
     path = f"{durable.stream}.{durable.name}"
-    return (f"$JS.API.CONSUMER.MSG.NEXT.{path}", f"$JS.API.CONSUMER.INFO.{path}", f"$JS.ACK.{path}.>")
+    reading = (f"{NEXT}.{path}", f"$JS.API.CONSUMER.INFO.{path}", f"$JS.ACK.{path}.>")
+    return (*reading, f"$JS.API.STREAM.PURGE.{durable.stream}") if empties(durable) else reading
 
 
 def permissions() -> dict[str, Permissions]:
@@ -108,19 +138,14 @@ def permissions() -> dict[str, Permissions]:
     for each in DURABLES:
         publish[each.service] += consumer_subjects(each)
     publish["live"] = (LIVE_SUBJECT,)
-    publish["topology"] = (
-        "$JS.API.STREAM.CREATE.*",
-        "$JS.API.STREAM.UPDATE.*",
-        "$JS.API.STREAM.DELETE.*",
-        "$JS.API.STREAM.INFO.*",
-        "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
-        "$JS.API.CONSUMER.DELETE.*.*",
-        "$JS.API.CONSUMER.INFO.*.*",
-    )
-    found = {user: Permissions(allowed, (f"{inbox_prefix(user)}.>",)) for user, allowed in publish.items()}
-    return found | {
-        "operator": Permissions((">",), (">",))
-    }  # a person at the nats command line; no service has its password
+    found = {user: _own(user, user.upper(), allowed) for user, allowed in publish.items()}
+    # A person at the nats command line; no service has its password.
+    operator = Permissions(BUS_ACCOUNT, (">",), (">",))
+    return found | {"topology": _own("topology", BUS_ACCOUNT, MANAGING), "operator": operator}
+
+
+def _own(user: str, account: str, publish: tuple[str, ...]) -> Permissions:
+    return Permissions(account, publish, (f"{inbox_prefix(user)}.>",))
 
 
 # ---- the job ---------------------------------------------------------------------------------------------------------
@@ -172,7 +197,7 @@ async def apply(
     report = []
     for stream in STREAMS:
         wanted = stream_config(stream, settings)
-        done = await _settle(wanted, _found(js.stream_info, stream.name), js.add_stream, js.update_stream)
+        done = await _settle(wanted, _found(js.stream_info, stream.name), _maker(js, stream), js.update_stream)
         report.append(f"stream {stream.name}: {done}")
     for durable in durables:
         config = consumer_config(durable)
@@ -204,6 +229,18 @@ async def _found(info: Callable[..., Awaitable[Any]], *names: str) -> Any | None
         return (await info(*names)).config
     except NotFoundError:
         return None
+
+
+def _maker(js: JetStreamContext, stream: Stream) -> Callable[..., Awaitable[Any]]:
+    """A stream that is emptied counts on from the clock when it is made anew, beyond every number of the one before: what a
+    process that stood still had asked to remove from that one is nothing in this one (shared/emptying.py)."""
+
+    async def make(config: api.StreamConfig) -> Any:
+        return await js.add_stream(
+            replace(config, first_seq=time.time_ns() // 1000) if stream.emptied_behind else config
+        )
+
+    return make
 
 
 def _adder(js: JetStreamContext, stream: str) -> Callable[..., Awaitable[Any]]:

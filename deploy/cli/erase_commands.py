@@ -63,6 +63,8 @@ def viewer(
     _check_actor(by, yes)
     counts = _run(forget.viewer(found_deployment(), campaign_id, viewer_id, by, dry_run=not yes))
     _tell(counts, yes, as_json)
+    if yes:
+        _empty_live()
     if yes and rebuild_stream:
         _rebuild()
     elif yes and not as_json:
@@ -100,6 +102,7 @@ def campaign(
         counts = _run(forget.people(deployment, campaign_id, by, dry_run=not yes))
     _tell(counts, yes, as_json)
     if yes:
+        _empty_live()
         _rebuild()
         if not as_json:
             typer.echo(_about_backups(counts, destroy_keys))
@@ -188,6 +191,13 @@ def _tell(counts: dict[str, dict[str, int]], done: bool, as_json: bool) -> None:
 
 def _counted(counts: dict[str, int]) -> str:
     return "，".join(f"{TABLES.get(table, table)} {number:,}" for table, number in counts.items() if number) or "没有"
+
+
+def _empty_live() -> None:
+    from deploy.keeping import forget
+
+    if left := _run(forget.empty_live(found_deployment())):
+        typer.echo(f"直播平台发来的消息还有 {left:,} 条没有处理，里面可能有他：等 checkin 处理完，再运行一次", err=True)
 
 
 def _rebuild() -> None:

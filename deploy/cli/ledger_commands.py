@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -167,21 +167,59 @@ def replay(
 
 
 @dead_letters_app.command("close")
-def close_dead_letter(
-    number: Annotated[int, typer.Option("--id", min=1, help="编号，见 fanzha dead-letters list")],
+def close_dead_letters(
     why: Annotated[str, typer.Option("--reason", help="为什么可以关闭，例如“平台已重发”；请勿写姓名和手机号")],
+    ids: Annotated[
+        list[int] | None, typer.Option("--id", min=1, help="编号，见 list，可写多次；需要同时写 --service")
+    ] = None,
+    durable: Annotated[str | None, typer.Option("--durable", help="这个消费者的全部")] = None,
+    parked_for: Annotated[str | None, typer.Option("--parked-for", help="原因里有这段文字的全部")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="全部")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="不按编号时：真的关闭；不写只显示会关闭多少条")] = False,
     service: OnlyService = None,
 ) -> None:
-    """把已用别的办法处理好的一条死信关闭。记录和原因保留，不再列出，不再告警。"""
+    """把已用别的办法处理好的死信关闭：按编号，或按消费者、原因，或全部。记录和原因保留，不再列出，不再告警。"""
     if not why.strip():
         fail("请用 --reason 写明为什么可以关闭")
+    if bool(ids) + bool(durable or parked_for) + everything != 1:
+        fail("请写明关闭哪些：--id（可写多次），或 --durable、--parked-for，或 --all")
     databases = _databases(service)
-    if len(databases) != 1:
+    if ids and len(databases) != 1:
         fail("编号只在一个服务里有意义。请同时写明 --service")
-    ((name, url),) = databases.items()
-    if not _in(url, partial(dead_letters.close, row_id=number, why=why.strip())):
-        fail(f"{name} 没有编号为 {number} 的死信，或已处理。见 fanzha dead-letters list")
-    typer.echo(f"已关闭 {name} 的死信 {number}")
+    chosen = partial(_is_chosen, ids=ids, durable=durable, parked_for=parked_for)
+    for name, url in databases.items():
+        number = _in(url, partial(_close, name=name, ids=ids, chosen=chosen, why=why.strip(), dry_run=not (ids or yes)))
+        typer.echo(
+            f"{name}：已关闭 {number:,} 条死信" if ids or yes else f"{name}：将要关闭 {number:,} 条死信（没有动）"
+        )
+    if not (ids or yes):
+        typer.echo("确定后加 --yes")
+
+
+def _is_chosen(
+    letter: Mapping[str, Any], *, ids: list[int] | None, durable: str | None, parked_for: str | None
+) -> bool:
+    return (
+        (not ids or letter["id"] in ids)
+        and durable in (None, letter["durable"])
+        and (parked_for is None or parked_for in letter["reason"])
+    )
+
+
+async def _close(
+    tx: Transaction,
+    *,
+    name: str,
+    ids: list[int] | None,
+    chosen: Callable[[Mapping[str, Any]], bool],
+    why: str,
+    dry_run: bool,
+) -> int:
+    """How many there are, and closed unless it is a dry run. What is parked meanwhile was not seen, and stays."""
+    found = [letter["id"] for letter in await dead_letters.listed(tx) if chosen(letter)]
+    if unknown := sorted(set(ids or ()) - set(found)):
+        fail(f"{name} 没有编号为 {'、'.join(map(str, unknown))} 的死信，或已处理。见 fanzha dead-letters list")
+    return len(found) if dry_run else len(await dead_letters.close(tx, found, why))
 
 
 async def _replay(url: str, ids: list[int] | None, give_up_at: float) -> dict[str, int]:

@@ -114,17 +114,19 @@ async def read_stream(home: Home, stream: str) -> AsyncIterator[tuple[dict[str, 
     jetstream = client.jetstream(timeout=READ_WITHIN_S)
     name = f"demo-reads-{stream}"
     try:
-        last = (await jetstream.stream_info(stream)).state.last_seq
+        state = (await jetstream.stream_info(stream)).state
+        if not state.messages:
+            return
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
         with contextlib.suppress(nats.errors.Error):
             await jetstream.delete_consumer(stream, name)
         config = api.ConsumerConfig(durable_name=name, deliver_subject=inbox, ack_policy=api.AckPolicy.NONE)
         await jetstream.add_consumer(stream, config=config)
-        sequence = 0
-        while sequence < last:
+        pending = state.messages
+        while pending:
             message: Any = await subscription.next_msg(timeout=READ_WITHIN_S)
-            sequence = message.metadata.sequence.stream
+            pending = message.metadata.num_pending
             yield dict(message.headers or {}), message.data
         await jetstream.delete_consumer(stream, name)
     finally:

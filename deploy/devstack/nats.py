@@ -9,6 +9,7 @@ from deploy.devstack.home import REPOSITORY, StackError
 from deploy.devstack.processes import answers_200
 
 CONFIG = REPOSITORY / "deploy" / "nats" / "nats.conf"
+START = REPOSITORY / "deploy" / "nats" / "start.sh"
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ class NatsServer:
 
     def command(self) -> list[str]:
         address = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitoring_port)]
-        return [_binary(), "-c", str(self.config), *address, "-sd", str(self.data)]
+        return ["/bin/sh", str(START), str(self.data), _binary(), "-c", str(self.config), *address]
 
     def environment(self) -> dict[str, str]:
-        return {f"NATS_{user.upper()}_PASSWORD": password for user, password in self.passwords.items()}
+        passwords = {f"NATS_{user.upper()}_PASSWORD": password for user, password in self.passwords.items()}
+        return {"NATS_MONITORING": f"127.0.0.1:{self.monitoring_port}"} | passwords
 
     def prepare(self) -> None:
         """Nothing to do: nats-server makes its data folder and recovers by itself."""

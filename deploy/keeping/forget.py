@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import nats.errors
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 import services.certificate.erasure
@@ -174,11 +175,24 @@ async def _overwrite(deployment: Deployment) -> None:
             await connection.close()
 
 
+async def empty_live(deployment: Deployment) -> int:
+    """Removes what checkin has recorded from the live platform's stream; how many messages there are not recorded yet."""
+    if deployment.topology_url is None:
+        raise CannotForget("数据库里已删除。不知道 NATS 的地址，直播平台发来的消息没有清除")
+    try:
+        return await stream.empty_live(deployment.topology_url)
+    except (nats.errors.Error, OSError) as error:
+        raise CannotForget("数据库里已删除。NATS 连不上，直播平台发来的消息没有清除：恢复以后再运行一次") from error
+
+
 async def rebuild_stream(deployment: Deployment) -> int:
     """Publishes the ledgers, in which nothing is left of whom was forgotten, into a stream that never held more."""
     if deployment.topology_url is None:
         raise CannotForget("不知道 NATS 的地址，事件流没有重建")
-    await stream.begin_anew(deployment.topology_url)
+    try:
+        await stream.begin_anew(deployment.topology_url)
+    except nats.errors.Error as error:
+        raise CannotForget("数据库里已删除。NATS 连不上，事件流没有重建：恢复以后再运行一次") from error
     marked = 0
     for service in ORDER:
         connection = await dump.connect(deployment.databases[service])

@@ -1,16 +1,18 @@
 """The event stream made anew: NATS is transport, and everything in it is in the services' ledgers (DESIGN §4.2).
 
-Live events of the platform are not in any ledger before checkin has read them, so that stream stays; its durable is made anew and
-reads it from the start. checkin knows what it has recorded.
+Live events of the platform are not in any ledger before checkin has read them, so that stream stays, without what checkin has
+behind it; its durable is made anew and reads it from the start. checkin knows what it has recorded.
 """
 
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 
 import nats
+from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from shared import topology
+from shared.emptying import empty_behind
 from shared.topology import TopologySettings
 
 LEDGER_STREAM = "EVENTS"
@@ -22,21 +24,46 @@ async def begin_anew(topology_url: str, *, live: bool = False) -> list[str]:
 
     May be done under running services: their consumers come back as soon as the durables do.
     """
+    async with _connected(topology_url) as js:
+        await _empty(js)
+        await _unless_missing(js.delete_stream(LEDGER_STREAM))
+        for durable in topology.DURABLES:
+            if live and durable.stream != LEDGER_STREAM:
+                await _unless_missing(js.delete_consumer(durable.stream, durable.name))
+        return await topology.apply(js, TopologySettings(nats_url=topology_url))
+
+
+async def empty_live(topology_url: str) -> int:
+    """Removes what checkin has recorded from the live platform's stream; how many messages it has not recorded yet."""
+    async with _connected(topology_url) as js:
+        return await _empty(js)
+
+
+async def _empty(js: JetStreamContext) -> int:
+    left = 0
+    for stream in topology.STREAMS:
+        if stream.emptied_behind:
+            durable = topology.durable(stream.emptied_behind)
+            with suppress(NotFoundError):
+                await empty_behind(js, durable, await js.consumer_info(durable.stream, durable.name))
+                left += (await js.stream_info(stream.name)).state.messages
+    return left
+
+
+@asynccontextmanager
+async def _connected(topology_url: str) -> AsyncIterator[JetStreamContext]:
     client = await nats.connect(
         topology_url,
         name="keeping",
         inbox_prefix=topology.inbox_prefix("topology"),
         connect_timeout=CONNECT_TIMEOUT_S,
         allow_reconnect=False,
+        max_reconnect_attempts=1,  # or the first connection is tried for two minutes
+        reconnect_time_wait=1,
         error_cb=_keep_quiet,
     )
     try:
-        js = client.jetstream(timeout=CONNECT_TIMEOUT_S)
-        await _unless_missing(js.delete_stream(LEDGER_STREAM))
-        for durable in topology.DURABLES:
-            if live and durable.stream != LEDGER_STREAM:
-                await _unless_missing(js.delete_consumer(durable.stream, durable.name))
-        return await topology.apply(js, TopologySettings(nats_url=topology_url))
+        yield client.jetstream(timeout=CONNECT_TIMEOUT_S)
     finally:
         await client.close()
 

@@ -93,11 +93,9 @@ async def test_republish_without_a_running_service_says_so(db: Database) -> None
     assert "正在重新发布" in (await run(outbox_app, "status")).output
 
 
-async def dead_letter(db: Database, *, body: bytes, kept: bool) -> None:
+async def dead_letter(db: Database, *, body: bytes, kept: bool, durable: str = "checkin-live") -> None:
     async with db.transaction() as tx:
-        await park(
-            tx, durable="checkin-live", subject="live.events.v1", stream_seq=1, reason="坏了", body=body, event=None
-        )
+        await park(tx, durable=durable, subject="live.events.v1", stream_seq=1, reason="坏了", body=body, event=None)
         if kept:
             await tx.execute(
                 "UPDATE dead_letter SET payload = $1 WHERE payload IS NULL AND id = (SELECT max(id) FROM dead_letter)",
@@ -179,6 +177,39 @@ async def test_a_database_out_of_reach_is_named_without_its_password(
     assert done.exit_code == 1
     assert says in done.output
     assert "a:b" not in done.output
+
+
+async def numbers(*durables: str) -> list[int]:
+    letters = json.loads((await run(dead_letters_app, "list", "--json")).stdout)
+    return [letter["id"] for letter in letters if not durables or letter["durable"] in durables]
+
+
+CLOSE = ("close", "--reason", "平台已重发")
+
+
+async def test_many_are_closed_at_once_by_number_consumer_or_cause(db: Database) -> None:
+    for number in range(8):
+        await dead_letter(db, body=b"%d" % number, kept=False, durable="checkin-live" if number < 6 else "other")
+    first, second, *rest = await numbers()
+    unknown = await run(dead_letters_app, *CLOSE, "--id", str(first), "--id", "999999")
+    assert (unknown.exit_code, "999999" in unknown.output, len(await numbers())) == (1, True, 8), "all or none"
+    closed = await run(dead_letters_app, *CLOSE, "--id", str(first), "--id", str(second))
+    assert (closed.exit_code, "已关闭 2 条" in closed.output, await numbers()) == (0, True, rest)
+    shown = await run(dead_letters_app, *CLOSE, "--durable", "checkin-live")
+    assert (shown.exit_code, "将要关闭 4 条死信（没有动）" in shown.output, await numbers()) == (0, True, rest)
+    assert (await run(dead_letters_app, *CLOSE, "--durable", "checkin-live", "--yes")).exit_code == 0
+    assert await numbers() == await numbers("other") == rest[-2:]
+    await run(dead_letters_app, *CLOSE, "--parked-for", "no such cause", "--yes")
+    assert await numbers() == rest[-2:]
+    await run(dead_letters_app, *CLOSE, "--all", "--yes")
+    assert await numbers() == []
+
+
+@pytest.mark.parametrize("which", [(), ("--all", "--id", "1"), ("--all", "--durable", "checkin-live")])
+async def test_which_ones_to_close_is_said_in_one_way(db: Database, which: tuple[str, ...]) -> None:
+    await dead_letter(db, body=b"no event", kept=False)
+    assert (await run(dead_letters_app, *CLOSE, *which, "--yes")).exit_code == 1
+    assert len(await numbers()) == 1
 
 
 async def test_one_that_was_dealt_with_otherwise_is_closed_and_kept(db: Database) -> None:

@@ -15,6 +15,7 @@ from deploy.keeping import dump, forget
 from shared import erasure
 from shared.contracts.checkin import ViewerEnrolledV1
 from shared.db import Transaction
+from shared.topology import LIVE_SUBJECT, NEXT
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
@@ -195,6 +196,30 @@ async def test_retention_is_one_record_a_day(stack: WholeDeployment) -> None:
 
 async def run(*arguments: str) -> Any:
     return await asyncio.to_thread(CliRunner().invoke, erase_commands.app, arguments)
+
+
+async def test_the_command_removes_what_the_platform_sent_over_the_bus_too(
+    stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erase_commands, "found_deployment", stack.deployment)
+    async with stack.running():
+        await hold_campaign(stack)
+    for number in range(2):
+        async with stack.nats.client("live") as platform:
+            await platform.jetstream().publish(LIVE_SUBJECT, b"%d" % number)
+    async with stack.nats.client("checkin") as reader:  # the first is read, and checkin ends before it removes it
+        inbox = await reader.subscribe("_INBOX_checkin.raw")
+        await reader.publish(f"{NEXT}.LIVE.checkin-live", b"", reply="_INBOX_checkin.raw")
+        await (await inbox.next_msg(5)).ack_sync()
+    shown = await run("viewer", CAMPAIGN, PERSON)
+    assert "没有处理" not in shown.output
+    done = await run("viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR)
+    assert (done.exit_code, "还有 1 条没有处理" in done.output) == (0, True), done.output
+    async with stack.nats.client("topology") as client:
+        assert (await client.jetstream().stream_info("LIVE")).state.messages == 1
+    await stack.nats.stop()
+    away = await run("viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR)
+    assert (away.exit_code, "再运行一次" in away.output) == (1, True), away.output
 
 
 async def test_the_command_shows_first_and_wants_a_name_to_do_it(

@@ -2,19 +2,25 @@
 
 import asyncio
 import re
+import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import nats
 import nats.errors
 import pytest
-from nats.js import api
+from nats.js import JetStreamContext, api
 
+from deploy.devstack.nats import CONFIG, NatsServer
+from deploy.devstack.ports import free_port
 from deploy.nats.permissions import render
 from shared import topology
 from shared.contracts.registry import BY_SUBJECT
 from shared.topology import DURABLES, LIVE_SUBJECT, SERVICES, Durable, permissions
 from tests.support.nats_support import RunningNats, eventually, topology_settings
+from tests.support.servers import RunningServer
 
 PERMISSIONS_CONF = Path(__file__).parents[2] / "deploy" / "nats" / "permissions.conf"
 
@@ -109,6 +115,35 @@ async def test_a_refusal_ends_the_job_at_once(server: RunningNats) -> None:
         await asyncio.wait_for(topology.main(settings), 10)
 
 
+async def test_streams_from_before_there_were_accounts_are_found_with_all_that_was_read(tmp_path: Path) -> None:
+    server = RunningNats(tmp_path)
+    config = tmp_path / "before.conf"
+    config.write_text(CONFIG.read_text().replace("include ./permissions.conf", ""))
+    old = NatsServer(server.server.data, free_port(), free_port(), {}, config)
+    before = RunningServer(old, old.environment(), tmp_path / "before.log", signal.SIGTERM)
+    await before.start()
+    client = await nats.connect(f"nats://127.0.0.1:{old.port}")
+    js = client.jetstream()
+    await topology.apply(js, topology_settings(server))
+    for n in range(3):
+        await js.publish(LIVE_SUBJECT, b"%d" % n)
+    reader = await js.pull_subscribe_bind("checkin-live", "LIVE")
+    await (await reader.fetch(1))[0].ack_sync()
+    seen = (await js.stream_info("LIVE")).state
+    await client.close()
+    await before.stop()
+    await server.start()
+    try:
+        assert {line.rsplit(": ")[-1] for line in await server.apply_topology()} == {"unchanged"}
+        async with server.client("topology") as keeper:
+            js = keeper.jetstream()
+            state, reader = (await js.stream_info("LIVE")).state, await js.consumer_info("LIVE", "checkin-live")
+        assert (state.messages, state.last_seq) == (3, seen.last_seq)
+        assert (reader.num_pending, reader.ack_floor.stream_seq) == (2, seen.first_seq)
+    finally:
+        await server.stop()
+
+
 # ---- the permissions -------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +170,7 @@ def _covers(pattern: str, subject: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+"), subject) is not None
 
 
+OWN_ACCOUNT = [*SERVICES, "live"]
 LIMITED = {user: allowed for user, allowed in permissions().items() if user != "operator"}  # who may do everything
 
 
@@ -165,11 +201,61 @@ async def test_a_user_may_read_its_own_inbox_and_nothing_else(server: RunningNat
         assert not any(f"_INBOX_{user}." in error for error in refused)
 
 
+@pytest.mark.parametrize("user", OWN_ACCOUNT)
+async def test_what_the_server_answers_a_user_becomes_nobodys_message(server: RunningNats, user: str) -> None:
+    """The asker names the subject of the answer, and the server asks nobody's permission to publish there."""
+    await server.apply_topology()
+    others = [f"events.{each}.made_up.v1" for each in SERVICES if each != user] + [LIVE_SUBJECT] * (user != "live")
+    allowed = permissions()[user].publish
+    own = {_concrete(each) for each in allowed if not each.startswith("$")}
+    async with server.client("operator", inbox_prefix="_INBOX") as operator, server.client(user) as client:
+        js = operator.jetstream()
+        for stream in topology.STREAMS:
+            await js.purge_stream(stream.name)
+        for durable in (each for each in DURABLES if each.service == user):
+            await js.publish(durable.subject, b"{}")  # what a pull request can be answered with
+        expected = await _stored(js) + Counter({subject: len(others) for subject in own})
+        for subject in allowed:
+            for other in others:
+                await client.publish(_concrete(subject), b'{"batch": 9, "no_wait": true, "seq": 1}', reply=other)
+
+        async def all_there() -> bool:
+            return await _stored(js) >= expected
+
+        await eventually(all_there)
+        await asyncio.sleep(0.3)  # time enough for answers to be stored
+        assert await _stored(js) == expected
+
+
+async def _stored(js: JetStreamContext) -> Counter[str]:
+    """Messages in the streams by subject."""
+    states = [(await js.stream_info(stream.name, subjects_filter=">")).state for stream in topology.STREAMS]
+    return Counter({subject: number for state in states for subject, number in (state.subjects or {}).items()})
+
+
+@pytest.mark.parametrize("user", OWN_ACCOUNT)
+async def test_who_publishes_is_told_that_it_is_stored(server: RunningNats, user: str) -> None:
+    await server.apply_topology()
+    subject = _concrete(permissions()[user].publish[0])
+    async with server.client(user) as client:
+        assert (await client.jetstream().publish(subject, b"{}")).stream == ("LIVE" if user == "live" else "EVENTS")
+
+
+EMPTIES = {"checkin": {"$JS.API.STREAM.PURGE.LIVE"}}
+
+
+@pytest.mark.parametrize("durable", DURABLES, ids=lambda durable: durable.name)
+async def test_a_service_is_told_how_many_messages_wait(server: RunningNats, durable: Durable) -> None:
+    await server.apply_topology()
+    async with server.client(durable.service) as client:
+        assert (await client.jetstream().consumer_info(durable.stream, durable.name)).name == durable.name
+
+
 def test_every_service_may_read_its_durables_and_no_others() -> None:
     for service in SERVICES:
         own = {subject for durable in DURABLES if durable.service == service for subject in _subjects(durable)}
         allowed = set(permissions()[service].publish)
-        assert allowed == own | {f"events.{service}.>"}
+        assert allowed == own | {f"events.{service}.>"} | EMPTIES.get(service, set())
 
 
 def _subjects(durable: Durable) -> set[str]:

@@ -9,6 +9,7 @@ import yaml
 
 from deploy.devstack.home import REPOSITORY, SERVICES
 from deploy.keeping.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
+from shared.topology import TopologySettings
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -124,6 +125,34 @@ def test_a_service_reaches_its_own_database_and_no_other() -> None:
 def test_what_the_public_reaches_is_only_what_it_must() -> None:
     on_public = {name for name, container in CONTAINERS.items() if "public" in container.get("networks", ())}
     assert on_public == {"public-proxy", "checkin", "certificate", "nats"}
+
+
+def test_monitoring_of_nats_is_reached_by_who_watches_it_and_nobody_else() -> None:
+    """It asks for no password, and tells who is connected and what every stream holds."""
+    on_it = {name for name, container in CONTAINERS.items() if "nats-monitoring" in container.get("networks", ())}
+    assert on_it == {"nats", "nats-exporter", "keeper"}
+    nats = CONTAINERS["nats"]
+    host = nats["environment"]["NATS_MONITORING"].removesuffix(":8222")
+    # A name of this one network has the address there, and the server listens on that alone.
+    assert {network for network, each in nats["networks"].items() if each and host in each["aliases"]} == {
+        "nats-monitoring"
+    }
+    assert host not in CONTAINERS
+    conf = (REPOSITORY / "deploy" / "nats" / "nats.conf").read_text()
+    assert re.findall(r"^ *(?:http|https|http_port|monitor_port)\b.*$", conf, re.MULTILINE) == [
+        "http: $NATS_MONITORING"
+    ]
+    assert f"http://{host}:8222/healthz" in nats["healthcheck"]["test"]
+    for name in ("nats-exporter", "keeper"):
+        assert CONTAINERS[name]["environment"]["NATS_MONITORING_URL"] == f"http://{host}:8222"
+
+
+@pytest.mark.parametrize("name", ["topology", "keeper"])
+def test_who_makes_the_streams_is_told_everything_that_can_be_set(name: str) -> None:
+    own = {"nats_url", "nats_wait_s"}
+    fields = {key: field.default for key, field in TopologySettings.model_fields.items() if key.startswith("nats_")}
+    passed = {key: value for key, value in CONTAINERS[name]["environment"].items() if key.lower() in fields}
+    assert passed == {key.upper(): f"${{{key.upper()}:-{fields[key]}}}" for key in fields.keys() - own}
 
 
 def test_only_who_sends_to_the_outside_can_call_out() -> None:

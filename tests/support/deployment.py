@@ -26,8 +26,8 @@ from shared.topology import main as apply_topology
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin, enrolment, signature
 from tests.support.databases import FreshDatabase, fresh_database
-from tests.support.nats_support import eventually
-from tests.support.servers import RunningNats, RunningPostgres, public_folder
+from tests.support.nats_support import RunningNats, eventually
+from tests.support.servers import RunningPostgres, public_folder
 
 LESSONS = ("2024-06-29", "2024-06-30")
 VIEWERS = [f"ks_{number:04}" for number in range(1, 41)]
