@@ -23,11 +23,12 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """检查运行中的系统：哪里不对、该做什么。有问题时退出码为 1。"""
-    from deploy.keeping import check_databases, check_machine, check_nats, check_services
+    from deploy.keeping import check_databases, check_limits, check_machine, check_nats, check_services
 
     checks = {
         "服务": check_services.check,
         "数据库": check_databases.check,
+        "数据库连接的时限": check_limits.check,
         "NATS": check_nats.check,
         "本机": check_machine.check,
     }

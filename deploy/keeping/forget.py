@@ -167,7 +167,7 @@ async def _under_deployment_keys(
 async def _overwrite(deployment: Deployment) -> None:
     """The rows as they were with their keys, which Postgres would keep until it needs the room."""
     for service in campaign_keys.RECIPIENTS:
-        connection = await dump.connect(deployment.databases[service])
+        connection = await dump.connect(deployment.databases[service], dump.ERASING)
         try:
             await connection.execute("VACUUM (FULL) campaign_key")
         finally:
@@ -181,7 +181,7 @@ async def rebuild_stream(deployment: Deployment) -> int:
     await stream.begin_anew(deployment.topology_url)
     marked = 0
     for service in ORDER:
-        connection = await dump.connect(deployment.databases[service])
+        connection = await dump.connect(deployment.databases[service], dump.ERASING)
         try:
             async with connection.transaction():
                 marked += await outbox.republish_all(Transaction(connection))
@@ -229,7 +229,7 @@ async def _in_one(
 ) -> dict[str, int]:
     """In one transaction, which also writes the record; again where it collided with the running service."""
     counts: dict[str, int] = {}
-    connection = await dump.connect(url)
+    connection = await dump.connect(url, dump.ERASING)
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(COLLISIONS),

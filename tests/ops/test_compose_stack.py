@@ -411,6 +411,7 @@ def test_the_doctor_runs_against_the_stack(deployment: Deployment) -> None:
     for service in SERVICES:
         assert found["services", service]["text"] == "就绪"
         assert found["database", service]["level"] == "ok"
+        assert found["limits", service]["level"] == "ok"
     assert found["backup", "/backups"]["level"] == "ok"
 
 
