@@ -38,7 +38,7 @@ down: install ## stop the dev stack; its data stays
 status: install ## what runs
 	@$(BIN)/fanzha status
 
-demo: install ## play the 16-day campaign and compare every number; VIEWERS=20000 SEED=… KEEP=1
+demo: install ## play the 16-day campaign, Postgres paused once, and compare every number; VIEWERS=20000 SEED=… KEEP=1
 	@$(BIN)/fanzha demo
 
 test: lint ## all checks and tests
