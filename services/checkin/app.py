@@ -23,6 +23,7 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.db import Database
+from shared.measured import Measured, events
 from shared.service import build_service
 
 
@@ -40,6 +41,7 @@ def build_app(settings: Settings) -> FastAPI:
         LessonMadeGoodV1,
         LiveRoomActionsRecordedV1,
     )
+    measured = Measured(db, [events("checkin")])
     intake = Intake(settings.webhook_sources, clock, committer)
     return build_service(
         "checkin",
@@ -52,7 +54,7 @@ def build_app(settings: Settings) -> FastAPI:
         routes=[build_webhook(intake)],
         routers=[build_api(settings, db, clock, intake, catalogue)],
         larger_bodies={"/v1/campaigns/": DEFINITION_MAX_BYTES},
-        exact=metrics.exact(clock, catalogue),
-        background=[committer.run],
+        exact=[*metrics.exact(clock, catalogue), measured.last],
+        background=[committer.run, measured.run],
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)
     )

@@ -9,6 +9,7 @@ from services.reporting.store import Definitions
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.db import Database
+from shared.measured import Measured, events
 from shared.service import build_service
 from shared.settings import ServiceSettings
 
@@ -17,6 +18,7 @@ def build_app(settings: ServiceSettings) -> FastAPI:
     db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="reporting")
     clock = clock_from(settings.clock_file)
     known = Definitions()
+    measured = Measured(db, [events("reporting")])
     return build_service(
         "reporting",
         settings,
@@ -26,5 +28,6 @@ def build_app(settings: ServiceSettings) -> FastAPI:
         bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db)]),
         clock=clock,
         routers=[build_api(db, known, clock)],
-        exact=[exact_totals(known)],
+        exact=[exact_totals(known), measured.last],
+        background=[measured.run],
     )
