@@ -17,7 +17,7 @@ Check = Callable[[Deployment], Awaitable[list[Finding]]]
 CHECK_WITHIN_S = 30
 WITHIN_S = {
     "各服务之间": 600
-}  # it reads all inboxes: a million events take seconds, a province's on a slow disk minutes
+}  # it reads all inboxes (agreement.py): minutes for a province on a slow disk
 MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.PROBLEM: ("✗", "red")}
 
 

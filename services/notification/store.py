@@ -373,8 +373,8 @@ async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:
         SELECT campaign_id, period, recipient, status FROM notification
         WHERE kind = 'certificate_ready' AND status IN ('queued', 'sending', 'unknown', 'accepted', 'delivered')
           AND (campaign_id, kind, period, recipient) > ($1, 'certificate_ready', $2, $3)
-          AND NOT EXISTS (SELECT FROM certificate WHERE certificate.campaign_id = notification.campaign_id
-                          AND viewer_id = recipient AND serial = period AND revoked)
+          AND (SELECT revoked FROM certificate WHERE certificate.campaign_id = notification.campaign_id
+               AND viewer_id = recipient AND serial = period) IS NOT TRUE  -- row by row, by the index
         ORDER BY campaign_id, kind, period, recipient LIMIT $4
         """,
         *(after[:3] if after else ("", "", "")),
