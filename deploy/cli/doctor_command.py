@@ -15,9 +15,7 @@ from deploy.keeping.findings import Finding, Level, problem
 Check = Callable[[Deployment], Awaitable[list[Finding]]]
 
 CHECK_WITHIN_S = 30
-WITHIN_S = {
-    "各服务之间": 600
-}  # it reads all inboxes (agreement.py): minutes for a province on a slow disk
+WITHIN_S = {"各服务之间": 600}  # reads all inboxes (agreement.py): minutes for a province on a slow disk
 MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.PROBLEM: ("✗", "red")}
 
 
