@@ -17,7 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,12 +46,34 @@ class _Exact:
         return self._families
 
 
+class _Connections:
+    """What became of the database's connections that were not clean."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def collect(self) -> Iterable[Metric]:
+        return [
+            CounterMetricFamily(
+                "fanzha_database_connections_closed",
+                "Connections closed because something on them was interrupted. Many: is the database slow, or the network bad?",
+                value=self._db.closed,
+            ),
+            CounterMetricFamily(
+                "fanzha_database_connections_refused",
+                "Pooled connections found in a transaction, which would have swallowed commits. Any: alert CommitsNotConfirmed.",
+                value=self._db.refused,
+            ),
+        ]
+
+
 class ServiceMetrics:
     """The registry of one service process."""
 
     def __init__(self, db: Database, exact: Iterable[Collector] = ()) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # memory, CPU, open files
+        self.registry.register(_Connections(db))
         self._db = db
         self._collectors = [_outbox, _dead_letters, *exact]
         self._scrape_errors = Counter(

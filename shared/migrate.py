@@ -16,16 +16,16 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from shared.limits import Limits
+from shared.db import Limits
 from shared.settings import EnvironmentSettings
 
 MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
 DATABASE_WAIT_S = 60
 LIMITS = Limits(
-    statement="0",  # an index over a province's viewers takes as long as it takes
-    lock="6h",  # for our turn: a backup holds the migration lock from beginning to end
-    idle="60s",  # between two statements we only compute
-    transaction="0",  # all of it is one
+    statement_s=0,  # an index over a province's viewers takes as long as it takes
+    lock_s=6 * 3600,  # for our turn: a backup holds the migration lock from beginning to end
+    idle_in_transaction_s=60,  # between two statements we only compute
+    transaction_s=0,  # all of it is one
 )
 TABLE_LOCK_WAIT = "30s"  # no transaction of a service is open for longer; meanwhile they all wait behind us
 

@@ -85,3 +85,11 @@ CREATE TABLE erasure (           -- who made the service forget what, and how mu
 );
 CREATE UNIQUE INDEX erasure_retention_day ON erasure (((erased_at AT TIME ZONE 'UTC')::date)) WHERE kind = 'retention';
 """
+
+HEARTBEAT_V1 = """
+CREATE TABLE heartbeat (         -- written through the pool, read through another connection (shared/heartbeat.py)
+    process   uuid PRIMARY KEY,
+    beat      bigint NOT NULL,
+    beaten_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+"""

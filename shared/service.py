@@ -28,6 +28,7 @@ from shared.db import Database
 from shared.dead_letters import Replays, park
 from shared.due import DueWork
 from shared.failures import ParkedMessage
+from shared.heartbeat import Heartbeat
 from shared.settings import ServiceSettings
 from shared.tokens import TokenVerifier
 
@@ -50,25 +51,15 @@ class Service:
     bus: Bus
     clock: Clock
     metrics: metrics.ServiceMetrics
+    heartbeat: Heartbeat
     due_work: list[DueWork] = field(default_factory=list)
     needs_bus: bool = True
-    schema: str | None = None
 
     async def readiness(self) -> tuple[bool, dict[str, str]]:
         """Whether the service can do its work, and one sentence per check that says what is wrong."""
-        checks = {"database": await self._database_check(), "bus": self._bus_check()}
+        checks = {"database": await self.heartbeat.check(READY_TIMEOUT_S), "bus": self._bus_check()}
         ready = checks["database"] == "ok" and (checks["bus"] == "ok" or not self.needs_bus)
         return ready, checks
-
-    async def _database_check(self) -> str:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S), self.db.transaction() as tx:
-                found = await tx.fetchval("SELECT version_num FROM alembic_version")
-        except Exception as error:
-            return f"not reachable: {type(error).__name__}"
-        if migrate.is_enough(found, self.schema):
-            return "ok"
-        return f"schema is {found}, the code needs {self.schema}: run the migration job"
 
     def _bus_check(self) -> str:
         state = self.bus.state()
@@ -87,6 +78,11 @@ class Service:
         if done or waiting or not self.bus.connected:
             return False
         return not any((await self.bus.pending()).values())
+
+
+def database_of(settings: ServiceSettings, name: str) -> Database:
+    """The service's database. One connection more than work is given: readiness must not take one from it."""
+    return Database(settings.database_url, pool_size=settings.database_pool_size + 1, application_name=name)
 
 
 def build_service(
@@ -112,15 +108,17 @@ def build_service(
     bus.register_metrics(service_metrics.registry)
     relay = outbox.Relay(db, bus)
     replays = DueWork("dead_letter_replays", Replays(db, bus.handle).run)
-    service = Service(
-        name, settings, db, bus, clock, service_metrics, [*due_work, replays], needs_bus, migrate.newest_schema(name)
-    )
+    reader = Database(settings.database_url, pool_size=1, application_name=f"{name}-heartbeat")
+    heartbeat = Heartbeat(db, reader, migrate.newest_schema(name))
+    heartbeat.register_metrics(service_metrics.registry)
+    service = Service(name, settings, db, bus, clock, service_metrics, heartbeat, [*due_work, replays], needs_bus)
     bus.on_park(lambda message: _park(db, message))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loops = [
             relay.run,
+            heartbeat.run,
             *background,
             *(lambda work=work: work.run_for_ever(clock, service_metrics) for work in service.due_work),
         ]
@@ -133,6 +131,7 @@ def build_service(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await heartbeat.close()
             await db.close()
             log.info("stopped", service=name)
 

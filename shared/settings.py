@@ -40,7 +40,9 @@ class ServiceSettings(EnvironmentSettings):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     database_url: str = Field(description="postgresql://role:password@host:port/database, the app role", repr=False)
-    database_pool_size: int = Field(default=6, ge=2, le=50)
+    database_pool_size: int = Field(
+        default=6, ge=2, le=50, description="connections for work; the heartbeat has two beside"
+    )
     nats_url: str = Field(description="nats://user:password@host:port", repr=False)
     clock_file: Path | None = Field(default=None, description="a simulated clock; never in production")
     token_public_key: str = Field(description="verifies bearer tokens: Ed25519, raw, base64")

@@ -24,13 +24,14 @@ from rich.table import Table
 from deploy.cli.client import fail
 from deploy.devstack.home import SERVICES, Home, read_env
 from shared import dead_letters, outbox
-from shared.db import Database, DatabaseAway, Transaction
+from shared.db import Database, DatabaseAway, Limits, Transaction
 
 T = TypeVar("T")
 
 outbox_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="发件箱：每个服务已提交、待发布的事件")
 dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="死信：重试也处理不了而停放的消息")
 
+COMMAND_LIMITS = Limits(statement_s=600, transaction_s=600)  # the whole ledger of a province in one statement
 REPUBLISH_WITHIN_S = 3600
 REPLAY_WITHIN_S = 30
 POLL_S = 0.3
@@ -249,7 +250,7 @@ def _databases(only: str | None) -> dict[str, str]:
 @asynccontextmanager
 async def _open(url: str) -> AsyncIterator[Database]:
     """Ends the command where the database cannot be reached."""
-    db = Database(url, pool_size=1, application_name="fanzha-cli")
+    db = Database(url, pool_size=1, application_name="fanzha-cli", limits=COMMAND_LIMITS)
     try:
         yield db
     except DatabaseAway as error:

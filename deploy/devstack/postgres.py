@@ -29,7 +29,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "synchronous_commit": "on",
-    "max_connections": "100",  # four services with a pool of 6 each, the command line, tests
+    "max_connections": "100",  # four services with 6 + 2 each, the command line, tests
     # As in a deployment (deploy/docker/postgresql.conf).
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",

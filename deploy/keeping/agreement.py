@@ -23,8 +23,7 @@ from deploy.keeping.deployment import Deployment
 from services.checkin.domain import LIVE_ROOM_ACTIONS
 from services.notification.store import Text
 from shared import inbox, outbox
-from shared.db import Transaction
-from shared.limits import Limits
+from shared.db import Limits, Transaction
 from shared.topology import DURABLES, Durable
 
 PAGE_ROWS = 20_000  # in memory at a time; a million events took 16 s on a busy machine, 3 s of them ours

@@ -11,6 +11,7 @@ from deploy.keeping import agreement
 from deploy.keeping.agreement import Databases, Fact
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.findings import Finding, ok, problem
+from shared.db import DatabaseAway
 
 LISTED_MAX = 3
 RUNBOOK = "按 deploy/runbooks/LedgerExceeded.md 处理：先找回丢失的，再 fanzha repair"
@@ -21,6 +22,7 @@ AWAY = (  # a database is, or lets nobody in, or has no tables yet
     asyncpg.PostgresConnectionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.UndefinedTableError,
+    DatabaseAway,
 )
 
 

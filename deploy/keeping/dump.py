@@ -20,36 +20,36 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.keeping.manifest import DatabaseDump, TableDump
-from shared.limits import Limits
+from shared.db import Limits
 from shared.migrate import MIGRATION_LOCK, alembic_config
 
 GZIP_LEVEL = 3  # level 6 takes three times as long for 8 % less
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 6 * 3600.0  # one table; a full disk or a dead server ends it sooner
 LOOKING = Limits(
-    statement="5min",  # a count over the largest table takes seconds; a slow disk is no reason to fail
-    lock="10s",  # a migration is running: say so instead of hanging
-    idle="60s",
-    transaction="15min",
+    statement_s=300,  # a count over the largest table takes seconds; a slow disk is no reason to fail
+    lock_s=10,  # a migration is running: say so instead of hanging
+    idle_in_transaction_s=60,
+    transaction_s=900,
 )
 BACKUP = Limits(
-    statement="6h",  # one table: STATEMENT_TIMEOUT_S, at the server
-    lock="10min",  # for a migration to end
-    idle="30min",  # the backup's disk stands still
-    transaction="0",  # one snapshot for all tables
-    unanswered="30min",  # the same disk
+    statement_s=STATEMENT_TIMEOUT_S,
+    lock_s=600,  # for a migration to end
+    idle_in_transaction_s=1800,  # the backup's disk stands still
+    transaction_s=0,  # one snapshot for all tables
+    unacknowledged_s=1800,  # the same disk
 )
 RESTORING = Limits(
-    statement="6h",  # one table
-    lock="60s",  # nobody else is there: this was looked at before
-    idle="30min",  # reading the backup from a slow disk
-    transaction="0",  # all or nothing
+    statement_s=STATEMENT_TIMEOUT_S,
+    lock_s=60,  # nobody else is there: this was looked at before
+    idle_in_transaction_s=1800,  # reading the backup from a slow disk
+    transaction_s=0,  # all or nothing
 )
 ERASING = Limits(
-    statement="1h",  # a campaign's whole ledger may be rewritten
-    lock="60s",  # the running service is quick
-    idle="5min",  # between two pages of the ledger, in which JSON is rewritten here
-    transaction="0",  # a person is gone everywhere in a service, or nowhere
+    statement_s=3600,  # a campaign's whole ledger may be rewritten
+    lock_s=60,  # the running service is quick
+    idle_in_transaction_s=300,  # between two pages of the ledger, in which JSON is rewritten here
+    transaction_s=0,  # a person is gone everywhere in a service, or nowhere
 )
 APPLICATION = "fanzha-keeping"
 

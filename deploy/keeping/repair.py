@@ -15,13 +15,13 @@ from deploy.keeping import agreement, dump, forget
 from deploy.keeping.agreement import Databases
 from deploy.keeping.deployment import Deployment
 from shared import inbox
-from shared.limits import Limits
+from shared.db import Limits
 
 REPAIRING = Limits(
-    statement="1h",  # emptying a table waits for whoever reads it
-    lock="60s",  # the services are stopped
-    idle="15min",  # between two pages that other databases are asked about
-    transaction="0",  # single statements
+    statement_s=3600,  # a million texts are looked through in pages, and a page on a slow disk takes minutes
+    lock_s=60,  # the services are stopped
+    idle_in_transaction_s=60,  # single statements
+    transaction_s=0,
 )
 
 

@@ -31,7 +31,7 @@ ALTER ROLE :"app" SET statement_timeout = '60s';
 ALTER ROLE :"app" SET lock_timeout = '30s';
 ALTER ROLE :"app" SET idle_in_transaction_session_timeout = '60s'; -- a call of a text channel takes up to 30 s
 ALTER ROLE :"app" SET transaction_timeout = '5min';
--- The owner's jobs set their own (shared/limits.py); this is for a person at psql.
+-- The owner's jobs set their own (deploy/keeping/dump.py, shared/migrate.py); this is for a person at psql.
 ALTER ROLE :"owner" SET lock_timeout = '60s';
 ALTER ROLE :"owner" SET idle_in_transaction_session_timeout = '10min';
 

@@ -19,16 +19,15 @@ from shared.contracts.certificate import (
     CertificateKeyMadeV1,
     CertificateRevokedV1,
 )
-from shared.db import Database
 from shared.due import DueWork
 from shared.measured import Measured, events
-from shared.service import build_service
+from shared.service import build_service, database_of
 
 RETENTION_EVERY_S = 60
 
 
 def build_app(settings: Settings) -> FastAPI:
-    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="certificate")
+    db = database_of(settings, "certificate")
     clock = clock_from(settings.clock_file)
     keys = Keys.of(settings)
     specimen = settings.environment != "production"

@@ -22,13 +22,12 @@ from shared.contracts.checkin import (
     ViewerEnrolledV1,
     ViewerReassignedV1,
 )
-from shared.db import Database
 from shared.measured import Measured, events
-from shared.service import build_service
+from shared.service import build_service, database_of
 
 
 def build_app(settings: Settings) -> FastAPI:
-    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="checkin")
+    db = database_of(settings, "checkin")
     clock = clock_from(settings.clock_file)
     catalogue = Catalogue()
     committer = Committer(db, clock, partial(campaign_keys.seal, settings.sealing_public_keys))

@@ -15,10 +15,9 @@ from shared.bus import Bus
 from shared.campaign_keys import Recipient
 from shared.clock import clock_from
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.db import Database
 from shared.due import DueWork
 from shared.measured import Measured, events
-from shared.service import build_service
+from shared.service import build_service, database_of
 
 NAME = "notification"
 FORGET_EVERY_S = 60
@@ -26,7 +25,7 @@ FORGET_EVERY_S = 60
 
 def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None) -> FastAPI:
     """`channels`: by the name that message rules use; tests bring their own."""
-    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name=NAME)
+    db = database_of(settings, NAME)
     clock = clock_from(settings.clock_file)
     recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
     secrets = Secrets(recipient, settings.lookup_key)

@@ -13,6 +13,8 @@ from shared.db import Database, Transaction
 
 Row = Any  # asyncpg.Record
 
+ATTEMPT_MAY_TAKE_S = 90  # a channel is given 30 s, and its answer has to be stored
+
 # --- facts, as the consumers hear them --------------------------------------------------------------------------------
 
 
@@ -206,6 +208,7 @@ async def attempt(db: Database) -> AsyncIterator[int]:
     """A number for one call of a channel, locked for as long as the block runs. The lock is the proof of life: Postgres
     frees it the moment the process or its connection is gone, so what a crash left is known at once and without a clock."""
     async with db.transaction() as guard:
+        await guard.may_take(ATTEMPT_MAY_TAKE_S)
         number: int = await guard.fetchval("SELECT nextval('attempt')")
         await guard.fetchval("SELECT pg_advisory_xact_lock(hashtextextended('attempt ' || $1::bigint, 0))", number)
         yield number

@@ -8,14 +8,13 @@ from services.reporting.metrics import exact_totals
 from services.reporting.store import Definitions
 from shared.bus import Bus
 from shared.clock import clock_from
-from shared.db import Database
 from shared.measured import Measured, events
-from shared.service import build_service
+from shared.service import build_service, database_of
 from shared.settings import ServiceSettings
 
 
 def build_app(settings: ServiceSettings) -> FastAPI:
-    db = Database(settings.database_url, pool_size=settings.database_pool_size, application_name="reporting")
+    db = database_of(settings, "reporting")
     clock = clock_from(settings.clock_file)
     known = Definitions()
     measured = Measured(db, [events("reporting")])

@@ -1,0 +1,13 @@
+"""The row by which a process sees that its commits are commits (shared/heartbeat.py)."""
+
+from shared.migrations import run
+from shared.schema import HEARTBEAT_V1
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run(HEARTBEAT_V1)
