@@ -259,7 +259,9 @@ async def test_an_older_schema_is_restored_and_brought_up_to_date(stack: WholeDe
     old = tmp_path / "old"
     old.mkdir()
     empty = await dump.take(database.owner_url, old / "checkin", lambda *_: None)
-    tables = [table for table in empty.tables if table.name not in ("platform_count", "erasure", "campaign_key", "heartbeat")]
+    tables = [
+        table for table in empty.tables if table.name not in ("platform_count", "erasure", "campaign_key", "heartbeat")
+    ]
     earlier = empty.model_copy(update={"schema_revision": "0001", "tables": tables})
     await dump.put_back("checkin", database.owner_url, old, earlier, lambda *_: None)
     connection = await dump.connect(database.url)  # the app role: its rights came with the tables
