@@ -38,7 +38,7 @@ down: install ## stop the dev stack; its data stays
 status: install ## what runs
 	@$(BIN)/fanzha status
 
-demo: install ## play the 16-day campaign and compare every number; VIEWERS=20000 SEED=… KEEP=1
+demo: install ## play the 16-day campaign, Postgres paused once, and compare every number; VIEWERS=20000 SEED=… KEEP=1
 	@$(BIN)/fanzha demo
 
 test: lint ## all checks and tests
@@ -57,7 +57,7 @@ contract: install ## one service's contract tests, without the others: SERVICE=r
 contracts: install ## bring schemas, AsyncAPI documents and checksums up to date
 	@$(BIN)/python -m deploy.contracts write
 
-compose-test: install ## docker-compose.yml on a real engine, with replicas and killed containers; INSTALL=1 installs one (root, Debian)
+compose-test: install ## docker-compose.yml on a real engine, with replicas, containers killed and paused; INSTALL=1 installs one (root, Debian)
 	@COMPOSE_TEST=1 $(BIN)/pytest -m long tests/ops/test_compose_stack.py -s -rs
 
 bench: install ## measure throughput and latency on this machine

@@ -66,13 +66,14 @@ class RolledBack(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long the server lets this client's sessions go on, in seconds. They hold whatever became of the client, so that a
-    frozen replica keeps its locks for `idle_in_transaction_s` and not for ever."""
+    """How long the server lets this client's sessions go on, in seconds; 0: for ever. They hold whatever became of the client, so
+    that a frozen replica keeps its locks for `idle_in_transaction_s` and not for ever."""
 
     statement_s: float = 25  # the slowest is a page of definitions, under 1 s
     lock_s: float = 10
     idle_in_transaction_s: float = 5  # decisions between two statements take under a second
     transaction_s: float = 60
+    unacknowledged_s: float = UNACKNOWLEDGED_S  # data that this client does not take
 
     def settings(self) -> dict[str, str]:
         limits = {
@@ -81,7 +82,7 @@ class Limits:
             "idle_in_transaction_session_timeout": self.idle_in_transaction_s,
             "transaction_timeout": self.transaction_s,
             "client_connection_check_interval": CLIENT_CHECK_S,
-            "tcp_user_timeout": UNACKNOWLEDGED_S,
+            "tcp_user_timeout": self.unacknowledged_s,
         }
         return {name: f"{seconds * 1000:.0f}" for name, seconds in limits.items()} | {
             "tcp_keepalives_idle": str(KEEPALIVE_IDLE_S),

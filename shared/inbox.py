@@ -102,3 +102,27 @@ async def _first_time(tx: Transaction, durable: str, event_ids: Collection[UUID]
         sorted(event_ids),
     )
     return {row[0] for row in rows}
+
+
+# ---- what was applied ------------------------------------------------------------------------------------------------
+
+
+async def applied(tx: Transaction, durable: str, after: UUID | None, limit: int) -> list[UUID]:
+    """Events that the durable has applied, in the order of their ids, from behind `after`."""
+    rows = await tx.fetch(
+        "SELECT event_id FROM inbox WHERE durable = $1 AND ($2::uuid IS NULL OR event_id > $2) ORDER BY event_id LIMIT $3",
+        durable,
+        after,
+        limit,
+    )
+    return [row["event_id"] for row in rows]
+
+
+async def counted(tx: Transaction) -> dict[str, int]:
+    """Events applied by durable. Reads the whole table."""
+    return {row["durable"]: row["n"] for row in await tx.fetch("SELECT durable, count(*) AS n FROM inbox GROUP BY 1")}
+
+
+async def forget(tx: Transaction, durable: str, event_ids: Sequence[UUID]) -> None:
+    """As if the durable had never seen these events: for ones that never were (deploy/keeping/repair.py)."""
+    await tx.execute("DELETE FROM inbox WHERE durable = $1 AND event_id = ANY($2::uuid[])", durable, event_ids)

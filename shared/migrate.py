@@ -16,10 +16,18 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from shared.db import Limits
 from shared.settings import EnvironmentSettings
 
 MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
 DATABASE_WAIT_S = 60
+LIMITS = Limits(
+    statement_s=0,  # an index over a province's viewers takes as long as it takes
+    lock_s=6 * 3600,  # for our turn: a backup holds the migration lock from beginning to end
+    idle_in_transaction_s=60,  # between two statements we only compute
+    transaction_s=0,  # all of it is one
+)
+TABLE_LOCK_WAIT = "30s"  # no transaction of a service is open for longer; meanwhile they all wait behind us
 
 # What the service's own role may not do, though it may write every other table: what was done stays on record, and only a
 # migration changes the schema's number.
@@ -52,8 +60,9 @@ def is_enough(found: str | None, needed: str | None) -> bool:
     return found is not None and needed is not None and found >= needed
 
 
-def _upgrade(connection: Connection, service: str) -> None:
+def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": table_lock_wait})
     # Where there is enough, there is nothing to do, or a later version was here before us and we were rolled back.
     if not is_enough(_current(connection), newest_schema(service)):
         config = alembic_config(service)
@@ -89,12 +98,15 @@ def _current(connection: Connection) -> str | None:
     wait=wait_fixed(0.5),
     reraise=True,
 )
-async def migrate(service: str, url: str) -> None:
-    """Upgrades the database at `url` (postgresql://owner:password@host:port/database) to the newest schema."""
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+async def migrate(service: str, url: str, *, table_lock_wait: str = TABLE_LOCK_WAIT) -> None:
+    """Upgrades the database at `url` (postgresql://owner:password@host:port/database) to the newest schema, or changes nothing:
+    where a table stays locked for `table_lock_wait`, the job fails, and may be run again."""
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1), connect_args={"server_settings": LIMITS.settings()}
+    )
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, service)
+            await connection.run_sync(_upgrade, service, table_lock_wait)
     finally:
         await engine.dispose()
 

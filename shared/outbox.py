@@ -78,6 +78,23 @@ async def republish_all(tx: Transaction) -> int:
     )
 
 
+async def unknown(tx: Transaction, event_ids: Sequence[UUID]) -> list[UUID]:
+    """Of these events those that the ledger does not have. Nothing is ever deleted from it, erasures included: whoever has
+    applied an event that is not in it, has applied something that was never committed, or is not any more."""
+    rows = await tx.fetch(
+        # A subquery for each id, so that the index is asked whatever the planner thinks of the number of ids.
+        "SELECT event_id FROM unnest($1::uuid[]) AS given (event_id) "
+        "WHERE (SELECT true FROM outbox WHERE outbox.event_id = given.event_id) IS NULL",
+        event_ids,
+    )
+    return [row["event_id"] for row in rows]
+
+
+async def counted(tx: Transaction) -> dict[str, int]:
+    """Events in the ledger by subject. Reads the whole table."""
+    return {row["subject"]: row["n"] for row in await tx.fetch("SELECT subject, count(*) AS n FROM outbox GROUP BY 1")}
+
+
 class Relay:
     """Publishes committed events. Any number of replicas may run one: rows are taken with SKIP LOCKED."""
 

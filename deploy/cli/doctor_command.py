@@ -15,6 +15,7 @@ from deploy.keeping.findings import Finding, Level, problem
 Check = Callable[[Deployment], Awaitable[list[Finding]]]
 
 CHECK_WITHIN_S = 30
+WITHIN_S = {"各服务之间": 600}  # reads all inboxes (agreement.py): minutes for a province on a slow disk
 MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.PROBLEM: ("✗", "red")}
 
 
@@ -23,11 +24,13 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """检查运行中的系统：哪里不对、该做什么。有问题时退出码为 1。"""
-    from deploy.keeping import check_databases, check_machine, check_nats, check_services
+    from deploy.keeping import check_agreement, check_databases, check_limits, check_machine, check_nats, check_services
 
     checks = {
         "服务": check_services.check,
         "数据库": check_databases.check,
+        "数据库连接的时限": check_limits.check,
+        "各服务之间": check_agreement.check,
         "NATS": check_nats.check,
         "本机": check_machine.check,
     }
@@ -47,11 +50,12 @@ async def examine(deployment: Deployment, checks: Mapping[str, Check]) -> list[F
 
 
 async def _run(name: str, check: Check, deployment: Deployment) -> list[Finding]:
+    within_s = WITHIN_S.get(name, CHECK_WITHIN_S)
     try:
-        async with asyncio.timeout(CHECK_WITHIN_S):
+        async with asyncio.timeout(within_s):
             return await check(deployment)
     except TimeoutError:
-        return [problem("doctor", name, f"{CHECK_WITHIN_S} 秒没有查完", "看那台机器是否过载、网络是否通")]
+        return [problem("doctor", name, f"{within_s} 秒没有查完", "看那台机器是否过载、网络是否通")]
     except Exception as error:
         text = f"没有查成：{type(error).__name__}：{error}"
         return [problem("doctor", name, text, "这是检查程序自己的问题，请反馈；其余结果有效")]

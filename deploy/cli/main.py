@@ -22,6 +22,7 @@ from deploy.cli import (
     init_command,
     ledger_commands,
     platform_count_command,
+    repair_command,
     token_commands,
     totals_command,
 )
@@ -40,6 +41,7 @@ app.add_typer(ledger_commands.dead_letters_app, name="dead-letters")
 app.command("backup")(backup_commands.backup)
 app.command("restore")(backup_commands.restore)
 app.command("doctor")(doctor_command.doctor)
+app.command("repair")(repair_command.repair)
 app.add_typer(erase_commands.app, name="erase")
 console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)

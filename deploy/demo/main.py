@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import time
+from contextlib import nullcontext
 from functools import partial
 
 from rich.console import Console
@@ -12,15 +13,17 @@ from rich.table import Table
 
 from deploy.cli.campaign_file import load
 from deploy.demo.campaign import Campaign, read
+from deploy.demo.pause import PAUSE_S, standing_still
 from deploy.demo.player import GaveUp, player_of
 from deploy.demo.run import Outcome, Run
-from deploy.demo.traffic import Traffic
+from deploy.demo.traffic import EARLY, MOMENTS, Traffic
 from deploy.devstack import main as devstack
 from deploy.devstack.home import REPOSITORY, Home, StackError
 from deploy.devstack.ports import busy, kept
 
 CAMPAIGN = REPOSITORY / "campaigns" / "jinshan-2024.yaml"
 LISTED_MAX = 200
+PAUSED_LESSON = 4  # on whose evening Postgres stands still for some seconds
 MARK = "demo.json"  # this home belongs to the demo, which may begin it anew
 
 
@@ -75,6 +78,7 @@ async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> Out
     """Everything from the definition to the comparison, on a running stack."""
     async with player_of(home, traffic.campaign) as player:
         run = Run(player, traffic, seed)
+        paused_at = traffic.campaign.at(traffic.campaign.days[PAUSED_LESSON - 1], MOMENTS[EARLY])
         await run.define(load(CAMPAIGN).model_dump(mode="json"))
         bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
@@ -83,7 +87,12 @@ async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> Out
             days = bar.add_task("sixteen days", total=len(traffic.campaign.days))
             for step in traffic.steps():
                 task = bar.add_task(step.title, total=step.events)
-                await run.send(step, partial(bar.advance, task))
+                pausing = step.at == paused_at
+                if pausing:
+                    console.print(f"{step.title}: Postgres stands still for {PAUSE_S:.0f} s in the middle of the posts")
+                    run.repeats_possible = True
+                async with standing_still(home, player.addresses.urls.values()) if pausing else nullcontext():
+                    await run.send(step, partial(bar.advance, task))
                 await run.finish(step)
                 bar.remove_task(task)
                 bar.update(

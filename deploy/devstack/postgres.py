@@ -30,6 +30,12 @@ SETTINGS = {
     "unix_socket_directories": "",
     "synchronous_commit": "on",
     "max_connections": "100",  # four services with 6 + 2 each, the command line, tests
+    # As in a deployment (deploy/docker/postgresql.conf).
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "2min",
+    "client_connection_check_interval": "10s",
     "shared_buffers": "256MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",

@@ -20,11 +20,37 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.keeping.manifest import DatabaseDump, TableDump
+from shared.db import Limits
 from shared.migrate import MIGRATION_LOCK, alembic_config
 
 GZIP_LEVEL = 3  # level 6 takes three times as long for 8 % less
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 6 * 3600.0  # one table; a full disk or a dead server ends it sooner
+LOOKING = Limits(
+    statement_s=300,  # a count over the largest table takes seconds; a slow disk is no reason to fail
+    lock_s=10,  # a migration is running: say so instead of hanging
+    idle_in_transaction_s=60,
+    transaction_s=900,
+)
+BACKUP = Limits(
+    statement_s=STATEMENT_TIMEOUT_S,
+    lock_s=600,  # for a migration to end
+    idle_in_transaction_s=1800,  # the backup's disk stands still
+    transaction_s=0,  # one snapshot for all tables
+    unacknowledged_s=1800,  # the same disk
+)
+RESTORING = Limits(
+    statement_s=STATEMENT_TIMEOUT_S,
+    lock_s=60,  # nobody else is there: this was looked at before
+    idle_in_transaction_s=1800,  # reading the backup from a slow disk
+    transaction_s=0,  # all or nothing
+)
+ERASING = Limits(
+    statement_s=3600,  # a campaign's whole ledger may be rewritten
+    lock_s=60,  # the running service is quick
+    idle_in_transaction_s=300,  # between two pages of the ledger, in which JSON is rewritten here
+    transaction_s=0,  # a person is gone everywhere in a service, or nowhere
+)
 APPLICATION = "fanzha-keeping"
 
 COLUMNS = """
@@ -68,7 +94,7 @@ class CannotRestore(Exception):
 async def take(url: str, folder: Path, tell: Callable[[str, int], None]) -> DatabaseDump:
     """Writes every table below `folder` (new). `tell(table, rows)` after each."""
     folder.mkdir(mode=0o700)
-    connection = await connect(url)
+    connection = await connect(url, BACKUP)
     try:
         # Before the snapshot, and held through it: no migration changes a table under our hands.
         await connection.execute("SELECT pg_advisory_lock_shared($1)", MIGRATION_LOCK)
@@ -141,7 +167,7 @@ async def put_back(
     """Replaces everything in the database, or nothing. `afterwards` gets the raw connection, in the same transaction."""
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
-        connect_args={"server_settings": {"application_name": APPLICATION}},
+        connect_args={"server_settings": {"application_name": APPLICATION, **RESTORING.settings()}},
     )
     try:
         async with engine.begin() as connection:
@@ -180,9 +206,9 @@ async def _copy_in(connection: Any, table: TableDump, path: Path) -> None:
         raise CannotRestore(f"{table.file} 应有 {table.rows:,} 行，实际 {done.split()[-1]} 行")
 
 
-async def connect(url: str) -> Any:
-    """A connection that the other functions recognise as ours."""
-    settings = {"application_name": APPLICATION, "timezone": "UTC"}
+async def connect(url: str, limits: Limits = LOOKING) -> Any:
+    """A connection that the other functions recognise as ours. `limits` unless it only looks."""
+    settings = {"application_name": APPLICATION, "timezone": "UTC", **limits.settings()}
     return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
 
 

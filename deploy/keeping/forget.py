@@ -168,7 +168,7 @@ async def _under_deployment_keys(
 async def _overwrite(deployment: Deployment) -> None:
     """The rows as they were with their keys, which Postgres would keep until it needs the room."""
     for service in campaign_keys.RECIPIENTS:
-        connection = await dump.connect(deployment.databases[service])
+        connection = await dump.connect(deployment.databases[service], dump.ERASING)
         try:
             await connection.execute("VACUUM (FULL) campaign_key")
         finally:
@@ -195,7 +195,7 @@ async def rebuild_stream(deployment: Deployment) -> int:
         raise CannotForget("数据库里已删除。NATS 连不上，事件流没有重建：恢复以后再运行一次") from error
     marked = 0
     for service in ORDER:
-        connection = await dump.connect(deployment.databases[service])
+        connection = await dump.connect(deployment.databases[service], dump.ERASING)
         try:
             async with connection.transaction():
                 marked += await outbox.republish_all(Transaction(connection))
@@ -243,7 +243,7 @@ async def _in_one(
 ) -> dict[str, int]:
     """In one transaction, which also writes the record; again where it collided with the running service."""
     counts: dict[str, int] = {}
-    connection = await dump.connect(url)
+    connection = await dump.connect(url, dump.ERASING)
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(COLLISIONS),

@@ -18,7 +18,14 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) \gexec
 ALTER ROLE reporting_reader LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD :'reader_password';
 ALTER ROLE reporting_reader SET default_transaction_read_only = on;
 ALTER ROLE reporting_reader SET statement_timeout = '30s'; -- a board must not hold up the totals
+ALTER ROLE reporting_reader SET lock_timeout = '10s';
+ALTER ROLE reporting_reader SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE reporting_reader SET transaction_timeout = '60s';
 ALTER ROLE postgres_exporter LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT PASSWORD :'exporter_password';
+ALTER ROLE postgres_exporter SET statement_timeout = '30s'; -- a scrape is given up after 10 s
+ALTER ROLE postgres_exporter SET lock_timeout = '10s';
+ALTER ROLE postgres_exporter SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE postgres_exporter SET transaction_timeout = '60s';
 GRANT pg_monitor TO postgres_exporter;
 GRANT CONNECT ON DATABASE postgres TO postgres_exporter;
 GRANT CONNECT ON DATABASE fanzha_reporting TO reporting_reader;

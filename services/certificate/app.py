@@ -20,6 +20,7 @@ from shared.contracts.certificate import (
     CertificateRevokedV1,
 )
 from shared.due import DueWork
+from shared.measured import Measured, events
 from shared.service import build_service, database_of
 
 RETENTION_EVERY_S = 60
@@ -34,6 +35,7 @@ def build_app(settings: Settings) -> FastAPI:
     pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=seal))
     bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, keys)])
     bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
+    measured = Measured(db, [events("certificate")])
     links = Links(settings.public_url, settings.lookup_key)
     return build_service(
         "certificate",
@@ -49,5 +51,6 @@ def build_app(settings: Settings) -> FastAPI:
             DueWork("retention", partial(usecases.forget_expired, db), RETENTION_EVERY_S),
             DueWork("wrong_claims", lambda _: wrong_claims.forget(db), RETENTION_EVERY_S),
         ],
-        exact=[metrics.exact(clock)],
+        exact=[metrics.exact(clock), measured.last],
+        background=[measured.run],
     )

@@ -268,6 +268,16 @@ async def completed(tx: Transaction, campaign_id: str, viewer_id: str) -> bool:
     )
 
 
+async def unknown_serials(tx: Transaction, serials: Sequence[str]) -> list[str]:
+    """Of these serials those that no certificate has, valid or revoked."""
+    rows = await tx.fetch(
+        "SELECT serial FROM unnest($1::text[]) AS given (serial) "
+        "WHERE (SELECT true FROM certificate WHERE certificate.serial = given.serial) IS NULL",
+        serials,
+    )
+    return [row["serial"] for row in rows]
+
+
 STATES = ("waiting", "unclaimed", "claimed", "revoked")
 
 

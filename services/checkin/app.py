@@ -21,6 +21,7 @@ from shared.contracts.checkin import (
     ViewerEnrolledV1,
     ViewerReassignedV1,
 )
+from shared.measured import Measured, events
 from shared.service import build_service, database_of
 
 
@@ -38,6 +39,7 @@ def build_app(settings: Settings) -> FastAPI:
         LessonMadeGoodV1,
         LiveRoomActionsRecordedV1,
     )
+    measured = Measured(db, [events("checkin")])
     intake = Intake(settings.webhook_sources, clock, committer)
     return build_service(
         "checkin",
@@ -49,7 +51,7 @@ def build_app(settings: Settings) -> FastAPI:
         clock=clock,
         routes=[build_webhook(intake)],
         routers=[build_api(settings, db, clock, intake, catalogue)],
-        exact=metrics.exact(clock, catalogue),
-        background=[committer.run],
+        exact=[*metrics.exact(clock, catalogue), measured.last],
+        background=[committer.run, measured.run],
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)
     )

@@ -502,6 +502,20 @@ async def verdict_counts(tx: Transaction) -> list[Any]:
     )
 
 
+async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
+    """How often something was taken: (campaign_id, lesson_date, kind), the kind being a check-in's mode, another event's type, or
+    `made_good`. Only grows."""
+    rows = await tx.fetch(
+        """
+        SELECT campaign_id, lesson_date, CASE type WHEN 'viewer.checked_in' THEN mode ELSE type END, sum(n)::bigint
+        FROM verdict_count WHERE verdict IN ('recorded', 'stored') AND lesson_date <> '' GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT campaign_id, lesson_date::text, 'made_good', sum(granted)::bigint FROM make_good GROUP BY 1, 2
+        """
+    )
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
 # ---- what the platform counted ---------------------------------------------------------------------------------------
 
 

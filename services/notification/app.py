@@ -16,6 +16,7 @@ from shared.campaign_keys import Recipient
 from shared.clock import clock_from
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.due import DueWork
+from shared.measured import Measured, events
 from shared.service import build_service, database_of
 
 NAME = "notification"
@@ -29,6 +30,7 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
     recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
     secrets = Secrets(recipient, settings.lookup_key)
     due = DueMessages(db, channels or {"file": FileChannel(settings.file_channel_dir)}, secrets)
+    measured = Measured(db, [events(NAME), metrics.certificates_known])
     bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, secrets)])
     bus.declares(NotificationKeyMadeV1)
     return build_service(
@@ -45,5 +47,6 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
             DueWork("send_messages", due.send),
             DueWork("forget_contacts", due.forget, every_s=FORGET_EVERY_S),
         ],
-        exact=metrics.exact(clock),
+        exact=[*metrics.exact(clock), measured.last],
+        background=[measured.run],
     )

@@ -53,3 +53,16 @@ async def _unplanned(tx: Transaction) -> Iterable[Metric]:
             await store.unplanned(tx),
         )
     ]
+
+
+async def certificates_known(tx: Transaction) -> Iterable[Metric]:
+    """Too slow for a scrape: it is measured (shared/measured.py)."""
+    family = GaugeMetricFamily(
+        "fanzha_certificates_known",
+        "Certificates not revoked, as far as notification was told. More than certificate has: texts name certificates that do "
+        "not exist, alert LedgerExceeded.",
+        labels=["campaign"],
+    )
+    for campaign_id, n in sorted((await store.certificates_known(tx)).items()):
+        family.add_metric([campaign_id], n)
+    return [family]

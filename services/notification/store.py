@@ -357,6 +357,61 @@ async def distrust_queue(tx: Transaction) -> int:
     return len(rows)
 
 
+# --- texts that name no certificate -----------------------------------------------------------------------------------
+
+
+class Text(NamedTuple):
+    """A certificate's text that has been sent, or may be. Read in the order of its fields."""
+
+    campaign_id: str
+    serial: str
+    viewer_id: str
+    status: str
+
+
+async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:
+    """Of certificates that are not known as revoked: one that is gets no text any more, and one more is no news."""
+    rows = await tx.fetch(
+        """
+        SELECT campaign_id, period, recipient, status FROM notification
+        WHERE kind = 'certificate_ready' AND status IN ('queued', 'sending', 'unknown', 'accepted', 'delivered')
+          AND (campaign_id, kind, period, recipient) > ($1, 'certificate_ready', $2, $3)
+          AND (SELECT revoked FROM certificate WHERE certificate.campaign_id = notification.campaign_id
+               AND viewer_id = recipient AND serial = period) IS NOT TRUE  -- row by row, by the index
+        ORDER BY campaign_id, kind, period, recipient LIMIT $4
+        """,
+        *(after[:3] if after else ("", "", "")),
+        limit,
+    )
+    return [Text(*row) for row in rows]
+
+
+async def cancel_texts(tx: Transaction, unfounded: Sequence[Text], now: datetime) -> int:
+    """Takes certificates that do not exist for revoked, so that no text is planned for them or sent once more; returns how many
+    texts are cancelled that way. `unfounded`: as `texts` gives them."""
+    await keep_revoked(tx, sorted({RevokedRow(text.campaign_id, text.viewer_id, text.serial) for text in unfounded}))
+    rows = await tx.fetch(
+        """
+        UPDATE notification SET status = 'cancelled', reason = 'no_certificate', updated_at = $4
+        FROM unnest($1::text[], $2::text[], $3::text[]) AS given (campaign_id, serial, viewer_id)
+        WHERE notification.campaign_id = given.campaign_id AND kind = 'certificate_ready' AND period = given.serial
+          AND recipient = given.viewer_id AND status = 'queued'
+        RETURNING id
+        """,
+        *_columns([text[:3] for text in unfounded]),
+        now,
+    )
+    return len(rows)
+
+
+async def certificates_known(tx: Transaction) -> dict[str, int]:
+    """By campaign: certificates that are issued and not revoked, as far as we were told. Reads the whole table."""
+    rows = await tx.fetch(
+        "SELECT campaign_id, count(*) AS n FROM certificate WHERE issued_at IS NOT NULL AND NOT revoked GROUP BY 1"
+    )
+    return {row["campaign_id"]: row["n"] for row in rows}
+
+
 # --- retention --------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from services.reporting.metrics import exact_totals
 from services.reporting.store import Definitions
 from shared.bus import Bus
 from shared.clock import clock_from
+from shared.measured import Measured, events
 from shared.service import build_service, database_of
 from shared.settings import ServiceSettings
 
@@ -16,6 +17,7 @@ def build_app(settings: ServiceSettings) -> FastAPI:
     db = database_of(settings, "reporting")
     clock = clock_from(settings.clock_file)
     known = Definitions()
+    measured = Measured(db, [events("reporting")])
     return build_service(
         "reporting",
         settings,
@@ -25,5 +27,6 @@ def build_app(settings: ServiceSettings) -> FastAPI:
         bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db)]),
         clock=clock,
         routers=[build_api(db, known, clock)],
-        exact=[exact_totals(known)],
+        exact=[exact_totals(known), measured.last],
+        background=[measured.run],
     )

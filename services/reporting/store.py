@@ -284,6 +284,28 @@ async def totals_by_county(tx: Transaction, campaign_id: str, county_of: Mapping
     return [CountyLine(day, mode, county, Counts(*counts)) for day, mode, county, *counts in rows]
 
 
+async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
+    """What the sums have counted: (campaign_id, lesson_date, kind), the kind being a mode, an action, or `made_good`."""
+    rows = await tx.fetch(
+        """
+        SELECT campaign_id, lesson_date::text, mode,
+               sum(CASE mode WHEN 'made_good' THEN made_good ELSE checkins END)::bigint
+        FROM total GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT campaign_id, lesson_date::text, action, sum(actions)::bigint FROM live_room_total GROUP BY 1, 2, 3
+        """
+    )
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def forget_everything_derived(tx: Transaction) -> None:
+    """Empties all that comes out of events, so that the ledgers of the others make it anew. As the owner role."""
+    await tx.execute(
+        "TRUNCATE inbox, total, live_room_total, certificate_holder, certificate_total, viewer_move, "
+        "definition_page, unit, definition"
+    )
+
+
 def _codes(scope: Scope) -> list[str] | None:
     return None if scope is None else sorted(scope)
 

@@ -158,6 +158,14 @@ class Deployment:
         """Kills its process; the engine was not asked, so the restart policy applies."""
         os.kill(self.inspect(container)["State"]["Pid"], signal.SIGKILL)
 
+    def freeze(self, container: str, seconds: float) -> None:
+        """`docker pause`: none of its processes runs, its connections stay open, and nobody is told."""
+        docker("pause", container)
+        try:
+            time.sleep(seconds)
+        finally:
+            docker("unpause", container)
+
     def run_python(self, name: str, program: str) -> str:
         """`program` inside the first container of `name`, as the service's own user."""
         done = subprocess.run(

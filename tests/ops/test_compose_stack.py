@@ -1,7 +1,8 @@
 """docker-compose.yml on a real engine: `make compose-test` (minutes; skipped otherwise).
 
 Brings everything up that can be had here, plays the demo's campaign against the published ports while replicas come and
-containers are killed, and compares every number. What could not be run is skipped with its reason, never passed in silence.
+containers are killed and paused, and compares every number. What could not be run is skipped with its reason, never passed in
+silence.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from rich.console import Console
 from deploy.cli.campaign_file import load
 from deploy.demo import main as demo
 from deploy.demo.campaign import read
+from deploy.demo.deliveries import Step
 from deploy.demo.player import player_of
 from deploy.demo.run import Outcome, Run
 from deploy.demo.traffic import Traffic
@@ -43,6 +45,10 @@ pytestmark = [
 VIEWERS = int(os.environ.get("VIEWERS") or 1000)
 SEED = int(os.environ.get("SEED") or 7)
 VICTIMS = (*SERVICES, "nats", "postgres", "office-proxy")
+FROZEN = (*SERVICES, "nats", "postgres")
+FREEZE_S = (2, 8)
+LONG_FREEZE_S = 35  # longer than a client waits for an answer (30 s) and a service for a statement
+LONG_FREEZE_STEP = 28  # an evening at half-time
 JOBS = [name for name, container in CONTAINERS.items() if container.get("restart") == "no"]
 ASKED_FOR = {"fanzha", "keeper"}  # profile cli: they run when they are asked to
 CAMPAIGN = read(demo.CAMPAIGN)
@@ -322,34 +328,44 @@ def test_the_public_proxy_shows_what_the_public_needs_and_nothing_else(deploymen
             assert http.get(hidden).json()["title"] == "没有这个页面"
 
 
-# ---- a campaign, while replicas come and containers are killed -------------------------------------------------------
+# ---- a campaign, while replicas come and containers are killed and paused --------------------------------------------
 
 
-async def _play(deployment: Deployment, killed: list[str]) -> Outcome:
-    """More replicas start during the second step; from then on every third has a container killed in its traffic."""
+async def _play(deployment: Deployment, killed: list[str], frozen: list[tuple[str, int]]) -> Outcome:
+    """More replicas start during the second step; from then on every third has a container killed in its traffic, and some
+    others one paused, Postgres once for long."""
     rng = random.Random(SEED)
-    victims = itertools.cycle(rng.sample(VICTIMS, len(VICTIMS)))
+    victims, to_freeze = (itertools.cycle(rng.sample(names, len(names))) for names in (VICTIMS, FROZEN))
 
-    def disturb(step_number: int) -> None:
+    def disturb(step_number: int, step: Step) -> None:
         if step_number == 1:
             deployment.up(SERVICES, checkin=3, reporting=2)
+        elif step_number == LONG_FREEZE_STEP:
+            freeze("postgres", LONG_FREEZE_S)
         elif step_number > 1 and step_number % 3 == 0:
             killed.append(next(victims))
             deployment.crash(rng.choice(deployment.containers(killed[-1])))
+        elif step_number > 1 and step_number % 3 == 1 and len(step.posts) > 2:
+            freeze(next(to_freeze), rng.randint(*FREEZE_S))
+
+    def freeze(name: str, seconds: int) -> None:
+        frozen.append((name, seconds))
+        deployment.freeze(rng.choice(deployment.containers(name)), seconds)
 
     async with player_of(deployment.home, CAMPAIGN) as player:
         run = Run(player, Traffic(CAMPAIGN, VIEWERS, SEED), SEED, exact=False)
         await run.define(load(demo.CAMPAIGN).model_dump(mode="json"))
         for number, step in enumerate(run.traffic.steps()):
-            await asyncio.gather(run.send(step), asyncio.to_thread(disturb, number))
+            await asyncio.gather(run.send(step), asyncio.to_thread(disturb, number, step))
             await run.finish(step)
         await asyncio.to_thread(deployment.wait_healthy, SERVICES)
         return await run.compare()
 
 
-def test_a_campaign_is_exact_while_replicas_come_and_containers_are_killed(deployment: Deployment) -> None:
+def test_a_campaign_is_exact_while_replicas_come_and_containers_are_killed_and_paused(deployment: Deployment) -> None:
     certificate = deployment.folder / "secrets" / "tls_certificate.pem"
     killed: list[str] = []
+    frozen: list[tuple[str, int]] = []
     with (
         bridge(deployment.ports["CHECKIN_BRIDGE"], deployment.office_ports, certificate),
         bridge(deployment.ports["REPORTING_BRIDGE"], deployment.office_ports + 1, certificate),
@@ -358,11 +374,14 @@ def test_a_campaign_is_exact_while_replicas_come_and_containers_are_killed(deplo
         proxied = {name: deployment.url(f"{name.upper()}_BRIDGE") for name in ("checkin", "reporting")}
         direct = {name: deployment.url(f"{name.upper()}_PORT") for name in ("notification", "certificate")}
         deployment.describe(proxied | direct)
-        outcome = asyncio.run(_play(deployment, killed))
+        outcome = asyncio.run(_play(deployment, killed, frozen))
     console = Console(width=140)
     demo.report(deployment.home, console, outcome, keep=True)
     console.print(f"killed: {', '.join(killed)}")
+    console.print(f"paused: {', '.join(f'{name} {seconds} s' for name, seconds in frozen)}")
     assert set(killed) == set(VICTIMS)
+    assert {name for name, _ in frozen} == set(FROZEN)
+    assert ("postgres", LONG_FREEZE_S) in frozen
     assert outcome.differences == []
     assert len(deployment.containers("checkin")) == 3
     assert len(deployment.containers("reporting")) == 2
@@ -414,6 +433,7 @@ def test_the_doctor_runs_against_the_stack(deployment: Deployment) -> None:
     for service in SERVICES:
         assert found["services", service]["text"] == "就绪"
         assert found["database", service]["level"] == "ok"
+        assert found["limits", service]["level"] == "ok"
     assert found["backup", "/backups"]["level"] == "ok"
 
 
