@@ -408,6 +408,30 @@ async def test_a_listed_viewer_who_gets_nothing_is_named(service: CheckinUnderTe
     assert (answer["matched"], answer["granted"], answer["unmatched"]) == (1, 1, ["b", "nobody"])
 
 
+async def test_days_and_viewers_listed_twice_are_listed_once(service: CheckinUnderTest) -> None:
+    """Two times the first day, added up, was the second day: 473 other viewers got the lesson."""
+    await service.post(checkin("a"), checkin("b", SECOND_LIVE), checkin("c"), checkin("c", SECOND_LIVE))
+    wanted = {"make_good_id": "mg-1", "lesson_date": "2024-06-30", "reason": "平台故障"}
+    twice = wanted | {"checked_in_on": ["2024-06-29", "2024-06-29"]}
+    preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=twice)
+    assert preview.json()["matched"] == 2
+    assert (await service.client.post(f"{PATH}/make-goods", json=twice)).json()["granted"] == 2
+    (fact,) = await service.facts("lesson_made_good")
+    assert fact["viewer_ids"] == ["a", "c"]
+    once = wanted | {"checked_in_on": ["2024-06-29"]}
+    assert (await service.client.post(f"{PATH}/make-goods", json=once)).json()["granted"] == 0, "the same decision"
+
+
+async def test_a_decision_kept_with_repeats_by_an_older_version_can_be_finished(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a"), checkin("b"))
+    wanted = {"make_good_id": "mg-1", "lesson_date": "2024-06-30", "reason": "平台故障", "viewer_ids": ["b", "a"]}
+    assert (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()["granted"] == 2
+    as_it_was_sent = '{"viewer_ids": ["b", "a", "b"], "checked_in_on": []}'
+    await service.rows("UPDATE make_good SET audience = $1 RETURNING 1", as_it_was_sent)
+    again = await service.client.post(f"{PATH}/make-goods", json=wanted | {"viewer_ids": ["b", "b", "a"]})
+    assert (again.status_code, again.json()["granted"]) == (200, 0)
+
+
 async def test_an_import_is_the_same_use_case_without_a_signature(service: CheckinUnderTest) -> None:
     await service.post(checkin("a"))
     answer = await service.client.post(
