@@ -89,8 +89,8 @@ GOOD = json.dumps(checkin("a")).encode()
         (GOOD + b"}", (400, "not-json")),
         (GOOD.replace(b"small", b"\xff\xfe"), (400, "not-json")),
         (b"\xef\xbb\xbf" + GOOD, (400, "not-json")),
-        (b"[" * 100_000 + b"]" * 100_000, (400, "not-json")),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, (400, "not-json")),
+        (GOOD + b"," + GOOD, (400, "not-json")),
+        (b"[" * 100_000 + b"]" * 99_999, (400, "not-json")),
         (gzip.compress(GOOD), (400, "not-json")),
     ],
 )
@@ -99,6 +99,22 @@ async def test_refuses_a_whole_body_only_for_what_makes_it_unreadable(
 ) -> None:
     assert problem_of(await service.post_body(body)) == expected
     assert await service.rows("SELECT count(*) FROM viewer") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "bad", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 2_000 + b"1" + b"}" * 2_000, rb'"\ud83d"', b"1"]
+)
+async def test_one_bad_item_spoils_no_other(service: CheckinUnderTest, bad: bytes) -> None:
+    good_too = json.dumps(checkin("b")).encode()
+    answer = await service.post_body(b"[%b]" % b",".join([GOOD, bad, good_too]))
+    verdicts = [(result["verdict"], result["reason"]) for result in answer.json()["results"]]
+    assert verdicts == [("recorded", None), ("rejected", "malformed"), ("recorded", None)]
+
+
+async def test_a_window_ends_before_its_last_second_is_full(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a", "2024-06-29T19:59:59.9999999+08:00"), checkin("b", "2024-06-29T20:00:00+08:00"))
+    facts = await service.facts("checkin_recorded")
+    assert {fact["mode"]: fact["viewer_ids"] for fact in facts} == {"live": ["a"], "replay": ["b"]}
 
 
 async def test_bytes_that_are_no_text_need_a_signature_first(service: CheckinUnderTest) -> None:
