@@ -30,6 +30,7 @@ from tests.support.checkin import (
     token,
 )
 from tests.support.databases import DatabaseFactory
+from tests.support.servers import RunningPostgres
 
 PATH = f"/v1/campaigns/{CAMPAIGN}"
 
@@ -438,12 +439,16 @@ async def test_days_and_viewers_listed_twice_are_listed_once(service: CheckinUnd
     assert (await service.client.post(f"{PATH}/make-goods", json=once)).json()["granted"] == 0, "the same decision"
 
 
-async def test_a_decision_kept_with_repeats_by_an_older_version_can_be_finished(service: CheckinUnderTest) -> None:
+async def test_a_decision_kept_with_repeats_by_an_older_version_can_be_finished(
+    service: CheckinUnderTest, postgres: RunningPostgres
+) -> None:
     await service.post(checkin("a"), checkin("b"))
     wanted = {"make_good_id": "mg-1", "lesson_date": "2024-06-30", "reason": "平台故障", "viewer_ids": ["b", "a"]}
     assert (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()["granted"] == 2
     as_it_was_sent = '{"viewer_ids": ["b", "a", "b"], "checked_in_on": []}'
-    await service.rows("UPDATE make_good SET audience = $1 RETURNING 1", as_it_was_sent)
+    ((name,),) = await service.rows("SELECT current_database()::text")
+    sql = f"UPDATE make_good SET audience = '{as_it_was_sent}'"
+    await postgres.execute(sql, role="checkin_owner", database=name)
     again = await service.client.post(f"{PATH}/make-goods", json=wanted | {"viewer_ids": ["b", "b", "a"]})
     assert (again.status_code, again.json()["granted"]) == (200, 0)
 
