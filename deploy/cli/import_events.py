@@ -147,8 +147,8 @@ def _from_number(number: float, zone: ZoneInfo) -> datetime | None:
 
 
 def _to_second(at: datetime) -> datetime:
-    """A serial date is a fraction of a day in binary, a few microseconds off."""
-    return (at + timedelta(milliseconds=500)).replace(microsecond=0)
+    """The second that a time lies in. A serial date is a fraction of a day in binary, a few microseconds off either way."""
+    return (at + timedelta(microseconds=500)).replace(microsecond=0)
 
 
 def cell_text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Export files as rows: CSV (UTF-8 or GB18030), NDJSON and XLSX, whatever their columns are called.
 
-CSV and NDJSON are streamed; an XLSX sheet is read whole, so its size is limited. Formulas are plain text here and stay so.
+CSV and NDJSON are streamed; an XLSX sheet is read whole, in a process of its own (import_sheet.py). Formulas are plain text and
+stay so.
 """
 
 import csv
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import msgspec
-import python_calamine
 
-SHEET_MAX_BYTES = 64 * 1024 * 1024
+from deploy.cli.import_sheet import SheetFault, open_sheet
+
 LINE_MAX_CHARS = 64 * 1024
 READ_BYTES = 1024 * 1024
 COLUMNS_LISTED_MAX = 30
@@ -92,7 +93,8 @@ def open_table(path: Path, told: Mapping[str, str]) -> Iterator[Table]:
         raise FileFault(f"--map 里的 {unknown[0]} 不是字段名。可用的有：{'、'.join(COLUMNS)}")
     suffix = path.suffix.lower()
     if suffix in SHEETS:
-        yield _sheet(path, told)
+        with _sheet(path, told) as table:
+            yield table
     elif suffix in TEXTS or suffix in LINES:
         read = _text if suffix in TEXTS else _lines
         with path.open(encoding=encoding_of(path), newline="") as file:
@@ -150,10 +152,18 @@ def without_apostrophe(cell: str) -> str:
 def _text(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     first = file.readline(LINE_MAX_CHARS)
     file.seek(0)
-    reader = csv.reader(file, delimiter=max(",\t;", key=first.count))
+    reader = csv.reader(_lines_of(file), delimiter=max(",\t;", key=first.count))
     header = [column.strip() for column in next(reader, [])]
     columns = match_columns(header, told)
     return Table(header, columns, _text_rows(reader, _places(header, columns)), size, _bytes_read(file))
+
+
+def _lines_of(file: TextIO) -> Iterator[str]:
+    """The lines of a CSV file; none is read that is longer than a row can be."""
+    for number, line in enumerate(iter(partial(file.readline, LINE_MAX_CHARS), ""), start=1):
+        if len(line) == LINE_MAX_CHARS and not line.endswith("\n"):
+            raise FileFault(f"第 {number} 行超过 {LINE_MAX_CHARS} 个字符，多半是前面少了一个引号。请改好后重新导入")
+        yield line
 
 
 def _text_rows(reader: Any, places: Mapping[str, int]) -> Iterator[Row]:
@@ -211,27 +221,26 @@ def _object(line: str) -> dict[str, Any] | None:
 # ---- XLSX ------------------------------------------------------------------------------------------------------------
 
 
-def _sheet(path: Path, told: Mapping[str, str]) -> Table:
+@contextmanager
+def _sheet(path: Path, told: Mapping[str, str]) -> Iterator[Table]:
     """The first sheet; its header is its first row that holds anything."""
-    if path.stat().st_size > SHEET_MAX_BYTES:
-        raise FileFault(f"{path.name} 超过 {SHEET_MAX_BYTES // 1024**2} MiB。请另存为“CSV UTF-8”再导入")
     try:
-        sheet = python_calamine.CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0)
-        numbered = enumerate(sheet.iter_rows(), start=1)
-        header = next(([str(cell).strip() for cell in row] for _, row in numbered if any(row)), [])
-    except (python_calamine.CalamineError, OSError) as error:
-        raise FileFault(f"{path.name} 打不开（{error}）。请在表格软件里打开，另存为 XLSX 或“CSV UTF-8”") from error
-    columns = match_columns(header, told)
-    places = _places(header, columns)
-    at = [0]
+        with open_sheet(path) as (height, all_rows):
+            numbered = enumerate(all_rows, start=1)
+            header = next(([str(cell).strip() for cell in row] for _, row in numbered if any(row)), [])
+            columns = match_columns(header, told)
+            places = _places(header, columns)
+            at = [0]
 
-    def rows() -> Iterator[Row]:
-        for number, cells in numbered:
-            at[0] = number
-            if any(cell != "" for cell in cells):
-                yield Row(number, cells, _fields(cells, places))
+            def rows() -> Iterator[Row]:
+                for number, cells in numbered:
+                    at[0] = number
+                    if any(cell != "" for cell in cells):
+                        yield Row(number, cells, _fields(cells, places))
 
-    return Table(header, columns, rows(), sheet.total_height, lambda: at[0])
+            yield Table(header, columns, rows(), height, lambda: at[0])
+    except SheetFault as fault:
+        raise FileFault(str(fault)) from None
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------

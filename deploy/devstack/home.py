@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.whole_files import remove_older
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES = ("checkin", "reporting", "notification", "certificate")
 PRIVATE = 0o600
@@ -83,14 +85,19 @@ class Home:
 
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replaces the file in one step, so that no reader sees half of it."""
+    """Replaces the file in one step, so that no reader sees half of it. Raises OSError, and then nothing of it stays."""
+    remove_older(path.parent.glob(f"{path.name}.*.new"))  # of processes that were killed
     scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    try:
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def write_env(path: Path, variables: Mapping[str, str]) -> None:

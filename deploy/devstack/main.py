@@ -22,6 +22,7 @@ SUPERVISOR = (sys.executable, "-m", "deploy.devstack")
 LOOK_EVERY_S = 0.1
 STOP_WITHIN_S = 90  # services 30, NATS 10, Postgres 30, and some air
 END_STRAYS_WITHIN_S = 10
+START_AGAIN_WITHIN_S = 10  # a child that has just died is started again within 5 s
 
 
 def up(
@@ -66,17 +67,38 @@ def down(home: Home) -> bool:
 
 
 def status(home: Home, console: Console) -> bool:
-    """Prints what runs; whether the stack is ready."""
+    """Prints what runs, of which the pids are looked at, whatever the supervisor wrote; whether the stack is ready."""
     state = State.read(home) if _is_running(home) else State(phase="stopped")
-    console.print(f"{state.phase}: {home.root}")
+    gone = _not_running(state)
+    is_ready = state.phase == "ready" and not gone
+    console.print(f"{'not ready' if state.phase == 'ready' and gone else state.phase}: {home.root}")
     if state.processes:
         table = Table("process", "pid", "restarts", "last exit", box=None)
         for name, process in state.processes.items():
-            table.add_row(name, str(process.pid), str(process.restarts), process.last_exit or "")
+            pid = f"{process.pid} is gone" if name in gone else str(process.pid)
+            table.add_row(name, pid, str(process.restarts), process.last_exit or "")
         console.print(table)
-    if state.phase == "ready":
+    if gone:
+        console.print(_what_is_missing(home, gone))
+    if is_ready:
         _say_where(home, console)
-    return state.phase == "ready"
+    return is_ready
+
+
+def _not_running(state: State) -> list[str]:
+    """Those that the supervisor last knew to run and that do not: it starts them again, or could not write that it did."""
+    return [
+        name
+        for name, process in state.processes.items()
+        if process.identity is None or identity(process.pid) != process.identity
+    ]
+
+
+def _what_is_missing(home: Home, gone: Sequence[str]) -> str:
+    return (
+        f"not running as {home.state} has it: {', '.join(gone)}. "
+        f"The supervisor starts them again, and says in {home.log_file('supervisor')} what keeps it from that; is the disk full?"
+    )
 
 
 def _is_running(home: Home) -> bool:
@@ -112,6 +134,8 @@ def _join(home: Home, console: Console) -> None:
     if phase in ("stopping", "stopped"):
         raise StackError("the stack is just being stopped; try again in a moment")
     if phase == "ready":
+        if not _until(lambda: not _not_running(State.read(home)), START_AGAIN_WITHIN_S):
+            raise StackError(_what_is_missing(home, _not_running(State.read(home))))
         console.print("already running")
     else:
         console.print("already starting")

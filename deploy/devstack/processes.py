@@ -49,7 +49,7 @@ def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
     try:
         with path.open(errors="replace") as file:
             return [line.rstrip() for line in deque(file, maxlen=count)]
-    except FileNotFoundError:
+    except OSError:
         return []
 
 

@@ -1,8 +1,9 @@
 """Keeps a list of child processes running; which ones is data (`Plan`), so this file knows nothing of the stack.
 
 It starts stage after stage, a stage's steps at once; when all are ready it calls `on_ready`. A child that dies later is started
-again with growing delay. If a step fails before that, or on SIGTERM, everything is stopped in reverse order. What it knows is in
-`run/state.json`, replaced whole at each change.
+again with growing delay, for ever. If a step fails before that, or on SIGTERM, everything is stopped in reverse order. What it
+knows is in `run/state.json`, replaced whole at each change, and each child's pid in `run/NAME.pid`. Where they cannot be written,
+as on a full disk, they are written later: keeping children alive does not depend on it.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 LONG_LIFE_S = 30.0  # a child that lived this long starts with the first delay again
 PROBE_EVERY_S = 0.05
+SAVE_AGAIN_EVERY_S = 0.5
 LOCK_PATIENCE_S = 2  # `fanzha status` holds the lock for an instant to see whether it is free
 
 
@@ -149,6 +151,8 @@ class Supervisor:
         self._state = State()
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
+        self._pids_written: dict[str, int] = {}
+        self._saved = True
 
     async def run(self) -> int:
         told_to_stop = asyncio.Event()
@@ -156,6 +160,7 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
         stop = asyncio.create_task(told_to_stop.wait())
         start = asyncio.create_task(self._start_all())
+        saving = asyncio.create_task(self._save_for_ever())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
         if start.done() and start.exception() is None:
             await stop
@@ -166,6 +171,7 @@ class Supervisor:
         if not start.cancelled() and (error := start.exception()) is not None:
             self._state.failure = _failure(error)
             log.error("start failed: %s: %s", self._state.failure.step, self._state.failure.reason)
+        saving.cancel()
         await self._stop_all()
         return 0 if self._state.failure is None else 1
 
@@ -234,7 +240,10 @@ class Supervisor:
         while True:
             born = time.monotonic()
             await process.wait()
-            self._report_death(child, process)
+            try:
+                self._report_death(child, process)
+            except Exception:  # a report that fails must not keep the child from being started again
+                log.exception("the end of %s could not be reported", child.name)
             if time.monotonic() - born > LONG_LIFE_S:
                 delay = FIRST_DELAY_S
             process, delay = await self._start_again(child, delay)
@@ -270,7 +279,6 @@ class Supervisor:
             before.restarts if before else 0,
             before.last_exit if before else None,
         )
-        write_whole(self._home.pid_file(child.name), f"{process.pid}\n")
         self._save()
         log.info("%s started, pid %d", child.name, process.pid)
         return process
@@ -289,7 +297,10 @@ class Supervisor:
     async def _stop_all(self) -> None:
         self._state.phase = "stopping"
         self._save()
-        self._on_stop()
+        try:
+            self._on_stop()
+        except OSError:
+            log.exception("stopping goes on without it")
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -316,7 +327,25 @@ class Supervisor:
         return StartFailed(step.name, reason, last_lines(self._home.log_file(step.name), 2 * LAST_LINES))
 
     def _save(self) -> None:
-        write_whole(self._home.state, json.dumps(asdict(self._state), indent=1) + "\n")
+        """Never raises: what cannot be written now is written later, by `_save_for_ever`."""
+        try:
+            for name, process in self._state.processes.items():
+                if self._pids_written.get(name) != process.pid:
+                    write_whole(self._home.pid_file(name), f"{process.pid}\n")
+                    self._pids_written[name] = process.pid
+            write_whole(self._home.state, json.dumps(asdict(self._state), indent=1) + "\n")
+        except OSError as error:
+            if self._saved:
+                log.error("%s cannot be written (%s); trying again", self._home.state, error.strerror)
+            self._saved = False
+        else:
+            self._saved = True
+
+    async def _save_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_AGAIN_EVERY_S)
+            if not self._saved:
+                self._save()
 
 
 def _failure(error: BaseException) -> Failure:

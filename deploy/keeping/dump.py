@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.keeping.manifest import DatabaseDump, TableDump
 from shared.db import Limits
-from shared.migrate import MIGRATION_LOCK, alembic_config
+from shared.migrate import MIGRATION_LOCK, alembic_config, withhold
 
 GZIP_LEVEL = 3  # level 6 takes three times as long for 8 % less
 CONNECT_TIMEOUT_S = 10
@@ -179,6 +179,7 @@ async def put_back(
             for sequence, last in dump.sequences.items():
                 await raw.execute("SELECT setval($1::text::regclass, $2)", f'public."{sequence}"', last)
             await connection.run_sync(_upgrade, service, "head")
+            await connection.run_sync(withhold)
             if afterwards is not None:
                 await afterwards(raw)
     finally:

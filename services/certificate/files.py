@@ -5,7 +5,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +18,7 @@ from services.certificate.renderer import DEFAULT_WORDING, Renderer, Wording
 from shared.at_rest import Vault, lookup_hash
 from shared.contracts.campaign import CampaignRules
 from shared.problems import Problem
+from shared.whole_files import WholeFiles
 
 log = structlog.get_logger()
 
@@ -53,6 +53,7 @@ class Pdfs:
 
     def __init__(self, folder: Path, renderer: Renderer) -> None:
         self._folder = folder
+        self._files = WholeFiles(folder, formerly="??/tmp*")
         self._renderer = renderer
 
     async def of(
@@ -83,9 +84,7 @@ class Pdfs:
     def _keep(self, path: Path, sealed: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-                scratch.write(sealed)
-            Path(scratch.name).replace(path)
+            self._files.write(path, sealed)
         except OSError as error:
             log.warning("a certificate's PDF is not kept; it is rendered again next time", error=error.strerror)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import structlog
 from pydantic import ValidationError
 
 from services.certificate import domain, store, wrong_claims
@@ -29,6 +30,8 @@ from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.problems import Problem, not_found
 from shared.sealing import CannotOpen
+
+log = structlog.get_logger()
 
 ISSUE_ROWS_MAX = 500  # one event; signing takes 40 ms
 CONTACT_RETENTION = timedelta(days=180)  # after the enrolment; a claim needs name and phone tail until then
@@ -144,9 +147,11 @@ def _told(box: bytes | None) -> dict[store.Field, str]:
 
 
 def _usable_name(raw: str) -> str | None:
+    """None where it cannot be printed, such as with control characters: the log says why, and not whose."""
     try:
         return domain.normalise_name(raw)
-    except domain.NameRefused:
+    except domain.NameRefused as refused:
+        log.warning("a name of an enrolment is not taken", reason=str(refused))
         return None
 
 

@@ -96,7 +96,7 @@ class MakeGoodRequest(BaseModel):
         return self
 
     def audience(self) -> usecases.Audience:
-        return usecases.Audience(self.viewer_ids, self.checked_in_on)
+        return usecases.Audience.of(self.viewer_ids, self.checked_in_on)
 
 
 class PlatformCountRequest(BaseModel):

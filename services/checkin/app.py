@@ -9,6 +9,7 @@ from services.checkin.api import Intake, build_api, build_webhook
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import Committer
 from services.checkin.consumers import build_consumers
+from services.checkin.recording import body_digest
 from services.checkin.settings import Settings
 from shared import campaign_keys
 from shared.bus import Bus
@@ -29,7 +30,8 @@ def build_app(settings: Settings) -> FastAPI:
     db = database_of(settings, "checkin")
     clock = clock_from(settings.clock_file)
     catalogue = Catalogue()
-    committer = Committer(db, clock, partial(campaign_keys.seal, settings.sealing_public_keys))
+    seal = partial(campaign_keys.seal, settings.sealing_public_keys)
+    committer = Committer(db, clock, seal, body_digest(settings.link_key))
     bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)])
     bus.declares(
         CampaignDefinedV1,

@@ -13,7 +13,7 @@ import structlog
 
 from services.checkin.campaigns import Catalogue
 from services.checkin.domain import Result
-from services.checkin.recording import Arrival, Seal, record
+from services.checkin.recording import Arrival, Digest, Seal, record
 from shared.clock import Clock
 from shared.db import Database, DatabaseAway, Transaction
 
@@ -38,10 +38,11 @@ class _Waiting(NamedTuple):
 class Committer:
     """`submit` returns when the events are committed. `run` must be running."""
 
-    def __init__(self, db: Database, clock: Clock, seal: Seal) -> None:
+    def __init__(self, db: Database, clock: Clock, seal: Seal, digest: Digest) -> None:
         self._db = db
         self._clock = clock
         self._seal = seal
+        self._digest = digest
         self._catalogue = Catalogue()
         self._waiting: list[_Waiting] = []
         self._items_waiting = 0
@@ -121,7 +122,7 @@ class Committer:
     async def _record(self, arrivals: list[Arrival], slot: int) -> list[Result]:
         async def work(tx: Transaction) -> list[Result]:
             campaigns = await self._catalogue.held(tx)
-            return await record(tx, arrivals, campaigns, self._clock.now(), self._seal, slot)
+            return await record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._digest, slot)
 
         return await self._db.in_transaction(work)
 

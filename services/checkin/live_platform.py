@@ -6,22 +6,23 @@ The body is always ours (DESIGN §5.1); a *source* says how its posts are verifi
 
 import hashlib
 import hmac
-import json
 import re
 import time
+import unicodedata
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from math import floor
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 ITEMS_MAX = 1000
 TOLERANCE_S = 5 * 60  # of a signature's time stamp, either way
-NAME_MAX_CHARS = 50
+NAME_MAX_CHARS = 50  # in NFC, as it goes on a certificate
+NAME_SENT_MAX_CHARS = 4 * NAME_MAX_CHARS  # decomposed, a letter is a base and its marks
 PHONE_MAX_CHARS = 32
 ITEM_MAX_CHARS = 100
 
@@ -46,7 +47,7 @@ class LiveEvent(msgspec.Struct, frozen=True, gc=False):
     unit_code: _Id | None = None
     channel: _Id | None = None
     group: _Id | None = None
-    name: Annotated[str, _text(NAME_MAX_CHARS)] | None = None
+    name: Annotated[str, _text(NAME_SENT_MAX_CHARS)] | None = None
     phone: Annotated[str, _text(PHONE_MAX_CHARS)] | None = None
     quiz: Annotated[str, _text(ITEM_MAX_CHARS)] | None = None
     prize: Annotated[str, _text(ITEM_MAX_CHARS)] | None = None
@@ -70,6 +71,13 @@ class _OnlyId(msgspec.Struct):
     event_id: _Id
 
 
+class _OnlyTime(msgspec.Struct):
+    occurred_at: str
+
+
+_Item = TypeVar("_Item")
+
+
 class BodyRefused(Exception):
     """The whole body is refused: `too_many` items, or `not_json` (also not UTF-8, empty, or neither object nor array)."""
 
@@ -78,53 +86,108 @@ class BodyRefused(Exception):
         self.reason = reason
 
 
-_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONG_FRACTION = re.compile(r"(\.\d{6})\d+")
+# Halves of a character outside the basic plane that have lost each other (`\ud83d` alone). Other escapes are passed over whole.
+_LONE_HALF = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+# Texts, runs of brackets, commas; the last is a text that never ends. Possessive: no position is looked at twice.
+_MARKS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]++|[\]}]++|,|"', re.DOTALL)
+_WHITE_SPACE = b" \t\n\r"
 
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
+_raw_item = msgspec.json.Decoder(msgspec.Raw)
 _event = msgspec.json.Decoder(LiveEvent)
 _only_id = msgspec.json.Decoder(_OnlyId)
+_only_time = msgspec.json.Decoder(_OnlyTime)
 
 
 def read_body(body: bytes) -> list[Item]:
     """The items of a post, in order. An item that is not an event spoils nothing else. Raises `BodyRefused`."""
     try:
         raws = _split(body)
-    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+    except (ValueError, msgspec.MsgspecError) as error:
         raise BodyRefused(
             "not_json", "the body is neither an event object nor an array of events, in UTF-8 JSON"
         ) from error
     if not raws:
         raise BodyRefused("not_json", "the array is empty")
-    if len(raws) > ITEMS_MAX:
-        raise BodyRefused("too_many", f"{len(raws)} items; at most {ITEMS_MAX} are taken in one post")
-    return [_read_item(raw) for raw in raws]
+    may_be_rounded = b".999999" in body or b"\\" in body  # a digit or the point can be written as an escape
+    return [_read_item(raw, may_be_rounded) for raw in raws]
 
 
 def _split(body: bytes) -> list[msgspec.Raw]:
     body.decode()  # msgspec checks only the strings it reads
-    array = b"[%b]" % body if body.lstrip()[:1] == b"{" else body
+    text = body.strip(_WHITE_SPACE)
     try:
-        return _raw_items.decode(array)
-    except msgspec.MsgspecError:
-        if not _HALF_CHARACTER.search(array):
-            raise
-    # A nickname cut inside an emoji (`\ud83d` alone) is JSON, though msgspec refuses it with all other items.
-    items = json.loads(array, parse_constant=_no_number)
-    if not isinstance(items, list):
-        raise ValueError("not an array")
-    return [msgspec.Raw(json.dumps(item, ensure_ascii=False).encode(errors="replace")) for item in items]
+        raws = [_raw_item.decode(text)] if text.startswith(b"{") else _raw_items.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        # Either no JSON, or JSON of which msgspec takes no item because of one: half an emoji, or a thousand brackets.
+        items = _few_enough(_cut(_LONE_HALF.sub(_whole, text)))
+        return [_checked(item) for item in items]
+    return _few_enough(raws)
 
 
-def _no_number(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
+def _few_enough(items: list[_Item]) -> list[_Item]:
+    if len(items) > ITEMS_MAX:
+        raise BodyRefused("too_many", f"{len(items)} items; at most {ITEMS_MAX} are taken in one post")
+    return items
 
 
-def _read_item(raw: msgspec.Raw) -> Item:
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return b"?" if escape[1] else escape[0]
+
+
+def _cut(text: bytes) -> list[bytes]:
+    """The object, or the items of the array, whatever is in them: in one pass and without recursion. Raises `ValueError`."""
+    if text.startswith(b"{"):
+        return [text]
+    items, start, end, depth = [], 1, 0, 0
+    for mark in _MARKS.finditer(text):
+        end = mark.end()
+        match text[mark.start()]:
+            case 0x5B | 0x7B:  # [ {
+                depth += len(mark[0])
+            case 0x5D | 0x7D:  # ] }
+                depth -= len(mark[0])
+                if depth <= 0:
+                    break
+            case 0x2C if depth == 1:  # a comma between items
+                items.append(text[start : mark.start()])
+                start = end
+            case 0x22 if len(mark[0]) == 1:
+                break
+    if text[:1] + text[-1:] != b"[]" or depth != 0 or end != len(text):
+        raise ValueError("no array")
+    return [*items, text[start:-1]]
+
+
+def _checked(item: bytes) -> msgspec.Raw:
+    """One item of a body that was cut by hand. Raises `MsgspecError` where it is not JSON."""
+    try:
+        return _raw_item.decode(item)
+    except RecursionError:
+        return msgspec.Raw(item)  # too deep to be an event, or to be read
+
+
+def _read_item(raw: msgspec.Raw, may_be_rounded: bool) -> Item:
     try:
         event = _event.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         return Item(None, _id_of(raw), raw)
-    return Item(event if event.occurred_at.year in _YEARS else None, event.event_id, raw)
+    at = event.occurred_at
+    if may_be_rounded and at.microsecond == 0:
+        event = _with_exact_time(event, raw)
+    if event.name is not None:
+        event = msgspec.structs.replace(event, name=unicodedata.normalize("NFC", event.name))
+    acceptable = at.year in _YEARS and (event.name is None or len(event.name) <= NAME_MAX_CHARS)
+    return Item(event if acceptable else None, event.event_id, raw)
+
+
+def _with_exact_time(event: LiveEvent, raw: msgspec.Raw) -> LiveEvent:
+    """With the time cut off after six digits, where msgspec rounds: 19:59:59.9999999 is before 20:00, when a window ends."""
+    exact = _LONG_FRACTION.sub(r"\1", _only_time.decode(raw).occurred_at)
+    return msgspec.structs.replace(event, occurred_at=msgspec.convert(exact, datetime))
 
 
 def _id_of(raw: msgspec.Raw) -> str | None:

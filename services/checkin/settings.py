@@ -13,7 +13,11 @@ class Settings(ServiceSettings):
     sealing_public_keys: dict[str, str] = Field(
         description="X25519 public keys (base64) of the services that may read names and phones: certificate, notification"
     )
-    link_key: str = Field(min_length=32, description="signs the links to viewers' own pages", repr=False)
+    link_key: str = Field(
+        min_length=32,
+        description="signs the links to viewers' own pages, and keys the digests of refused events",
+        repr=False,
+    )
     claim_page_url: str | None = Field(
         default=None, description="where certificates are claimed; viewers' own pages lead there once they may"
     )

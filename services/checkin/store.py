@@ -399,7 +399,7 @@ class Uncounted(NamedTuple):
     type: str | None
     occurred_at: datetime | None
     received_at: datetime
-    body_sha256: bytes
+    body_hmac: bytes
 
 
 async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tuple[str, str]]:
@@ -408,7 +408,7 @@ async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tupl
     found = await tx.fetch(
         """
         INSERT INTO uncounted (source, event_key, verdict, reason, campaign_id, viewer_id, type,
-                               occurred_at, received_at, body_sha256)
+                               occurred_at, received_at, body_hmac)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                              $8::timestamptz[], $9::timestamptz[], $10::bytea[])
         ON CONFLICT DO NOTHING RETURNING source, event_key

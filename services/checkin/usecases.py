@@ -3,8 +3,11 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgspec
@@ -127,10 +130,23 @@ async def viewer_report(
 
 @dataclass(frozen=True)
 class Audience:
-    """Whom a lesson is made good for: listed viewers, and those of them (or of all) who checked in on all these days."""
+    """Whom a lesson is made good for: listed viewers, and those of them (or of all) who checked in on all these days.
+
+    Both are sets: what is listed twice, or in another order, is the same audience.
+    """
 
     viewer_ids: list[str] | None
     checked_in_on: list[date]
+
+    @classmethod
+    def of(cls, viewer_ids: Iterable[str] | None, checked_in_on: Iterable[date]) -> "Audience":
+        return cls(None if viewer_ids is None else sorted(set(viewer_ids)), sorted(set(checked_in_on)))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Audience":
+        """What `as_json` wrote, or a version before it that kept lists as they were sent."""
+        kept = json.loads(text)
+        return cls.of(kept["viewer_ids"], map(date.fromisoformat, kept["checked_in_on"]))
 
     def as_json(self) -> str:
         days = [day.isoformat() for day in self.checked_in_on]
@@ -180,7 +196,8 @@ async def make_good_preview(
 
 
 def _all_of(campaign: Campaign, audience: Audience) -> int:
-    return sum(1 << _lesson(campaign, day) for day in audience.checked_in_on)
+    """The days as a set of lessons. Joined by OR: added up, a day listed twice would be another day."""
+    return reduce(or_, (1 << _lesson(campaign, day) for day in audience.checked_in_on), 0)
 
 
 async def _unmatched(tx: Transaction, campaign: Campaign, audience: Audience) -> dict[str, list[str]]:
@@ -201,10 +218,10 @@ def _lesson(campaign: Campaign, day: date) -> int:
 
 async def _same_decision(tx: Transaction, decision: store.MakeGood) -> None:
     kept = await store.add_make_good(tx, decision)
-    if (kept["campaign_id"], kept["lesson_date"], json.loads(kept["audience"])) != (
+    if (kept["campaign_id"], kept["lesson_date"], Audience.from_json(kept["audience"])) != (
         decision.campaign_id,
         decision.lesson_date,
-        json.loads(decision.audience),
+        Audience.from_json(decision.audience),
     ):
         raise Problem(409, "make-good-id-used", "该编号已用于另一项补录决定")
 

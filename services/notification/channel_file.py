@@ -6,19 +6,18 @@ there. The files hold phones and claim codes: only their owner reads them.
 """
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
 from services.notification.domain import Message, Outcome, Reference, Report
-
-PRIVATE_FOLDER = 0o700
+from shared.whole_files import PRIVATE_FOLDER, WholeFiles
 
 
 class FileChannel:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._files = WholeFiles(folder, formerly="*/*/*.new")
 
     async def send(self, messages: Sequence[Message]) -> Mapping[UUID, Outcome]:
         await asyncio.to_thread(self._write_all, messages)
@@ -36,15 +35,8 @@ class FileChannel:
         for folder in {path.parent for path in paths}:
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         for path, message in zip(paths, messages, strict=True):
-            scratch = path.with_suffix(f".{os.getpid()}.new")
-            with open(scratch, "w", encoding="utf-8", opener=_private) as file:
-                file.write(f"To: {message.to}\n\n{message.text}\n")
-            scratch.replace(path)
+            self._files.write(path, f"To: {message.to}\n\n{message.text}\n".encode())
 
     def _path(self, reference: Reference) -> Path:
         campaign = reference.campaign_id.replace("..", "__")  # an id may be `..`, a folder of ours may not
         return self._folder / campaign / reference.kind / f"{reference.notification_id}.txt"
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -40,12 +40,12 @@ OUTCOMES: dict[str, dict[str, int] | None] = {
         "in_future": 1,
         "outside_window": 1,
     },
+    "deeply_nested": {"malformed": 1},
     "not_json": None,
     "truncated": None,
     "not_utf8": None,
     "empty_array": None,
     "a_number": None,
-    "deeply_nested": None,
     "empty": None,
 }
 

@@ -244,7 +244,7 @@ async def test_what_was_sealed_before_there_was_a_key_is_told(stack: WholeDeploy
     async with stack.running():
         await hold_two_campaigns(stack)
         await stack.postgres.execute(  # as if the keys came too late for the enrolment
-            "DELETE FROM campaign_key", role="checkin_app", database=stack.databases["checkin"].name
+            "DELETE FROM campaign_key", role="checkin_owner", database=stack.databases["checkin"].name
         )
         assert await stack.send(enrolment("ks_early", name="早到者", phone="13700000007")) == {"recorded": 1}
         await stack.settle()

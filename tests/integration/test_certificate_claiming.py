@@ -4,6 +4,7 @@ import asyncio
 import html
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jwt
@@ -23,6 +25,7 @@ from services.certificate.api import CLAIM_CODE_MAX
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
 from shared.contracts.certificate import CertificateClaimedV1
 from shared.db import DatabaseAway
+from shared.whole_files import SCRATCH
 from tests.support.certificate import (
     CLAIM_FROM,
     LESSONS,
@@ -34,6 +37,7 @@ from tests.support.certificate import (
     path_of,
 )
 from tests.support.databases import DatabaseFactory
+from tests.support.servers import RunningPostgres
 
 NAME, PHONE = "王示例", "13800005678"
 
@@ -342,6 +346,17 @@ async def test_the_pdf_is_kept_encrypted_and_given_again(service: CertificateSer
     assert [path.stat().st_mtime_ns for path in cached(service)] == [modified]
 
 
+async def test_half_a_pdf_of_a_killed_process_goes(service: CertificateService) -> None:
+    for name in ("23/tmpab12", f"{SCRATCH}/dead"):  # as earlier versions called it, and as this one does
+        half = service.settings.pdf_dir / name
+        half.parent.mkdir(parents=True, exist_ok=True)
+        half.write_bytes(b"k1:half")
+        os.utime(half, (0, 0))
+    await download(service, ANNA, "pdf", "5678")
+    (kept,) = cached(service)
+    assert kept.name.count("-") == 4  # serial, signature, wording
+
+
 @pytest.mark.parametrize("damage", ["deleted", "truncated", "of another key", "unwritable"])
 async def test_a_damaged_cache_is_only_slower(service: CertificateService, damage: str) -> None:
     first = await download(service, ANNA, "pdf", "5678")
@@ -374,9 +389,11 @@ async def test_a_corrected_wording_is_printed(service: CertificateService) -> No
     assert f"{NAME}学完“小活动”。" in text_of((await download(service, ANNA, "pdf", "5678")).content)
 
 
-async def test_without_a_definition_the_pdf_uses_its_own_words(service: CertificateService) -> None:
-    async with service.db.transaction() as tx:
-        await tx.execute("DELETE FROM definition")
+async def test_without_a_definition_the_pdf_uses_its_own_words(
+    service: CertificateService, postgres: RunningPostgres
+) -> None:
+    name = urlsplit(service.settings.database_url).path.removeprefix("/")
+    await postgres.execute("DELETE FROM definition", role="certificate_owner", database=name)
     page = text_of((await download(service, ANNA, "pdf", "5678")).content)
     assert "完成规定课程" in page
     assert LESSONS[0].isoformat() in page

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.certificate import domain, usecases
 from services.certificate.domain import Verdict
@@ -125,6 +126,15 @@ async def test_what_is_published_is_what_is_kept(service: CertificateService) ->
         (row.viewer_id, row.serial, "111-EDU", "student", CLAIM_FROM) for row in rows
     ]
     assert await service.claim_codes() == {row.viewer_id: usecases.claim_code_of(row, service.keys) for row in rows}
+
+
+async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateService) -> None:
+    with capture_logs() as logged:
+        await service.issue(enrolled(("anna", "刘\x85亮", None), ("bo", "刘亮", None)), checked_in("anna", "bo"))
+    assert await service.names() == {"anna": None, "bo": "刘亮"}
+    told = [entry for entry in logged if entry["event"] == "a name of an enrolment is not taken"]
+    assert [entry["reason"] for entry in told] == ["the name has control characters"]
+    assert "刘" not in str(told)
 
 
 async def test_a_certificate_is_signed_and_its_numbers_are_valid(service: CertificateService) -> None:

@@ -31,6 +31,7 @@ from tests.support.checkin import (
     token,
 )
 from tests.support.databases import DatabaseFactory
+from tests.support.servers import RunningPostgres
 
 PATH = f"/v1/campaigns/{CAMPAIGN}"
 
@@ -90,8 +91,8 @@ GOOD = json.dumps(checkin("a")).encode()
         (GOOD + b"}", (400, "not-json")),
         (GOOD.replace(b"small", b"\xff\xfe"), (400, "not-json")),
         (b"\xef\xbb\xbf" + GOOD, (400, "not-json")),
-        (b"[" * 100_000 + b"]" * 100_000, (400, "not-json")),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, (400, "not-json")),
+        (GOOD + b"," + GOOD, (400, "not-json")),
+        (b"[" * 100_000 + b"]" * 99_999, (400, "not-json")),
         (gzip.compress(GOOD), (400, "not-json")),
     ],
 )
@@ -100,6 +101,22 @@ async def test_refuses_a_whole_body_only_for_what_makes_it_unreadable(
 ) -> None:
     assert problem_of(await service.post_body(body)) == expected
     assert await service.rows("SELECT count(*) FROM viewer") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "bad", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 2_000 + b"1" + b"}" * 2_000, rb'"\ud83d"', b"1"]
+)
+async def test_one_bad_item_spoils_no_other(service: CheckinUnderTest, bad: bytes) -> None:
+    good_too = json.dumps(checkin("b")).encode()
+    answer = await service.post_body(b"[%b]" % b",".join([GOOD, bad, good_too]))
+    verdicts = [(result["verdict"], result["reason"]) for result in answer.json()["results"]]
+    assert verdicts == [("recorded", None), ("rejected", "malformed"), ("recorded", None)]
+
+
+async def test_a_window_ends_before_its_last_second_is_full(service: CheckinUnderTest) -> None:
+    await service.post(checkin("a", "2024-06-29T19:59:59.9999999+08:00"), checkin("b", "2024-06-29T20:00:00+08:00"))
+    facts = await service.facts("checkin_recorded")
+    assert {fact["mode"]: fact["viewer_ids"] for fact in facts} == {"live": ["a"], "replay": ["b"]}
 
 
 async def test_bytes_that_are_no_text_need_a_signature_first(service: CheckinUnderTest) -> None:
@@ -440,6 +457,34 @@ async def test_a_listed_viewer_who_gets_nothing_is_named(service: CheckinUnderTe
     assert preview.json() == {"matched": 1, "unmatched": ["b", "nobody"], "dry_run": True}
     answer = (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()
     assert (answer["matched"], answer["granted"], answer["unmatched"]) == (1, 1, ["b", "nobody"])
+
+
+async def test_days_and_viewers_listed_twice_are_listed_once(service: CheckinUnderTest) -> None:
+    """Two times the first day, added up, was the second day: 473 other viewers got the lesson."""
+    await service.post(checkin("a"), checkin("b", SECOND_LIVE), checkin("c"), checkin("c", SECOND_LIVE))
+    wanted = {"make_good_id": "mg-1", "lesson_date": "2024-06-30", "reason": "平台故障"}
+    twice = wanted | {"checked_in_on": ["2024-06-29", "2024-06-29"]}
+    preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=twice)
+    assert preview.json()["matched"] == 2
+    assert (await service.client.post(f"{PATH}/make-goods", json=twice)).json()["granted"] == 2
+    (fact,) = await service.facts("lesson_made_good")
+    assert fact["viewer_ids"] == ["a", "c"]
+    once = wanted | {"checked_in_on": ["2024-06-29"]}
+    assert (await service.client.post(f"{PATH}/make-goods", json=once)).json()["granted"] == 0, "the same decision"
+
+
+async def test_a_decision_kept_with_repeats_by_an_older_version_can_be_finished(
+    service: CheckinUnderTest, postgres: RunningPostgres
+) -> None:
+    await service.post(checkin("a"), checkin("b"))
+    wanted = {"make_good_id": "mg-1", "lesson_date": "2024-06-30", "reason": "平台故障", "viewer_ids": ["b", "a"]}
+    assert (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()["granted"] == 2
+    as_it_was_sent = '{"viewer_ids": ["b", "a", "b"], "checked_in_on": []}'
+    ((name,),) = await service.rows("SELECT current_database()::text")
+    sql = f"UPDATE make_good SET audience = '{as_it_was_sent}'"
+    await postgres.execute(sql, role="checkin_owner", database=name)
+    again = await service.client.post(f"{PATH}/make-goods", json=wanted | {"viewer_ids": ["b", "b", "a"]})
+    assert (again.status_code, again.json()["granted"]) == (200, 0)
 
 
 async def test_an_import_is_the_same_use_case_without_a_signature(service: CheckinUnderTest) -> None:

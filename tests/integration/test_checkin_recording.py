@@ -131,9 +131,7 @@ async def test_a_refused_event_is_kept_once_with_its_reason_and_without_its_cont
             ("rejected", "in_future"),
             ("rejected", "malformed"),
         ]
-    kept = await service.rows(
-        "SELECT event_key, reason, viewer_id, length(body_sha256), uncounted::text FROM uncounted"
-    )
+    kept = await service.rows("SELECT event_key, reason, viewer_id, length(body_hmac), uncounted::text FROM uncounted")
     assert sorted(row[1:4] for row in kept) == [("in_future", "a", 32), ("malformed", None, 32)]
     assert not any("张三" in row[4] or "19900000001" in row[4] or "secret" in row[4] for row in kept)
     counted = await service.rows("SELECT reason, sum(n)::int FROM verdict_count WHERE verdict = 'rejected' GROUP BY 1")

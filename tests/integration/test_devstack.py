@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from io import StringIO
@@ -212,6 +214,60 @@ def test_a_killed_child_is_named_with_its_last_lines_and_started_again(home: Hom
 def test_a_child_that_keeps_dying_is_started_again_and_again(home: Home) -> None:
     up(home, "flighty=echo up; sleep 0.3; exit 3")
     wait_until(lambda: home.log_file("supervisor").read_text().count("ended: exit status 3") >= 3)
+
+
+@contextmanager
+def full_disk(home: Home) -> Iterator[None]:
+    """For the supervisor alone: no file of its own may grow by a byte. As with a full disk, what it writes is an OSError."""
+    pid = pid_of(home, "supervisor")
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def running(home: Home, shell: str) -> list[int]:
+    """The supervisor's children that run this command now."""
+    supervisor = pid_of(home, "supervisor")
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [int(pid) for pid in children if shell in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")]
+
+
+QUIET = "grep -q up {log} 2> /dev/null || echo up; exec sleep {seconds}"  # writes once: with a full disk a shell's echo fails
+
+
+def test_children_are_kept_while_the_disk_is_full_and_status_does_not_lie(home: Home) -> None:
+    """A keeper that could not write ended: what it kept stayed dead, and `fanzha status` said ready."""
+    up(
+        home,
+        *(f"{name}={QUIET.format(log=home.log_file(name), seconds=s)}" for name, s in (("one", 1001), ("two", 1002))),
+    )
+    assert devstack.status(home, Screen())
+    with full_disk(home):
+        for _ in range(2):  # the second time its keeper must still be there
+            for command in ("sleep 1001", "sleep 1002"):
+                (pid,) = running(home, command)
+                os.kill(pid, signal.SIGKILL)
+                wait_until(lambda command=command, pid=pid: running(home, command) not in ([], [pid]))
+        screen = Screen()
+        assert not devstack.status(home, screen)
+        assert "not ready" in screen.text
+        assert "is gone" in screen.text
+        assert "one, two" in screen.text
+    wait_until(lambda: devstack.status(home, Screen()))
+    assert [pid_of(home, "one"), pid_of(home, "two")] == running(home, "sleep 1001") + running(home, "sleep 1002")
+    assert [process.restarts for process in State.read(home).processes.values()] == [2, 2]
+    assert list(home.state.parent.glob("*.new")) == []
+
+
+def test_status_looks_at_the_pids_itself(home: Home) -> None:
+    up(home, f"one={FOREVER}")
+    os.kill(pid_of(home, "supervisor"), signal.SIGSTOP)  # it knows of nothing that happens now
+    os.kill(pid_of(home, "one"), signal.SIGKILL)
+    screen = Screen()
+    wait_until(lambda: not devstack.status(home, screen))
+    assert "one" in screen.text.partition("not running")[2]
+    os.kill(pid_of(home, "supervisor"), signal.SIGCONT)
+    wait_until(lambda: devstack.status(home, Screen()))
 
 
 def test_children_die_with_a_killed_supervisor_and_up_starts_anew(home: Home) -> None:

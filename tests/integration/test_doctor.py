@@ -65,8 +65,8 @@ async def test_events_that_cannot_be_published_and_messages_that_cannot_be_handl
         await stack.rows("checkin", "UPDATE outbox_pending SET since = since - interval '2 minutes' RETURNING 1")
         await stack.rows(
             "reporting",
-            "INSERT INTO dead_letter (durable, subject, stream_seq, reason, body_sha256) "
-            "VALUES ('d', 's', 1, 'r', '') RETURNING 1",
+            "INSERT INTO dead_letter (durable, subject, stream_seq, reason, message_key) "
+            "VALUES ('d', 's', 1, 'r', 's 1 9') RETURNING 1",
         )
         found = await problems(stack.deployment())
     assert found == {("outbox", "checkin"), ("dead_letters", "reporting"), ("nats", "NATS")}

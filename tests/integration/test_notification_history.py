@@ -34,6 +34,7 @@ from tests.support.notification import (
     run_all,
     statuses,
 )
+from tests.support.servers import RunningPostgres
 
 DAY = timedelta(days=1)
 HISTORY: list[Event] = [
@@ -115,12 +116,12 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Event], list[Event], set[int]]:
 @given(deliveries())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_order_and_duplication_ends_in_the_same_tables(
-    db: Database, delivery: tuple[list[Event], list[Event], set[int]]
+    db: Database, postgres: RunningPostgres, delivery: tuple[list[Event], list[Event], set[int]]
 ) -> None:
     events, shuffled, plan_after = delivery
-    await empty(db)
+    await empty(db, postgres)
     wanted = await play(db, events, set())
-    await empty(db)
+    await empty(db, postgres)
     assert await play(db, shuffled, plan_after) == wanted
 
 

@@ -36,6 +36,7 @@ from tests.support.notification import (
     run_all,
     statuses,
 )
+from tests.support.servers import RunningPostgres
 
 ANNA, BO, CHEN = "ks_000001", "ks_000002", "ks_000003"
 A1, A2, B1, C1 = "AAAA-AAAA-AAA1", "AAAA-AAAA-AAA2", "BBBB-BBBB-BBB1", "CCCC-CCCC-CCC1"
@@ -336,7 +337,7 @@ class CrashingDatabase(Database):
 
 @pytest.mark.parametrize("channel", ["provider", "file"])
 async def test_a_crash_between_any_two_steps_sends_every_text_exactly_once(
-    database: DatabaseFactory, tmp_path: Path, channel: str
+    database: DatabaseFactory, postgres: RunningPostgres, tmp_path: Path, channel: str
 ) -> None:
     db = CrashingDatabase((await database("notification")).url)
     bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_secrets())])
@@ -355,7 +356,7 @@ async def test_a_crash_between_any_two_steps_sends_every_text_exactly_once(
         assert len(provider.arrived) + len(list(folder.rglob("*.txt"))) == 2, f"step {step}"
         if not crashed:
             break
-        await empty(db)
+        await empty(db, postgres)
     assert step > 15
     await db.close()
 

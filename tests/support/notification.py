@@ -28,6 +28,7 @@ from shared.ids import new_event_id
 from shared.sealing import seal
 from tests.support.campaigns import campaign
 from tests.support.nats_support import durables_of
+from tests.support.servers import RunningPostgres
 
 PRIVATE_KEY = nacl.public.PrivateKey.generate()
 SEALING_PRIVATE_KEY = base64.b64encode(bytes(PRIVATE_KEY)).decode()
@@ -187,11 +188,14 @@ async def run_all(due: DueMessages, now: datetime) -> None:
         pass
 
 
-async def empty(db: Database) -> None:
-    """As after the migration."""
+async def empty(db: Database, postgres: RunningPostgres) -> None:
+    """As after the migration. By the owner: the service may not delete all of it."""
     async with db.transaction() as tx:
-        for table in ("notification", "certificate", "contact", "definition", "definition_page", "inbox"):
-            await tx.execute(f"DELETE FROM {table}")
+        name = await tx.fetchval("SELECT current_database()::text")
+    tables = ("notification", "certificate", "contact", "definition", "definition_page", "inbox")
+    await postgres.execute(
+        ";".join(f"DELETE FROM {table}" for table in tables), role="notification_owner", database=name
+    )
 
 
 async def notifications(db: Database) -> dict[str, dict[str, Any]]:

@@ -61,6 +61,21 @@ def test_what_is_no_time(cell: Any) -> None:
     assert moment(cell, SHANGHAI) is None
 
 
+@pytest.mark.parametrize(
+    ("cell", "means"),
+    [
+        (datetime(2024, 6, 29, 19, 59, 59, 999_000), "19:59:59"),
+        (datetime(2024, 6, 29, 19, 59, 59, 700_000), "19:59:59"),
+        (45472.83333333334 - 0.2 / 86_400, "19:59:59"),
+        (45472.83333333333, "20:00:00"),  # 20:00 as a spreadsheet keeps it, 0.3 microseconds less
+        ("2024/6/29 19:59:59.9999999", "19:59:59"),
+        ("2024-06-29T19:59:59.9999999+08:00", "19:59:59.999999"),
+    ],
+)
+def test_no_time_is_rounded_into_the_next_window(cell: Any, means: str) -> None:
+    assert moment(cell, SHANGHAI) == datetime.fromisoformat(f"2024-06-29T{means}+08:00")
+
+
 def test_noon_and_midnight_in_half_days() -> None:
     assert moment("2024/6/29 上午12:05", SHANGHAI) == datetime(2024, 6, 29, 0, 5, tzinfo=SHANGHAI)
     assert moment("2024/6/29 下午12:05", SHANGHAI) == datetime(2024, 6, 29, 12, 5, tzinfo=SHANGHAI)

@@ -1,5 +1,7 @@
 """Export files as they come: encodings, column names, Excel's cells."""
 
+import resource
+import zipfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+from deploy.cli import import_sheet
 from deploy.cli.import_file import FileFault, inert, open_table, without_apostrophe
 
 ROWS = "观看账号,签到时间,单位代码\nks_1,2024/6/29 19:31,140902\nks_2,2024/6/29 19:32,\n"
@@ -120,6 +123,72 @@ def test_xlsx_has_typed_cells_and_may_start_below_the_top(tmp_path: Path) -> Non
         "phone": "13800000000",
     }
     assert rows[1].fields["phone"] == "=HYPERLINK(1)"
+
+
+def sheet_with(folder: Path, cell: str) -> Path:
+    """A good sheet with one more cell."""
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    assert sheet is not None
+    sheet.append(["账号", "时间"])
+    sheet.append(["ks_1", "2024/6/29 19:31"])
+    sheet[cell] = "x"
+    workbook.save(folder / "a.xlsx")
+    return folder / "a.xlsx"
+
+
+@pytest.mark.parametrize("cell", ["XFD1048576", "A1048576", "XFD2"])
+def test_one_cell_far_away_does_not_end_the_process(tmp_path: Path, cell: str) -> None:
+    """17 thousand million cells in 5 KB aborted it; a single long column or row is no more than that."""
+    path = sheet_with(tmp_path, cell)
+    if cell == "XFD1048576":
+        with pytest.raises(FileFault, match=r"a\.xlsx.*Ctrl\+End.*CSV"):
+            read(path)
+    else:
+        assert read(path)[0] == {"viewer_id": "ks_1", "occurred_at": "2024/6/29 19:31"}
+
+
+def packed(folder: Path, megabytes: int) -> Path:
+    """A sheet of one long column, which packs to a hundredth."""
+    row = '<row r="{0}"><c r="A{0}" t="inlineStr"><is><t>' + "x" * 2000 + "</t></is></c></row>"
+    with zipfile.ZipFile(sheet_with(folder, "A3")) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(folder / "a.xlsx", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb:
+        for name, content in parts.items():
+            with bomb.open(name, "w", force_zip64=True) as part:
+                if not name.endswith("sheet1.xml"):
+                    part.write(content)
+                    continue
+                part.write(b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>')
+                for start in range(1, megabytes * 500, 500):
+                    part.write("".join(row.format(number) for number in range(start, start + 500)).encode())
+                part.write(b"</sheetData></worksheet>")
+    return folder / "a.xlsx"
+
+
+def test_what_unpacks_to_too_much_is_refused_before_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_sheet, "UNPACKED_MAX_BYTES", 20_000_000)
+    path = packed(tmp_path, 21)
+    assert path.stat().st_size < 1_500_000
+    with pytest.raises(FileFault, match=r"解压后超过 19 MiB.*CSV"):
+        read(path)
+
+
+def test_an_archive_that_lies_about_its_size_ends_only_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_sheet, "UNPACKED_MAX_BYTES", 10**12)
+    monkeypatch.setattr(import_sheet, "MEMORY_MAX_BYTES", 200_000_000)
+    path = packed(tmp_path, 250)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FileFault, match=r"a\.xlsx.*有效区域太大"):
+        read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_csv_line_without_end_is_a_fault_not_a_full_memory(tmp_path: Path) -> None:
+    with pytest.raises(FileFault, match=r"第 2 行.*引号"):
+        read(write(tmp_path, "a.csv", "账号,时间\n" + "," * 200_000))
 
 
 def test_a_file_that_only_says_xlsx_is_refused(tmp_path: Path) -> None:

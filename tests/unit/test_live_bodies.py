@@ -1,6 +1,9 @@
 """Bodies of the live platform: one bad item spoils no other (DESIGN §5.1)."""
 
 import json
+import time
+from contextlib import suppress
+from datetime import datetime
 
 import pytest
 
@@ -15,6 +18,9 @@ GOOD = json.dumps(
         "occurred_at": "2024-06-29T19:31:05+08:00",
     }
 )
+
+
+DEEP = "[" * 2_000 + "]" * 2_000
 
 
 def with_field(name: str, value: str) -> str:
@@ -51,9 +57,119 @@ def test_half_an_emoji_in_a_single_event() -> None:
         r'["\ud83d", NaN]',
         r'["\ud83d", -Infinity]',
         '["\\ud83d", "\x01"]',
-        r'["\ud83d", ' + "[" * 100_000 + "]" * 100_000 + "]",
+        "[" * 100_000 + "]" * 99_999 + "}",
+        "[" * 100_000 + "]" * 99_999,
+        "[" * 100_000 + "]" * 100_001,
+        f"{GOOD},{GOOD}",
+        f"{GOOD} {GOOD}",
+        f"{GOOD},",
+        f"[{GOOD}]]",
+        f"[{GOOD}],[{GOOD}]",
+        f"[{DEEP},]",
+        f"[,{DEEP}]",
+        f"[{DEEP}, {{]}}]",
+        f"[{DEEP}, tru]",
+        f'[{DEEP}, "no end',
+        f"{DEEP}x",
+        f"\ufeff[{GOOD}]",
     ],
 )
 def test_what_is_no_json_stays_refused(body: str) -> None:
     with pytest.raises(BodyRefused):
         read_body(body.encode())
+
+
+# ---- items that the reader cannot look into ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        DEEP,
+        f'{{"event_id": "e-1", "x": {DEEP}}}',
+        '{"a":' * 2_000 + "1" + "}" * 2_000,
+        f'[{DEEP}, "[,{{", "\\\\", "\\"]", "\\ud83d"]',
+    ],
+)
+def test_an_item_too_deep_to_read_spoils_no_other(deep: str) -> None:
+    good_too = with_field("nick", '"],["')
+    items = read_body(f" [{GOOD}, {deep} ,{good_too}] ".encode())
+    assert [item.event is not None for item in items] == [True, False, True]
+    assert items[0].event == items[2].event
+    assert bytes(items[1].raw).decode().strip() == deep.replace("\\ud83d", "?")
+
+
+def test_a_single_event_too_deep_to_read_is_malformed() -> None:
+    (item,) = read_body(with_field("x", DEEP).encode())
+    assert item.event is None
+
+
+def test_more_items_than_are_taken_are_too_many_whatever_is_in_them() -> None:
+    with pytest.raises(BodyRefused, match="1001 items"):
+        read_body(f"[{','.join([DEEP, *['1'] * 1000])}]".encode())
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        b"[" + b'\\"' * 500_000,
+        b'["' + b'\\"' * 500_000,
+        b"[" * 1_000_000,
+        b"[{" * 250_000 + b"}]" * 250_000,
+        b"[1," * 300_000,
+        b'["\\ud83d",' + b"1," * 500_000 + b"1]",
+        b'["' + b"\\ud83d" * 160_000 + b'"]',
+        b'[""' + b',""' * 300_000,
+        b"[[" + b"]" * 1_000_000,
+    ],
+)
+def test_what_was_made_to_take_long_does_not(attack: bytes) -> None:
+    """Of 1 MiB. What looks at a position twice takes minutes; the limit leaves a loaded machine room."""
+    began = time.process_time()
+    with suppress(BodyRefused):
+        read_body(attack)
+    assert time.process_time() - began < 5
+
+
+# ---- times and names ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "means"),
+    [
+        ("19:59:59.9999999+08:00", "19:59:59.999999+08:00"),
+        ("19:59:59.9999995+08:00", "19:59:59.999999+08:00"),
+        (r"19:59:59.\u0039999999+08:00", "19:59:59.999999+08:00"),
+        (r"19:59:59\u002e9999999Z", "19:59:59.999999+00:00"),
+        ("19:59:59.999999+08:00", "19:59:59.999999+08:00"),
+        ("20:00:00.0000009+08:00", "20:00:00.000001+08:00"),
+        ("20:00:00+08:00", "20:00:00+08:00"),
+        ("19:59:59.9999999Z", "19:59:59.999999+00:00"),
+    ],
+)
+def test_a_time_lies_in_the_second_that_it_names(sent: str, means: str) -> None:
+    """Rounded up, the last tenth of a microsecond of a live window was a replay."""
+    for nick in ("x", ".999999", "\\\\"):
+        body = with_field("nick", f'"{nick}"').replace("19:31:05+08:00", sent)
+        (item,) = read_body(body.encode())
+        assert item.event is not None
+        assert item.event.occurred_at == datetime.fromisoformat(f"2024-06-29T{means}")
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [
+        ("长" * 50, "长" * 50),
+        ("长" * 51, None),
+        ("e\u0301" * 50, "é" * 50),
+        ("e\u0301" * 51, None),
+        ("\u0958" * 25, "\u0915\u093c" * 25),  # one character as it is sent, two in NFC
+        ("\u0958" * 26, None),
+        ("a" * 51, None),
+    ],
+)
+def test_a_name_is_measured_as_it_is_printed(sent: str, taken: str | None) -> None:
+    """Certificate dropped, in silence, a name that checkin had taken and that grew."""
+    (item,) = read_body(with_field("name", json.dumps(sent)).encode())
+    assert (item.event.name if item.event else None) == taken
+    assert item.event_id == "e-1"

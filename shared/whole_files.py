@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all, and of which a process that is killed leaves nothing for long.
+
+Each is written beside its folder's tree, in `.new~`, and moved to its place. What a killed process left there goes with the next
+write that comes later than `LEFT_OVER_AFTER_S`.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+LEFT_OVER_AFTER_S = 60  # writing takes milliseconds; another process may just be at it
+SCRATCH = ".new~"  # no id can be called so
+PRIVATE_FOLDER = 0o700
+
+
+class WholeFiles:
+    """`formerly`: a glob of half-written files as earlier versions left them among the others; looked for once."""
+
+    def __init__(self, folder: Path, formerly: str) -> None:
+        self._folder = folder
+        self._formerly: str | None = formerly
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Readable by the owner only; the folder of `path` must be there. Raises OSError, and then nothing of it stays."""
+        folder = self._folder / SCRATCH
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        self._remove_left_overs(folder)
+        scratch = folder / secrets.token_hex(8)
+        try:
+            with open(scratch, "xb", opener=_private) as file:
+                file.write(content)
+            scratch.replace(path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+
+    def _remove_left_overs(self, folder: Path) -> None:
+        remove_older(folder.iterdir())
+        if self._formerly is not None:
+            remove_older(self._folder.glob(self._formerly))
+            self._formerly = None
+
+
+def remove_older(paths: Iterable[Path]) -> None:
+    """Removes those that nobody has written to for `LEFT_OVER_AFTER_S`."""
+    oldest = time.time() - LEFT_OVER_AFTER_S
+    for path in paths:
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
