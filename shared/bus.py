@@ -34,12 +34,13 @@ from nats.js.errors import APIError
 from prometheus_client import CollectorRegistry
 
 from shared import topology
+from shared.brake import Parking
 from shared.bus_metrics import BusMetrics
 from shared.contracts.base import Event
 from shared.emptying import empty_behind
 from shared.failures import ParkedMessage, Poison
 from shared.pull import PullTimes
-from shared.subscribing import DurableSubscriber, Park, Surroundings, build_router, subscribe, subscribe_raw
+from shared.subscribing import DurableSubscriber, Surroundings, build_router, subscribe, subscribe_raw
 
 __all__ = [
     "Bus",
@@ -70,6 +71,7 @@ class NotConnected(Exception):
 class DurableState:
     healthy: bool
     reason: str | None  # why not
+    held: bool  # it stands at a message that it cannot understand
     in_flight: int
 
 
@@ -142,9 +144,9 @@ class Bus:
     def connected(self) -> bool:
         return self._around.up.is_set()
 
-    def on_park(self, park: Park) -> None:
-        """`park` stores a message that no retry can fix; the message is given up only after it returned."""
-        self._around.park = park
+    def on_park(self, parking: Parking) -> None:
+        """`parking` stores messages that no retry can fix."""
+        self._around.parking = parking
 
     def register_metrics(self, registry: CollectorRegistry) -> None:
         registry.register(self.metrics)
@@ -207,8 +209,9 @@ class Bus:
         """Where things stand now, without asking anybody."""
         durables = {
             name: DurableState(
-                healthy=subscriber.loop.trouble is None,
-                reason=subscriber.loop.trouble,
+                healthy=subscriber.loop.trouble is None and subscriber.brake.held is None,
+                reason=subscriber.loop.trouble or subscriber.brake.held,
+                held=subscriber.brake.held is not None,
                 in_flight=subscriber.loop.in_flight,
             )
             for name, subscriber in self._subscribers.items()
@@ -238,7 +241,8 @@ class Bus:
         state = self.state()
         self.metrics.connected.set(state.connected)
         for name, durable in state.durables.items():
-            self.metrics.pull_healthy.labels(name).set(durable.healthy)
+            self.metrics.pull_healthy.labels(name).set(durable.healthy or durable.held)
+            self.metrics.held.labels(name).set(durable.held)
             self.metrics.in_flight.labels(name).set(durable.in_flight)
 
     async def _watch_lag(self) -> None:

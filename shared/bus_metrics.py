@@ -52,6 +52,11 @@ class BusMetrics(Collector):
         self.pull_healthy = gauge(
             "pull_healthy", "1 while NATS answers pull requests. 0: /health/ready says why.", "durable"
         )
+        self.held = gauge(
+            "held",
+            "1 while the consumer stands at a message that it cannot understand. A wrong key? Alert ConsumerHeld.",
+            "durable",
+        )
         self.in_flight = gauge("in_flight", "Messages being handled now.", "durable")
         self.pending = gauge(
             "consumer_pending", "Lag: messages not yet delivered. Growing: handlers fail or are too slow.", "durable"

@@ -12,7 +12,7 @@ import structlog
 
 from shared.contracts.base import Event
 from shared.db import Database, Transaction
-from shared.failures import Poison
+from shared.failures import ParkedMessage, Poison
 
 log = structlog.get_logger()
 
@@ -22,10 +22,60 @@ REASON_MAX_CHARS = 500
 Replay = Callable[[str, bytes], Awaitable[None]]
 
 
-async def park(
-    tx: Transaction, *, durable: str, subject: str, stream_seq: int, reason: str, body: bytes, event: Event | None
-) -> None:
+class DeadLetters:
+    """The service's tables of messages that no retry can fix (shared/brake.py)."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def park(self, message: ParkedMessage) -> None:
+        async with self._db.transaction() as tx:
+            await park(tx, message)
+
+    async def hold(self, message: ParkedMessage) -> bool:
+        async with self._db.transaction() as tx:
+            may_park = await tx.fetchval(
+                """
+                INSERT INTO held_message AS h (durable, stream_seq, reason) VALUES ($1, $2, $3)
+                ON CONFLICT (durable) DO UPDATE SET
+                    stream_seq = excluded.stream_seq, reason = excluded.reason, may_park = greatest(h.may_park - 1, 0),
+                    held_since = CASE WHEN h.stream_seq = excluded.stream_seq THEN h.held_since ELSE now() END
+                RETURNING coalesce(old.may_park, 0) > 0
+                """,
+                message.durable,
+                message.stream_seq,
+                message.reason[:REASON_MAX_CHARS],
+            )
+            if may_park:
+                await park(tx, message)
+        return bool(may_park)
+
+    async def holds(self, durable: str) -> bool:
+        async with self._db.transaction() as tx:
+            return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM held_message WHERE durable = $1)", durable))
+
+    async def release(self, durable: str) -> None:
+        async with self._db.transaction() as tx:
+            await tx.execute("DELETE FROM held_message WHERE durable = $1", durable)
+
+
+async def held(tx: Transaction) -> list[dict[str, Any]]:
+    """The consumers that stand at a message which they cannot understand."""
+    rows = await tx.fetch(
+        "SELECT durable, stream_seq, reason, held_since::text, may_park FROM held_message ORDER BY durable"
+    )
+    return [dict(row) for row in rows]
+
+
+async def let_park(tx: Transaction, durable: str, number: int) -> bool:
+    """Lets a consumer that stands park this many of its next messages all the same. False where it does not stand."""
+    sql = "UPDATE held_message SET may_park = $2 WHERE durable = $1 RETURNING true"
+    return bool(await tx.fetchval(sql, durable, number))
+
+
+async def park(tx: Transaction, message: ParkedMessage) -> None:
     """Keeps one message; the same message again for the same durable is the same row, with the newest reason."""
+    event = message.event
     await tx.execute(
         """
         INSERT INTO dead_letter (durable, subject, stream_seq, event_id, reason, message_key, payload)
@@ -33,12 +83,12 @@ async def park(
         ON CONFLICT (durable, message_key) DO UPDATE
         SET reason = excluded.reason, parked_at = now(), replay_requested_at = NULL, replayed_at = NULL
         """,
-        durable,
-        subject,
-        stream_seq,
-        event.event_id if event else None,
-        reason[:REASON_MAX_CHARS],
-        message_key(subject, stream_seq, body, event),
+        message.durable,
+        message.subject,
+        message.stream_seq,
+        message.event_id,
+        message.reason[:REASON_MAX_CHARS],
+        message_key(message.subject, message.stream_seq, message.body, event),
         event.model_dump_json().encode() if event else None,
     )
 

@@ -72,6 +72,7 @@ class PullLoop:
         connected: asyncio.Event,
     ) -> None:
         self.trouble: str | None = "not started"
+        self.one_at_a_time = False  # whatever `max_in_flight` says
         self._durable = durable
         self._deliver = deliver
         self._max_in_flight = max_in_flight
@@ -86,6 +87,10 @@ class PullLoop:
         self._inbox: str
         self._subscription: Subscription
         self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def _free(self) -> int:
+        return (1 if self.one_at_a_time else self._max_in_flight) - len(self._open)
 
     @property
     def in_flight(self) -> int:
@@ -151,13 +156,13 @@ class PullLoop:
             pause_s = min(pause_s * 2, self._times.retry_max_s)
 
     async def _free_slot(self) -> None:
-        while len(self._open) >= self._max_in_flight:
+        while self._free <= 0:
             self._slot_free.clear()
             await self._slot_free.wait()
 
     async def _ask_once(self) -> str | None:
         """One pull request, from sending it to its end. What is wrong, or None."""
-        request = self._request = _Request(next(self._numbers), self._max_in_flight - len(self._open))
+        request = self._request = _Request(next(self._numbers), self._free)
         try:
             await self._client.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{self._durable.stream}.{self._durable.name}",

@@ -112,3 +112,13 @@ CREATE TABLE heartbeat (         -- written through the pool, read through anoth
     beaten_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 """
+
+HELD_MESSAGE_V1 = """
+CREATE TABLE held_message (      -- at which message a consumer stands that it cannot understand (shared/brake.py)
+    durable    text PRIMARY KEY,
+    stream_seq bigint NOT NULL,
+    reason     text NOT NULL,
+    held_since timestamptz NOT NULL DEFAULT now(),
+    may_park   int NOT NULL DEFAULT 0  -- so many an operator lets it park all the same
+);
+"""

@@ -25,9 +25,8 @@ from shared.bodies import Bodies
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.db import Database
-from shared.dead_letters import Replays, park
+from shared.dead_letters import DeadLetters, Replays
 from shared.due import DueWork
-from shared.failures import ParkedMessage
 from shared.heartbeat import Heartbeat
 from shared.settings import ServiceSettings
 from shared.tokens import TokenVerifier
@@ -110,7 +109,7 @@ def build_service(
     heartbeat = Heartbeat(db, reader, migrate.newest_schema(name))
     heartbeat.register_metrics(service_metrics.registry)
     service = Service(name, settings, db, bus, clock, service_metrics, heartbeat, [*due_work, replays], needs_bus)
-    bus.on_park(lambda message: _park(db, message))
+    bus.on_park(DeadLetters(db))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -156,19 +155,6 @@ def build_service(
         app.include_router(router)
     app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
     return app
-
-
-async def _park(db: Database, message: ParkedMessage) -> None:
-    async with db.transaction() as tx:
-        await park(
-            tx,
-            durable=message.durable,
-            subject=message.subject,
-            stream_seq=message.stream_seq,
-            reason=message.reason,
-            body=message.body,
-            event=message.event,
-        )
 
 
 async def _keep_running(loop: Callable[[], Awaitable[Any]]) -> None:

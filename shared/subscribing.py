@@ -1,7 +1,8 @@
 """Handlers of events as FastStream subscribers: registered on a router, fed by our pull loop, answered here (see shared/bus.py).
 
 A message is acked when its handler returned, parked when it raised `Poison` (or the body is not the event promised), put back
-with growing delay, for ever, after any other exception, and put back at once when the process stops.
+with growing delay, for ever, after any other exception, and put back at once when the process stops. Where one message after the
+other would be parked, the consumer stands at one of them instead (shared/brake.py).
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from nats.js import api
 from pydantic import SkipValidation, ValidationError
 
 from shared import topology
+from shared.brake import TRY_AGAIN_MAX_S, TRY_AGAIN_MIN_S, Brake, Nowhere, Parking
 from shared.bus_metrics import BusMetrics
 from shared.contracts.base import Event
 from shared.failures import ParkedMessage, Poison
@@ -40,12 +42,8 @@ HANDLER_TIMEOUT_S = 60  # then it is cancelled and the message retried; 500 rows
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 30
 
 EventT = TypeVar("EventT", bound=Event)
-Park = Callable[[ParkedMessage], Awaitable[None]]
 Decode = Callable[[bytes], Any]
-
-
-async def _refuse_to_park(message: ParkedMessage) -> None:
-    raise RuntimeError("nowhere to park: call bus.on_park()")  # the message stays where it is and is retried
+Answer = Callable[[], Awaitable[None]]  # to the server
 
 
 @dataclass
@@ -56,7 +54,7 @@ class Surroundings:
     times: PullTimes
     stop_grace_s: float
     up: asyncio.Event = field(default_factory=asyncio.Event)  # set while connected
-    park: Park = _refuse_to_park
+    parking: Parking = field(default_factory=Nowhere)
 
 
 # ---- registering handlers --------------------------------------------------------------------------------------------
@@ -164,6 +162,8 @@ class DurableSubscriber(StreamSubscriber):
         self._handler = handler
         self._max_in_flight = max_in_flight
         self._around: Surroundings
+        self._held: Msg | None = None
+        self.brake = Brake(durable.name, applies=durable.stream == "EVENTS")
         self.loop: PullLoop
 
     def attach(self, around: Surroundings) -> None:
@@ -189,27 +189,52 @@ class DurableSubscriber(StreamSubscriber):
         metrics.delivered.labels(name).inc()
         if msg.metadata.num_delivered > 1:
             metrics.redelivered.labels(name).inc()
-        with metrics.handler_duration.labels(name).time():
-            try:
-                async with asyncio.timeout(HANDLER_TIMEOUT_S):
-                    answer = await self._process_or_park(msg)
-            except asyncio.CancelledError:
-                answer = msg.nak  # stopping: another process may have it at once
-            except Exception as error:
-                answer = partial(msg.nak, self._retry_later(msg, error))
+        answer = await self._answer(msg)
         with suppress(nats.errors.Error):  # unanswered, it comes again after ack_wait, and the inbox knows it
             await answer()
 
-    async def _process_or_park(self, msg: Msg) -> Callable[[], Awaitable[None]]:
+    async def _answer(self, msg: Msg) -> Answer:
+        """What to tell the server: after the first attempt, or where the consumer stands, after the one that ends that."""
+        if self._held is not None:
+            return partial(msg.nak, TRY_AGAIN_MAX_S)
+        pause_s = TRY_AGAIN_MIN_S
+        try:
+            while (answer := await self._attempt(msg)) is None:
+                if self._held not in (None, msg):
+                    return partial(msg.nak, TRY_AGAIN_MAX_S)
+                self._held, self.loop.one_at_a_time = msg, True
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, TRY_AGAIN_MAX_S)
+            return answer
+        except asyncio.CancelledError:
+            return msg.nak  # stopping: another process may have it at once
+        finally:
+            if self._held is msg:
+                self._held, self.loop.one_at_a_time = None, False
+
+    async def _attempt(self, msg: Msg) -> Answer | None:
+        """None where the consumer stands at this message."""
+        with self._around.metrics.handler_duration.labels(self.durable.name).time():
+            try:
+                async with asyncio.timeout(HANDLER_TIMEOUT_S):
+                    return await self._process_or_park(msg)
+            except Exception as error:
+                return partial(msg.nak, self._retry_later(msg, error))
+
+    async def _process_or_park(self, msg: Msg) -> Answer | None:
         try:
             await self.process_message(msg)
         except Poison as poison:
-            await self._around.park(self._parked(msg, poison.reason))
+            message = self._parked(msg, poison.reason)
+            is_parked = await self.brake.park(self._around.parking, message)
+            where = {"durable": message.durable, "stream_seq": message.stream_seq, "reason": message.reason}
+            if not is_parked:
+                log.error("the consumer stands: too many messages in a row cannot be understood", **where)
+                return None
             self._around.metrics.poison.labels(self.durable.name).inc()
-            log.error(
-                "parked", durable=self.durable.name, stream_seq=msg.metadata.sequence.stream, reason=poison.reason
-            )
+            log.error("parked", **where)
             return msg.term
+        await self.brake.applied(self._around.parking)
         return msg.ack
 
     def _parked(self, msg: Msg, reason: str) -> ParkedMessage:

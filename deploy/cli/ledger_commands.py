@@ -118,6 +118,7 @@ def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> N
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
+    _print_held(_databases(service))
     if not found:
         typer.echo("没有死信")
         return
@@ -139,6 +140,27 @@ def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> N
         "排除原因后：可重放的用 fanzha dead-letters replay；其余的请发送方重新发送（本系统的服务用 fanzha outbox republish，"
         "直播平台重发或 fanzha import），再用 fanzha dead-letters close 关闭"
     )
+
+
+def _print_held(databases: dict[str, str]) -> None:
+    for url in databases.values():
+        for message in _in(url, dead_letters.held):
+            where = f"{message['durable']} 停在第 {message['stream_seq']:,} 条消息上：{message['reason']}"
+            typer.echo(f"{where}。先核对密钥和版本，改正后它自己继续；确认永远处理不了，再 fanzha dead-letters park")
+
+
+@dead_letters_app.command("park")
+def park_knowingly(
+    durable: Annotated[str, typer.Argument(help="停住的消费者，见 list")],
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="让它停放接下来的多少条")] = 1,
+    service: OnlyService = None,
+) -> None:
+    """让停住的消费者把看不懂的消息停放起来，继续往下处理。先核对密钥和版本：那才是常见的原因。"""
+    if not any(
+        _in(url, partial(dead_letters.let_park, durable=durable, number=count)) for url in _databases(service).values()
+    ):
+        fail(f"{durable} 没有停住。停住的消费者见 fanzha dead-letters list")
+    typer.echo(f"{durable} 下一次尝试时（最多 30 秒后）停放，最多 {count:,} 条")
 
 
 @dead_letters_app.command()

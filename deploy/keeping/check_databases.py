@@ -38,7 +38,8 @@ SELECT current_setting('server_version_num')::int AS version, clock_timestamp() 
 WAITING = """
 SELECT (SELECT count(*) FROM outbox_pending) AS pending,
        (SELECT coalesce(extract(epoch FROM now() - min(since)), 0)::float8 FROM outbox_pending) AS oldest_s,
-       (SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL) AS dead_letters
+       (SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL) AS dead_letters,
+       (SELECT string_agg(durable, '、' ORDER BY durable) FROM held_message) AS held
 """
 
 
@@ -102,6 +103,9 @@ def judge(service: str, state: State) -> Iterator[Finding]:
     if state.waiting:
         yield _outbox(service, state.waiting)
         yield _dead_letters(service, state.waiting["dead_letters"])
+        if held := state.waiting["held"]:
+            text = f"{held} 停在一条看不懂的消息上，后面的都没有处理"
+            yield problem("held", service, text, "按 deploy/runbooks/ConsumerHeld.md 处理：多半是密钥不对或版本太旧")
 
 
 def _version(service: str, version: int) -> Finding:

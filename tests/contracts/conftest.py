@@ -26,7 +26,13 @@ EXAMPLE_KEYS = {
 }
 SECRETS = Secrets(sealing_private_keys=EXAMPLE_KEYS)
 
-BOOKKEEPING = {"inbox", "outbox_pending", "alembic_version", "heartbeat"}  # about events, not what they are about
+BOOKKEEPING = {
+    "inbox",
+    "outbox_pending",
+    "alembic_version",
+    "heartbeat",
+    "held_message",
+}  # about events, not what they are about
 
 State = dict[str, list[str]]  # table → its rows as text
 

@@ -24,6 +24,7 @@ from shared.migrate import alembic_config, migrate
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import DURING, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
+from tests.support.parking import parked_message
 from tests.support.servers import RunningPostgres
 
 BODY = b'{"campaign_id": "small-2024", "viewer_id": "ks_1", "phone": "13900000001"}'
@@ -133,13 +134,14 @@ async def test_a_parked_message_is_kept_once_without_a_digest(database: Database
         serials=["s"],
         claimed_at=[DURING],
     )
-    where: dict[str, Any] = {"durable": "checkin-live", "subject": "live.events.v1", "reason": "r"}
     async with db.transaction() as tx:
         for _ in range(2):  # parked, and the server never heard so
-            await park(tx, **where, stream_seq=1, body=BODY, event=None)
-            await park(tx, **where, stream_seq=2, body=event.model_dump_json().encode(), event=event)
-        await park(tx, **where, stream_seq=9, body=event.model_dump_json().encode(), event=event)  # a stream made anew
-        await park(tx, **where, stream_seq=3, body=BODY, event=None)
+            await park(tx, parked_message(BODY))
+            await park(tx, parked_message(event.model_dump_json().encode(), stream_seq=2, event=event))
+        await park(
+            tx, parked_message(event.model_dump_json().encode(), stream_seq=9, event=event)
+        )  # a stream made anew
+        await park(tx, parked_message(BODY, stream_seq=3))
         rows = await tx.fetch("SELECT d::text FROM dead_letter d")
     await db.close()
     assert len(rows) == 3

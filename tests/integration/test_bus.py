@@ -22,7 +22,6 @@ from shared import topology
 from shared.bus import (
     Bus,
     NotConnected,
-    ParkedMessage,
     Poison,
     asyncapi_document,
     build_router,
@@ -35,6 +34,7 @@ from shared.pull import PullTimes
 from shared.subscribing import retry_delay_s
 from shared.topology import DURABLES, Durable
 from tests.support.nats_support import RunningNats, eventually
+from tests.support.parking import Parking
 
 FAST = PullTimes(expires_s=2, heartbeat_s=0.5, retry_min_s=0.05, retry_max_s=0.4)
 OCCURRED_AT = "2024-06-29T19:31:05+08:00"
@@ -83,20 +83,6 @@ class Handled:
         if self.before:
             await self.before(event.n)
         self.done.append(event.n)
-
-
-@dataclass
-class Parking:
-    """The dead-letter table of a test; the first `failures` attempts to park fail."""
-
-    parked: list[ParkedMessage] = field(default_factory=list)
-    failures: int = 0
-
-    async def __call__(self, message: ParkedMessage) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise ConnectionError("database away")
-        self.parked.append(message)
 
 
 class World:

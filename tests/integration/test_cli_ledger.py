@@ -1,6 +1,7 @@
 """`fanzha outbox` and `fanzha dead-letters`, on a service's real database; the running service is played by the test."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,11 +13,12 @@ from typer.testing import CliRunner, Result
 from deploy.cli.ledger_commands import dead_letters_app, outbox_app
 from shared import outbox
 from shared.db import Database
-from shared.dead_letters import Replays, park
+from shared.dead_letters import DeadLetters, Replays, park
 from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.outgoing import Outgoing
 from tests.support.databases import DatabaseFactory
+from tests.support.parking import parked_message
 
 EVENTS = 5
 
@@ -93,9 +95,12 @@ async def test_republish_without_a_running_service_says_so(db: Database) -> None
     assert "正在重新发布" in (await run(outbox_app, "status")).output
 
 
+_seqs = itertools.count(1)
+
+
 async def dead_letter(db: Database, *, body: bytes, kept: bool, durable: str = "checkin-live") -> None:
     async with db.transaction() as tx:
-        await park(tx, durable=durable, subject="live.events.v1", stream_seq=1, reason="坏了", body=body, event=None)
+        await park(tx, parked_message(body, durable=durable, stream_seq=next(_seqs)))
         if kept:
             await tx.execute(
                 "UPDATE dead_letter SET payload = $1 WHERE payload IS NULL AND id = (SELECT max(id) FROM dead_letter)",
@@ -227,3 +232,15 @@ async def test_one_that_was_dealt_with_otherwise_is_closed_and_kept(db: Database
     assert (again.exit_code, "已处理" in again.output) == (1, True)
     await dead_letter(db, body=b"no event", kept=False)  # came once more: it was not dealt with
     assert len(json.loads((await run(dead_letters_app, "list", "--json")).stdout)) == 1
+
+
+async def test_park_lets_a_consumer_that_stands_go_on(db: Database) -> None:
+    assert (await run(dead_letters_app, "park", "checkin-certificate-keys")).exit_code == 1
+    letters = DeadLetters(db)
+    message = parked_message(b"", durable="checkin-certificate-keys", stream_seq=7, reason="读不懂")
+    assert not await letters.hold(message)
+    listed = (await run(dead_letters_app, "list")).output
+    assert "checkin-certificate-keys 停在第 7 条消息上：读不懂" in listed
+    done = await run(dead_letters_app, "park", "checkin-certificate-keys", "--count", "2")
+    assert (done.exit_code, "最多 2 条" in done.output) == (0, True)
+    assert [await letters.hold(message) for _ in range(3)] == [True, True, False]

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -20,6 +19,7 @@ from tests.support.campaigns import campaign_content
 from tests.support.checkin import checkin, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
 from tests.support.nats_support import RunningNats, eventually
+from tests.support.parking import Parking
 
 DURABLE = topology.durable("checkin-live")
 PHONE = "13900001234"
@@ -93,22 +93,18 @@ async def test_messages_leave_in_order_once_everything_before_them_was_answered(
         handled.append(body)
 
     bus = Bus(server.url("checkin"), "checkin", routers=[router], lag_every_s=0.1)
-    parked: list[Any] = []
-
-    async def park(message: Any) -> None:
-        parked.append(message)
-
-    bus.on_park(park)
+    parking = Parking()
+    bus.on_park(parking)
     starting = asyncio.create_task(bus.start())
     await publish(server, b"first", b"slow", b"later", b"poison")
-    await eventually(lambda: handled == [b"first", b"later"] and parked)
+    await eventually(lambda: handled == [b"first", b"later"] and parking.parked)
     await stays(server, [b"slow", b"later", b"poison"], for_s=0.5)
     gate.set()
     await stays(server, [], for_s=0)
     await made_anew(server)
     await publish(server, b"after")
     await eventually(lambda: b"after" in handled)
-    assert (handled, len(parked)) == ([b"first", b"later", b"slow", b"after"], 1)
+    assert (handled, len(parking.parked)) == ([b"first", b"later", b"slow", b"after"], 1)
     await bus.stop()
     starting.cancel()
 

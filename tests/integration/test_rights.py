@@ -17,6 +17,7 @@ EVERYWHERE = {
     "inbox": "a",
     "dead_letter": "aw",
     "erasure": "a w(counts,erased_at)",
+    "held_message": "awd",
     "heartbeat": "awd",  # those of processes that are gone
 }
 DEFINITIONS = {"definition": "aw", "definition_page": "ad", "unit": "ad"}  # pages of older revisions go

@@ -73,7 +73,7 @@ def state(**more: Any) -> State:
         "strangers": [],
     }
     settings = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on", "data_checksums": "on"}
-    waiting = {"pending": 0, "oldest_s": 0.0, "dead_letters": 0}
+    waiting = {"pending": 0, "oldest_s": 0.0, "dead_letters": 0, "held": None}
     given = {"server": server, "settings": settings, "waiting": waiting}
     merged = {key: value | more.get(key, {}) for key, value in given.items()}
     return State(
@@ -102,6 +102,7 @@ def state(**more: Any) -> State:
         (state(waiting={"pending": 5, "oldest_s": 61.0}), "outbox"),
         (state(waiting={"pending": 5, "oldest_s": 2.0}), None),
         (state(waiting={"dead_letters": 1}), "dead_letters"),
+        (state(waiting={"held": "reporting-totals"}), "held"),
     ],
 )
 def test_databases(given: State, expected: str | None) -> None:

@@ -1,0 +1,13 @@
+"""At which message a consumer stands that it cannot understand (shared/brake.py)."""
+
+from shared.migrations import run
+from shared.schema import HELD_MESSAGE_V1
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run(HELD_MESSAGE_V1)

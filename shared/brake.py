@@ -1,0 +1,89 @@
+"""Parking has a brake (DESIGN §4.11): a wrong key or an older replica must not empty a stream into the dead letters.
+
+A consumer that has parked `PARKED_MAX` different messages and applied none between stops at the next one: it keeps it, tries it
+again with growing delay, and goes on when it is applied, or when an operator has it parked knowingly (`fanzha dead-letters
+park`). What a restart must not forget is in the table `held_message`.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shared.failures import ParkedMessage
+
+PARKED_MAX = 5
+TRY_AGAIN_MIN_S, TRY_AGAIN_MAX_S = 1.0, 30.0
+
+
+class Parking(Protocol):
+    """Where a consumer's poisonous messages go."""
+
+    async def park(self, message: ParkedMessage) -> None:
+        """Returns once it is stored; only then is the message given up."""
+
+    async def hold(self, message: ParkedMessage) -> bool:
+        """Keeps on record that the consumer stands at this message. True where an operator lets it be parked all the same; then
+        it is parked."""
+
+    async def holds(self, durable: str) -> bool:
+        """Whether the consumer stood at a message when it was last heard of."""
+
+    async def release(self, durable: str) -> None:
+        """The consumer goes on."""
+
+
+class Nowhere:
+    """Until `bus.on_park` was called: the message stays where it is and is retried."""
+
+    async def park(self, message: ParkedMessage) -> None:
+        raise RuntimeError("nowhere to park: call bus.on_park()")
+
+    async def hold(self, message: ParkedMessage) -> bool:
+        return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
+
+    async def holds(self, durable: str) -> bool:
+        return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
+
+    async def release(self, durable: str) -> None:
+        pass
+
+
+@dataclass
+class Brake:
+    """One durable's, in this process."""
+
+    durable: str
+    applies: bool  # messages from outside are refused one by one, and say nothing about us
+    held: str | None = None  # why the consumer stands, for readiness
+    _parked: set[int] = field(default_factory=set)  # stream numbers, since something was applied
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _recorded: bool | None = None  # whether `held_message` has a row of this durable; None: not yet asked
+
+    async def park(self, parking: Parking, message: ParkedMessage) -> bool:
+        """Parks the message, or does not: then the consumer stands. One at a time: several are handled at once."""
+        async with self._turn:
+            if await self._is_on(parking, message.stream_seq):
+                self._recorded = True
+                if not await parking.hold(message):
+                    self.held = f"stopped at message {message.stream_seq}, which it cannot understand: {message.reason}"
+                    return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
+            else:
+                await parking.park(message)
+            self.held = None
+            self._parked.add(message.stream_seq)
+            return True
+
+    async def applied(self, parking: Parking) -> None:
+        """A message was understood: what was not is the exception."""
+        self._parked.clear()
+        self.held = None
+        if self._recorded is not False and self.applies:
+            await parking.release(self.durable)
+            self._recorded = False
+
+    async def _is_on(self, parking: Parking, stream_seq: int) -> bool:
+        if not self.applies:
+            return False
+        if self._recorded is None:
+            self._recorded = await parking.holds(self.durable)
+        return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
