@@ -9,8 +9,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export VIEWERS KEEP SEED CLOCK_AT PORTS INSTALL
+SEEDS ?= 1-5
+LONGEST ?= 90
+RESULTS ?= faults.ndjson
 
-.PHONY: help install up down status demo test lint contract contracts compose-test bench
+.PHONY: help install up down status demo test lint contract contracts compose-test bench faults
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +62,9 @@ contracts: install ## bring schemas, AsyncAPI documents and checksums up to date
 
 compose-test: install ## docker-compose.yml on a real engine, with replicas, containers killed and paused; INSTALL=1 installs one (root, Debian)
 	@COMPOSE_TEST=1 $(BIN)/pytest -m long tests/ops/test_compose_stack.py -s -rs
+
+faults: install ## traffic under faults, then every number compared; SEEDS=1-20 LONGEST=35 (seconds) AGAIN=1 RESULTS=…
+	@$(BIN)/python -m tests.e2e.faults $(SEEDS) --longest $(LONGEST) --results $(RESULTS) $(if $(AGAIN),--again)
 
 bench: install ## measure throughput and latency on this machine
 	@$(BIN)/python -m bench

@@ -3,8 +3,6 @@
 import asyncio
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -16,12 +14,10 @@ import pytest
 from deploy.demo.deliveries import Step
 from deploy.demo.player import Addresses
 from deploy.demo.run import Run
-from deploy.devstack.home import REPOSITORY, SERVICES, Home, read_env
-from deploy.devstack.ports import kept
-from deploy.devstack.processes import environment
-from deploy.devstack.secrets import load_or_create
+from deploy.devstack.home import SERVICES, Home, read_env
 from shared.topology import STREAMS, inbox_prefix
 from tests.support.demo_stack import kill, run_on, running_stack
+from tests.support.operator import apply_topology, republish, topology_url
 
 CHILDREN = (*SERVICES, "nats", "postgres")
 EVENING = "lesson  3"  # when NATS is stopped
@@ -119,29 +115,6 @@ async def delete_streams(home: Home) -> None:
     await client.close()
 
 
-def topology_url(home: Home) -> str:
-    return f"nats://topology:{load_or_create(home).nats['topology']}@127.0.0.1:{kept(home).nats}"
-
-
-async def run_command(*command: str, **variables: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *command,
-        cwd=REPOSITORY,
-        env=environment(variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-
-
-async def rebuild_streams(home: Home) -> None:
-    await run_command("shared.topology", NATS_URL=topology_url(home))
-    await run_command("deploy.cli.main", "outbox", "republish", FANZHA_HOME=str(home.root))
-
-
 async def empty_reporting(home: Home) -> None:
     url = read_env(home.service_env("reporting"))["MIGRATION_DATABASE_URL"]
     connection = await asyncpg.connect(url)
@@ -170,12 +143,14 @@ async def test_nats_stopped_streams_lost_and_a_database_lost_are_made_good() -> 
                 await run.finish(step)
                 if step.title.startswith(LOSS) and step.title.endswith("22:30"):
                     await delete_streams(home)
-                    await rebuild_streams(home)
+                    await apply_topology(home)
+            await republish(home)
             assert evenings >= 2
             assert not victims
             await nothing_differs(run)
             await empty_reporting(home)
             await delete_streams(home)
-            await rebuild_streams(home)
+            await apply_topology(home)
+            await republish(home)
             await run.player.settle(run.now)
             await nothing_differs(run)

@@ -1,0 +1,51 @@
+"""What an operator of a dev stack types: commands of ours, each in a process of its own."""
+
+import asyncio
+import subprocess
+import sys
+
+from deploy.devstack.home import REPOSITORY, Home
+from deploy.devstack.ports import kept
+from deploy.devstack.processes import environment
+from deploy.devstack.secrets import load_or_create
+
+COMMAND_WITHIN_S = 180
+
+
+class CommandFailed(Exception):
+    """The command ended badly or not in time; the text is the end of what it printed."""
+
+
+async def run_command(*command: str, **variables: str) -> None:
+    """`python -m COMMAND`, with these variables and nothing of this process's."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *command,
+        cwd=REPOSITORY,
+        env=environment(variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), COMMAND_WITHIN_S)
+    except TimeoutError:
+        raise CommandFailed(f"{' '.join(command)}: not done after {COMMAND_WITHIN_S} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise CommandFailed(f"{' '.join(command)}: {output.decode()[-1000:]}")
+
+
+def topology_url(home: Home) -> str:
+    return f"nats://topology:{load_or_create(home).nats['topology']}@127.0.0.1:{kept(home).nats}"
+
+
+async def apply_topology(home: Home) -> None:
+    await run_command("shared.topology", NATS_URL=topology_url(home))
+
+
+async def republish(home: Home) -> None:
+    await run_command("deploy.cli.main", "outbox", "republish", FANZHA_HOME=str(home.root))
