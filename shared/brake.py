@@ -39,10 +39,10 @@ class Nowhere:
         raise RuntimeError("nowhere to park: call bus.on_park()")
 
     async def hold(self, message: ParkedMessage) -> bool:
-        return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
+        return False
 
     async def holds(self, durable: str) -> bool:
-        return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
+        return False
 
     async def release(self, durable: str) -> None:
         pass
@@ -66,7 +66,7 @@ class Brake:
                 self._recorded = True
                 if not await parking.hold(message):
                     self.held = f"stopped at message {message.stream_seq}, which it cannot understand: {message.reason}"
-                    return self._recorded or len(self._parked - {stream_seq}) >= PARKED_MAX
+                    return False
             else:
                 await parking.park(message)
             self.held = None
