@@ -140,8 +140,6 @@ def _whole(escape: re.Match[bytes]) -> bytes:
 
 def _cut(text: bytes) -> list[bytes]:
     """The object, or the items of the array, whatever is in them: in one pass and without recursion. Raises `ValueError`."""
-    if text.startswith(b"{"):
-        return [text]
     items, start, end, depth = [], 1, 0, 0
     for mark in _MARKS.finditer(text):
         end = mark.end()
@@ -157,9 +155,9 @@ def _cut(text: bytes) -> list[bytes]:
                 start = end
             case 0x22 if len(mark[0]) == 1:
                 break
-    if text[:1] + text[-1:] != b"[]" or depth != 0 or end != len(text):
-        raise ValueError("no array")
-    return [*items, text[start:-1]]
+    if text[:1] + text[-1:] not in (b"[]", b"{}") or depth != 0 or end != len(text):
+        raise ValueError("neither an array nor an object")
+    return [*items, text[start:-1]] if text.startswith(b"[") else [text]
 
 
 def _checked(item: bytes) -> msgspec.Raw:

@@ -71,6 +71,9 @@ def test_half_an_emoji_in_a_single_event() -> None:
         f"[{DEEP}, tru]",
         f'[{DEEP}, "no end',
         f"{DEEP}x",
+        f'{GOOD[:-1]}, "x": {DEEP}}},{GOOD}',
+        f'{GOOD[:-1]}, "x": {DEEP}',
+        f'{GOOD[:-1]}, "x": {DEEP}}}]',
         f"\ufeff[{GOOD}]",
     ],
 )
