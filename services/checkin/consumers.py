@@ -8,18 +8,14 @@ from services.checkin.committer import Committer
 from services.checkin.live_platform import BodyRefused, Item, read_body
 from services.checkin.recording import Arrival
 from shared import campaign_keys
-from shared.bus import build_router, subscribe, subscribe_raw
+from shared.bus import build_router, subscribe_raw
 from shared.clock import Clock
+from shared.consuming import consume
 from shared.contracts.certificate import CertificateKeyMadeV1
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.db import Database
-from shared.failures import Poison
-from shared.inbox import apply_once
+from shared.db import Database, Transaction
 
 log = structlog.get_logger()
-
-CERTIFICATE_KEYS = "checkin-certificate-keys"
-NOTIFICATION_KEYS = "checkin-notification-keys"
 
 
 def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRouter:
@@ -28,28 +24,29 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
     @subscribe_raw(router, durable="checkin-live", payload_type=list[dict[str, object]])
     async def record_live_events(body: bytes) -> None:
         """One event or an array of up to 1000, as in `POST /v1/live/events`. Natural keys make repeats harmless."""
-        try:
-            items = read_body(body)
-        except BodyRefused as error:
-            raise Poison(str(error)) from error
         now = clock.now()
-        await committer.submit([Arrival(_without_contact(item), "bus", now) for item in items])
+        await committer.submit([Arrival(_without_contact(item), "bus", now) for item in _items(body)])
 
-    @subscribe(router, CertificateKeyMadeV1, durable=CERTIFICATE_KEYS, max_in_flight=1)
-    async def keep_certificate_key(event: CertificateKeyMadeV1) -> None:
+    @consume(router, db, CertificateKeyMadeV1, durable="checkin-certificate-keys")
+    async def keep_certificate_key(tx: Transaction, event: CertificateKeyMadeV1) -> None:
         """What a campaign's contacts are sealed to for certificate."""
-        async with apply_once(db, CERTIFICATE_KEYS, event) as tx:
-            if tx:
-                await campaign_keys.learn(tx, event)
+        await campaign_keys.learn(tx, event)
 
-    @subscribe(router, NotificationKeyMadeV1, durable=NOTIFICATION_KEYS, max_in_flight=1)
-    async def keep_notification_key(event: NotificationKeyMadeV1) -> None:
+    @consume(router, db, NotificationKeyMadeV1, durable="checkin-notification-keys")
+    async def keep_notification_key(tx: Transaction, event: NotificationKeyMadeV1) -> None:
         """What a campaign's contacts are sealed to for notification."""
-        async with apply_once(db, NOTIFICATION_KEYS, event) as tx:
-            if tx:
-                await campaign_keys.learn(tx, event)
+        await campaign_keys.learn(tx, event)
 
     return router
+
+
+def _items(body: bytes) -> list[Item]:
+    """A body that the webhook would refuse is one malformed item: nobody waits for an answer here, and a refused row is kept."""
+    try:
+        return read_body(body)
+    except BodyRefused as error:
+        log.warning("a message on the bus is refused", reason=error.reason)
+        return [Item(None, None, msgspec.Raw(body))]
 
 
 def _without_contact(item: Item) -> Item:

@@ -10,7 +10,6 @@ from typing import Any
 import nacl.public
 import pytest
 
-from services.checkin.consumers import CERTIFICATE_KEYS
 from shared.campaign_keys import destroy
 from shared.contracts.base import SealedColumn
 from shared.contracts.certificate import CertificateKeyMadeV1
@@ -58,7 +57,7 @@ async def sealed_for(checkin: CheckinUnderTest, viewer: str, campaign_id: str = 
 
 async def hear(checkin: CheckinUnderTest, *events: CertificateKeyMadeV1) -> None:
     for event in events:
-        await checkin.service.bus.handle(CERTIFICATE_KEYS, event.model_dump_json().encode())
+        await checkin.service.bus.handle("checkin-certificate-keys", event.model_dump_json().encode())
 
 
 async def test_an_enrolment_before_the_key_is_sealed_to_the_deployments(checkin: CheckinUnderTest) -> None:
