@@ -20,6 +20,10 @@ from shared.contracts.base import EVENT_MAX_BYTES
 from shared.settings import EnvironmentSettings
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
+# Along the events, each after those it listens to. Only campaigns' keys flow the other way.
+PRODUCERS_FIRST = ("checkin", "certificate", "reporting", "notification")
+CONSUMERS_FIRST = tuple(reversed(PRODUCERS_FIRST))
+
 LIVE_SUBJECT = "live.events.v1"
 
 DUPLICATE_WINDOW_S = 120  # saves the consumers a repeat after a reconnect; correctness is theirs (DESIGN §4.3)

@@ -17,8 +17,9 @@ from deploy.devstack.nats import CONFIG, NatsServer
 from deploy.devstack.ports import free_port
 from deploy.nats.permissions import render
 from shared import topology
+from shared.contracts.base import CampaignKeyMade
 from shared.contracts.registry import BY_SUBJECT
-from shared.topology import DURABLES, LIVE_SUBJECT, SERVICES, Durable, permissions
+from shared.topology import DURABLES, LIVE_SUBJECT, PRODUCERS_FIRST, SERVICES, Durable, permissions
 from tests.support.nats_support import RunningNats, eventually, topology_settings
 from tests.support.servers import RunningServer
 
@@ -48,6 +49,15 @@ def test_durables_are_named_after_their_service_and_only_once() -> None:
 
 def test_no_service_reads_a_subject_twice() -> None:
     assert len({(durable.service, durable.subject) for durable in DURABLES}) == len(DURABLES)
+
+
+def test_the_order_of_producers_is_that_of_the_events() -> None:
+    """Backups, restores and erasures rely on it. But for campaigns' keys, which flow the other way."""
+    assert sorted(PRODUCERS_FIRST) == sorted(SERVICES)
+    for durable in DURABLES:
+        event = BY_SUBJECT.get(durable.subject)
+        if event and not issubclass(event, CampaignKeyMade):
+            assert PRODUCERS_FIRST.index(event.OWNER) < PRODUCERS_FIRST.index(durable.service), durable.name
 
 
 def test_the_servers_permissions_are_the_topologys() -> None:
