@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from shared.columns import columns
 from shared.contracts.base import Event
 from shared.db import Database, DatabaseAway, Transaction
 from shared.outgoing import Outgoing
@@ -52,7 +53,7 @@ async def add_outgoing(tx: Transaction, outgoing: Sequence[Outgoing]) -> None:
         )
         INSERT INTO outbox_pending (event_id) SELECT event_id FROM ledger
         """,
-        *(list(column) for column in zip(*outgoing, strict=True)),
+        *columns(outgoing, len(Outgoing._fields)),
     )
     tx.outgoing.extend(outgoing)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from services.certificate import store, usecases
 from services.certificate.domain import SigningKey
 from shared import erasure
+from shared.columns import columns
 from shared.db import Transaction
 
 PAGE_ROWS = 500
@@ -69,8 +70,8 @@ async def _forget_holders(
         if not rows:
             return serials
         new = [usecases.without_name(row, name or row.viewer_id, signing) for row in rows]
-        columns = zip(*((row.serial, row.viewer_id, row.key_id, row.signature) for row in new), strict=True)
-        await tx.execute(UPDATE, *(list(column) for column in columns))
+        changed = [(row.serial, row.viewer_id, row.key_id, row.signature) for row in new]
+        await tx.execute(UPDATE, *columns(changed, 4))
         serials += [row.serial for row in rows]
 
 
