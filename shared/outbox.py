@@ -69,13 +69,9 @@ async def pending(tx: Transaction) -> tuple[int, float]:
 
 async def republish_all(tx: Transaction) -> int:
     """Marks the whole ledger as pending again; the running relays publish it. Consumers know what they have applied."""
-    return int(
-        (
-            await tx.execute(
-                "INSERT INTO outbox_pending (event_id, since) SELECT event_id, '-infinity' FROM outbox ORDER BY event_id "
-                "ON CONFLICT DO NOTHING"
-            )
-        ).split()[-1]
+    return await tx.change(
+        "INSERT INTO outbox_pending (event_id, since) SELECT event_id, '-infinity' FROM outbox ORDER BY event_id "
+        "ON CONFLICT DO NOTHING"
     )
 
 

@@ -35,14 +35,14 @@ class Forgotten:
 async def forget_viewer(tx: Transaction, signing: SigningKey, campaign_id: str, viewer_id: str, name: str) -> Forgotten:
     await store.one_issuer(tx, campaign_id)
     serials = await _forget_holders(tx, signing, campaign_id, viewer_id, name)
-    completions = await tx.execute(
+    completions = await tx.change(
         "UPDATE completion SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id, name
     )
-    contacts = await tx.execute("DELETE FROM contact WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id)
+    contacts = await tx.change("DELETE FROM contact WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id)
     counts = {
         "certificate": len(serials),
-        "completion": int(completions.split()[-1]),
-        "contact": int(contacts.split()[-1]),
+        "completion": completions,
+        "contact": contacts,
     }
     counts["ledger"] = await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)
     return Forgotten(counts, serials)
@@ -52,8 +52,8 @@ async def forget_people(tx: Transaction, signing: SigningKey, campaign_id: str) 
     """Names and phone tails of everybody in a campaign."""
     await store.one_issuer(tx, campaign_id)
     serials = await _forget_holders(tx, signing, campaign_id, None, None)
-    contacts = await tx.execute("DELETE FROM contact WHERE campaign_id = $1", campaign_id)
-    counts = {"certificate": len(serials), "contact": int(contacts.split()[-1])}
+    contacts = await tx.change("DELETE FROM contact WHERE campaign_id = $1", campaign_id)
+    counts = {"certificate": len(serials), "contact": contacts}
     counts["ledger"] = await erasure.forget_sealed_in_ledger(tx, campaign_id)
     return Forgotten(counts, serials)
 

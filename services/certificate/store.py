@@ -113,13 +113,12 @@ async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str
 
 async def delete_expired_contacts(tx: Transaction, now: datetime) -> int:
     """Contact data whose time is over (DESIGN §4.8); certificates keep the name they were issued with."""
-    done = await tx.execute(
+    return await tx.change(
         "DELETE FROM contact WHERE (campaign_id, viewer_id, field) IN "
         "(SELECT campaign_id, viewer_id, field FROM contact WHERE retain_until <= $1 LIMIT $2)",
         now,
         RETENTION_DELETES_MAX,
     )
-    return int(done.split()[-1])
 
 
 # ---- certificates ----------------------------------------------------------------------------------------------------
@@ -246,8 +245,7 @@ async def too_many_wrong_claims(tx: Transaction, who: bytes, within: timedelta, 
 
 
 async def delete_expired_wrong_claims(tx: Transaction) -> int:
-    done = await tx.execute("DELETE FROM wrong_claim WHERE expires_at <= now()")
-    return int(done.split()[-1])
+    return await tx.change("DELETE FROM wrong_claim WHERE expires_at <= now()")
 
 
 async def revoke(tx: Transaction, serial: str, now: datetime, actor: str, reason: str, reissued_as: str | None) -> None:
