@@ -10,6 +10,7 @@ from typing import Any
 from bench.generator import Outcome
 from bench.stack import BenchStack
 from bench.workload import Traffic, viewer_id
+from shared.topology import SERVICES
 
 LOOK_EVERY_S = 0.01
 GIVE_UP_S = 180
@@ -75,7 +76,7 @@ async def stored(
         await _ledger(stack, traffic)
     await _totals(stack, traffic, before or Counter())
     await _completions(stack, traffic, completed_before)
-    for service in ("checkin", "reporting", "certificate", "notification"):
+    for service in SERVICES:
         async with stack.database(service) as database:
             expect(f"{service}: dead letters", 0, await database.fetchval("SELECT count(*) FROM dead_letter"))
 

@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import psutil
 
+from shared.topology import SERVICES
+
 SAMPLE_EVERY_S = 0.2
 STATISTICS_S = 1.2  # a backend tells its statistics at most once a second
 MIB = 1024 * 1024
@@ -129,5 +131,4 @@ def _seconds(process: psutil.Process) -> float:
 
 
 def _postgres_role(role: str) -> str:
-    known = ("checkin", "reporting", "certificate", "notification", "bench")
-    return role if role in known else "background"
+    return role if role in (*SERVICES, "bench") else "background"

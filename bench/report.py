@@ -13,9 +13,9 @@ import psutil
 
 from bench.cases import Result
 from deploy.devstack.home import REPOSITORY
+from shared.topology import SERVICES
 
 OTHERS = ("copy", "copy-once", "nats", "monolith-500", "monolith-1", "ordinary", "ordinary-8")
-SERVICES = ("checkin", "reporting", "certificate", "notification")
 
 
 def machine() -> dict[str, Any]:

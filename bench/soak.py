@@ -19,7 +19,7 @@ from bench.cases import Bench
 from bench.generator import Outcome
 from bench.latency import percentiles
 from bench.meter import MIB
-from deploy.devstack.home import SERVICES
+from shared.topology import SERVICES
 
 LESSONS = 16
 REQUIRED_DAYS = 15

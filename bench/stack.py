@@ -20,11 +20,12 @@ from bench.meter import Meter
 from deploy.cli.clock_commands import settle
 from deploy.devstack import main as devstack
 from deploy.devstack import ports as ports_module
-from deploy.devstack.home import REPOSITORY, SERVICES, Home, read_env
+from deploy.devstack.home import REPOSITORY, Home, read_env
 from deploy.devstack.plan import Stack
 from deploy.devstack.secrets import load_or_create
 from deploy.devstack.supervisor import State
 from shared.clock import write_clock
+from shared.topology import SERVICES
 
 FOLDER = REPOSITORY / "build" / "bench"
 SETTLE_WITHIN_S = 300

@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 
 from fastapi import FastAPI
 
-from deploy.devstack.home import REPOSITORY, SERVICES, Home
+from deploy.devstack.home import REPOSITORY, Home
 from deploy.devstack.plan import Stack
 from deploy.devstack.ports import Ports
 from deploy.devstack.secrets import Secrets
@@ -27,6 +27,7 @@ from deploy.schema_compatibility import Schema, breaks, structure
 from shared.bus import asyncapi_document
 from shared.contracts.base import Event
 from shared.contracts.registry import EVENTS
+from shared.topology import SERVICES
 
 CONTRACTS = REPOSITORY / "shared" / "contracts"
 SCHEMAS = CONTRACTS / "schemas"

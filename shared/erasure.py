@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from shared.columns import columns
 from shared.contracts.base import SealedColumn
 from shared.db import Transaction
 from shared.sealing import is_sealed_for
@@ -80,8 +81,8 @@ async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[
     found = 0
     async for rows in _pages(tx, campaign_id, b'"boxes":'):
         for event in (json.loads(row["payload"]) for row in rows):
-            columns = [SealedColumn.model_validate(event[field]) for field in SEALED_FIELDS if event.get(field)]
-            for column in columns:
+            sealed = [SealedColumn.model_validate(event[field]) for field in SEALED_FIELDS if event.get(field)]
+            for column in sealed:
                 if any(is_sealed_for(column, name, key) for name, key in private_keys.items()):
                     found += sum(box is not None for box in column.boxes)
     return found
@@ -123,7 +124,7 @@ async def _update(tx: Transaction, table: str, key: str, kind: str, rows: Sequen
         await tx.execute(
             f"UPDATE {table} SET payload = given.payload "  # noqa: S608 - names from above
             f"FROM unnest($1::{kind}[], $2::bytea[]) AS given (id, payload) WHERE {table}.{key} = given.id",
-            *(list(column) for column in zip(*new, strict=True)),
+            *columns(new, 2),
         )
     return len(new)
 

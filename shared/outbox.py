@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from shared.columns import columns
 from shared.contracts.base import Event
 from shared.db import Database, DatabaseAway, Transaction
 from shared.outgoing import Outgoing
@@ -52,7 +53,7 @@ async def add_outgoing(tx: Transaction, outgoing: Sequence[Outgoing]) -> None:
         )
         INSERT INTO outbox_pending (event_id) SELECT event_id FROM ledger
         """,
-        *(list(column) for column in zip(*outgoing, strict=True)),
+        *columns(outgoing, len(Outgoing._fields)),
     )
     tx.outgoing.extend(outgoing)
 
@@ -68,13 +69,9 @@ async def pending(tx: Transaction) -> tuple[int, float]:
 
 async def republish_all(tx: Transaction) -> int:
     """Marks the whole ledger as pending again; the running relays publish it. Consumers know what they have applied."""
-    return int(
-        (
-            await tx.execute(
-                "INSERT INTO outbox_pending (event_id, since) SELECT event_id, '-infinity' FROM outbox ORDER BY event_id "
-                "ON CONFLICT DO NOTHING"
-            )
-        ).split()[-1]
+    return await tx.change(
+        "INSERT INTO outbox_pending (event_id, since) SELECT event_id, '-infinity' FROM outbox ORDER BY event_id "
+        "ON CONFLICT DO NOTHING"
     )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
@@ -28,10 +28,13 @@ from shared.db import Database
 from shared.dead_letters import DeadLetters, Replays
 from shared.due import DueWork
 from shared.heartbeat import Heartbeat
+from shared.logging import configure_logging
 from shared.settings import ServiceSettings
 from shared.tokens import TokenVerifier
 
 log = structlog.get_logger()
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 READY_TIMEOUT_S = 3.0
 RESTART_PART_S = 1.0
@@ -207,8 +210,10 @@ def _share_one_arena() -> None:
         mallopt(M_ARENA_MAX, 1)
 
 
-def run(build_app: Callable[[Any], FastAPI], settings: ServiceSettings) -> None:
-    """Serves until SIGTERM or SIGINT: one uvicorn process, uvloop and httptools."""
+def run(name: str, build_app: Callable[[SettingsT], FastAPI], settings_class: type[SettingsT]) -> None:
+    """Serves until SIGTERM or SIGINT, with settings from the environment: one uvicorn process, uvloop and httptools."""
+    settings = settings_class()  # type: ignore[call-arg]  # from the environment
+    configure_logging(name, settings.log_level)
     started = time.perf_counter()
     _share_one_arena()
     app = build_app(settings)

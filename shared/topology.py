@@ -16,10 +16,29 @@ import nats.errors
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
-from shared.contracts.base import EVENT_MAX_BYTES
+from shared.contracts.base import EVENT_MAX_BYTES, Event
+from shared.contracts.certificate import (
+    CertificateClaimedV1,
+    CertificateIssuedV1,
+    CertificateKeyMadeV1,
+    CertificateRevokedV1,
+)
+from shared.contracts.checkin import (
+    CampaignDefinedV1,
+    CheckinRecordedV1,
+    LessonMadeGoodV1,
+    LiveRoomActionsRecordedV1,
+    ViewerEnrolledV1,
+    ViewerReassignedV1,
+)
+from shared.contracts.notification import NotificationKeyMadeV1
 from shared.settings import EnvironmentSettings
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
+# Along the events, each after those it listens to. Only campaigns' keys flow the other way.
+PRODUCERS_FIRST = ("checkin", "certificate", "reporting", "notification")
+CONSUMERS_FIRST = tuple(reversed(PRODUCERS_FIRST))
+
 LIVE_SUBJECT = "live.events.v1"
 
 DUPLICATE_WINDOW_S = 120  # saves the consumers a repeat after a reconnect; correctness is theirs (DESIGN §4.3)
@@ -36,16 +55,20 @@ class Stream:
 
 @dataclass(frozen=True)
 class Durable:
-    """One handler of one service reads one subject through one durable consumer; replicas of the service share it."""
+    """One handler of one service reads one event through one durable consumer; replicas of the service share it."""
 
     name: str
-    subject: str
+    reads: type[Event] | str  # str: the subject of what comes from outside
     service: str
     stream: str = "EVENTS"
     # What a killed process had open comes back after this. A living one says "in progress" (pull.py), however slow it is.
     ack_wait_s: float = 10
     # Messages waiting for their next attempt count too: a few hundred of them must not stop the others.
     max_ack_pending: int = 1000
+
+    @property
+    def subject(self) -> str:
+        return self.reads if isinstance(self.reads, str) else self.reads.subject()
 
 
 STREAMS = (
@@ -56,25 +79,25 @@ STREAMS = (
 
 DURABLES = (
     Durable("checkin-live", LIVE_SUBJECT, "checkin", stream="LIVE"),
-    Durable("checkin-certificate-keys", "events.certificate.certificate_key_made.v1", "checkin"),
-    Durable("checkin-notification-keys", "events.notification.notification_key_made.v1", "checkin"),
-    Durable("reporting-definitions", "events.checkin.campaign_defined.v1", "reporting"),
-    Durable("reporting-totals", "events.checkin.checkin_recorded.v1", "reporting"),
-    Durable("reporting-make-goods", "events.checkin.lesson_made_good.v1", "reporting"),
-    Durable("reporting-moves", "events.checkin.viewer_reassigned.v1", "reporting"),
-    Durable("reporting-live-room", "events.checkin.live_room_actions_recorded.v1", "reporting"),
-    Durable("reporting-certificates-issued", "events.certificate.certificate_issued.v1", "reporting"),
-    Durable("reporting-certificates-claimed", "events.certificate.certificate_claimed.v1", "reporting"),
-    Durable("reporting-certificates-revoked", "events.certificate.certificate_revoked.v1", "reporting"),
-    Durable("certificate-definitions", "events.checkin.campaign_defined.v1", "certificate"),
-    Durable("certificate-completions", "events.checkin.checkin_recorded.v1", "certificate"),
-    Durable("certificate-make-goods", "events.checkin.lesson_made_good.v1", "certificate"),
-    Durable("certificate-contacts", "events.checkin.viewer_enrolled.v1", "certificate"),
-    Durable("certificate-notification-keys", "events.notification.notification_key_made.v1", "certificate"),
-    Durable("notification-definitions", "events.checkin.campaign_defined.v1", "notification"),
-    Durable("notification-contacts", "events.checkin.viewer_enrolled.v1", "notification"),
-    Durable("notification-certificates-issued", "events.certificate.certificate_issued.v1", "notification"),
-    Durable("notification-certificates-revoked", "events.certificate.certificate_revoked.v1", "notification"),
+    Durable("checkin-certificate-keys", CertificateKeyMadeV1, "checkin"),
+    Durable("checkin-notification-keys", NotificationKeyMadeV1, "checkin"),
+    Durable("reporting-definitions", CampaignDefinedV1, "reporting"),
+    Durable("reporting-totals", CheckinRecordedV1, "reporting"),
+    Durable("reporting-make-goods", LessonMadeGoodV1, "reporting"),
+    Durable("reporting-moves", ViewerReassignedV1, "reporting"),
+    Durable("reporting-live-room", LiveRoomActionsRecordedV1, "reporting"),
+    Durable("reporting-certificates-issued", CertificateIssuedV1, "reporting"),
+    Durable("reporting-certificates-claimed", CertificateClaimedV1, "reporting"),
+    Durable("reporting-certificates-revoked", CertificateRevokedV1, "reporting"),
+    Durable("certificate-definitions", CampaignDefinedV1, "certificate"),
+    Durable("certificate-completions", CheckinRecordedV1, "certificate"),
+    Durable("certificate-make-goods", LessonMadeGoodV1, "certificate"),
+    Durable("certificate-contacts", ViewerEnrolledV1, "certificate"),
+    Durable("certificate-notification-keys", NotificationKeyMadeV1, "certificate"),
+    Durable("notification-definitions", CampaignDefinedV1, "notification"),
+    Durable("notification-contacts", ViewerEnrolledV1, "notification"),
+    Durable("notification-certificates-issued", CertificateIssuedV1, "notification"),
+    Durable("notification-certificates-revoked", CertificateRevokedV1, "notification"),
 )
 
 

@@ -12,12 +12,12 @@ import typer
 from rich.console import Console
 
 from deploy.cli.client import fail, setting
-from deploy.devstack.home import SERVICES, Home
+from deploy.devstack.home import Home
 from shared.clock import read_clock, write_clock
+from shared.topology import PRODUCERS_FIRST, SERVICES
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="模拟时钟：拨到某一刻、查看")
 
-SETTLE_ORDER = ("checkin", "reporting", "certificate", "notification")  # along the events, so one round settles most
 QUIET_ROUNDS = 2  # a service that was settled may get work from one asked after it
 SETTLE_WITHIN_S = 120
 PAUSE_S = 0.1
@@ -82,7 +82,7 @@ def settle(
     `urls`: service → base URL. `tell` hears what is being waited for.
     """
     give_up_at = time.monotonic() + within_s
-    order = sorted(urls, key=SETTLE_ORDER.index)
+    order = sorted(urls, key=PRODUCERS_FIRST.index)  # along the events, so that one round settles most
     waiting: dict[str, str | None] = dict.fromkeys(order, "还没有问到")  # what each said last
     quiet = 0
     with httpx.Client(trust_env=False) as http:

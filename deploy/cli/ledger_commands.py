@@ -22,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from deploy.cli.client import fail
-from deploy.devstack.home import SERVICES, Home, read_env
+from deploy.devstack.home import Home, read_env
 from shared import dead_letters, outbox
 from shared.db import Database, DatabaseAway, Limits, Transaction
+from shared.topology import SERVICES
 
 T = TypeVar("T")
 

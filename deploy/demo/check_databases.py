@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -13,9 +13,9 @@ from deploy.demo.expectation import Expectation, Viewer
 from deploy.demo.player import Player
 from deploy.demo.sums import Sums
 from deploy.devstack.home import Home, read_env
+from shared.topology import SERVICES
 
 Connection = Any  # asyncpg.Connection
-DATABASES = ("checkin", "reporting", "certificate", "notification")
 
 
 class Databases:
@@ -26,18 +26,18 @@ class Databases:
         self._sums = sums
 
     async def check(self) -> list[Check]:
-        checkin, reporting, certificate, notification = [await connect(self._player.home, each) for each in DATABASES]
+        databases = {service: await connect(self._player.home, service) for service in SERVICES}
         try:
             return [
-                await self._viewer_rows(checkin),
-                await self._uncounted_rows(checkin),
-                await self._ledger(checkin),
-                await self._total_rows(reporting),
-                await self._certificate_rows(certificate, notification),
-                await self._nothing_left([checkin, reporting, certificate, notification]),
+                await self._viewer_rows(databases["checkin"]),
+                await self._uncounted_rows(databases["checkin"]),
+                await self._ledger(databases["checkin"]),
+                await self._total_rows(databases["reporting"]),
+                await self._certificate_rows(databases["certificate"], databases["notification"]),
+                await self._nothing_left(databases),
             ]
         finally:
-            for connection in (checkin, reporting, certificate, notification):
+            for connection in databases.values():
                 await connection.close()
 
     async def _viewer_rows(self, checkin: Connection) -> Check:
@@ -131,9 +131,9 @@ class Databases:
         check.same(wanted, Counter(tuple(row) for row in messages))
         return check
 
-    async def _nothing_left(self, connections: Sequence[Connection]) -> Check:
+    async def _nothing_left(self, databases: Mapping[str, Connection]) -> Check:
         check = Check("databases: nothing pending, nothing parked")
-        for service, connection in zip(DATABASES, connections, strict=True):
+        for service, connection in databases.items():
             check.equal((service, "pending"), 0, await connection.fetchval("SELECT count(*) FROM outbox_pending"))
             parked = self._expectation.dead_letters if service == "checkin" else 0
             check.equal((service, "parked"), parked, await connection.fetchval("SELECT count(*) FROM dead_letter"))

@@ -10,7 +10,7 @@ from deploy.demo.comparison import Check
 from deploy.demo.expectation import Expectation
 from deploy.demo.player import Player
 from deploy.demo.sums import Sums
-from deploy.devstack.home import SERVICES
+from shared.topology import SERVICES
 
 
 class Metrics:

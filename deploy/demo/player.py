@@ -27,10 +27,10 @@ from deploy.cli.import_events import Reading
 from deploy.demo import exports
 from deploy.demo.campaign import Campaign
 from deploy.demo.deliveries import Answer, BusMessage, Export, Post, Step
-from deploy.devstack.home import SERVICES, Home, read_env
+from deploy.devstack.home import Home, read_env
 from shared.clock import write_clock
 from shared.contracts.campaign import CampaignDefinition
-from shared.topology import LIVE_SUBJECT, inbox_prefix
+from shared.topology import LIVE_SUBJECT, SERVICES, inbox_prefix
 
 T = TypeVar("T")
 W = TypeVar("W")

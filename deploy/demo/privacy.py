@@ -17,10 +17,10 @@ import nats.errors
 from nats.js import api
 
 from deploy.demo.people import PHONE_BASE, Viewer
-from deploy.devstack.home import SERVICES, Home, read_env
+from deploy.devstack.home import Home, read_env
 from deploy.devstack.ports import kept
 from deploy.devstack.secrets import load_or_create
-from shared.topology import STREAMS, inbox_prefix
+from shared.topology import SERVICES, STREAMS, inbox_prefix
 
 PHONE = re.compile(rf"(?<!\d){str(PHONE_BASE)[:3]}[ -]?{str(PHONE_BASE)[3:7][:3]}\d[ -]?\d{{4}}(?!\d)")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")

@@ -9,7 +9,6 @@ from pathlib import Path
 from shared.whole_files import remove_older
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SERVICES = ("checkin", "reporting", "notification", "certificate")
 PRIVATE = 0o600
 
 

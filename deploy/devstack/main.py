@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.devstack import ports as ports_module
-from deploy.devstack.home import SERVICES, Home, StackError, read_env
+from deploy.devstack.home import Home, StackError, read_env
 from deploy.devstack.processes import identity, last_lines, open_log
 from deploy.devstack.secrets import load_or_create
 from deploy.devstack.supervisor import AlreadyRunning, State, only_one
 from shared.clock import write_clock
+from shared.topology import SERVICES
 
 SUPERVISOR = (sys.executable, "-m", "deploy.devstack")
 LOOK_EVERY_S = 0.1

@@ -5,7 +5,7 @@ import sys
 from datetime import timedelta
 from functools import partial
 
-from deploy.devstack.home import SERVICES, Home, write_env
+from deploy.devstack.home import Home, write_env
 from deploy.devstack.nats import NatsServer
 from deploy.devstack.ports import Ports
 from deploy.devstack.postgres import PostgresServer
@@ -13,6 +13,7 @@ from deploy.devstack.processes import answers_200
 from deploy.devstack.secrets import Secrets
 from deploy.devstack.supervisor import Child, Job, Plan
 from shared.tokens import ALL_CAMPAIGNS, create_token
+from shared.topology import SERVICES
 
 ADMIN_TOKEN_VALID_FOR = timedelta(days=365)
 

@@ -9,7 +9,8 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from pydantic import BaseModel, ConfigDict, Field
 
-from deploy.devstack.home import PRIVATE, SERVICES, Home, write_whole
+from deploy.devstack.home import PRIVATE, Home, write_whole
+from shared.topology import SERVICES
 
 NATS_USERS = (*SERVICES, "topology", "live", "operator")
 POSTGRES_ROLES = ("postgres", *(f"{service}_{role}" for service in SERVICES for role in ("owner", "app")))

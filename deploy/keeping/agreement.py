@@ -17,14 +17,13 @@ import services.certificate.store
 import services.checkin.store
 import services.notification.store
 import services.reporting.store
-from deploy.devstack.home import SERVICES
 from deploy.keeping import dump
 from deploy.keeping.deployment import Deployment
 from services.checkin.domain import LIVE_ROOM_ACTIONS
 from services.notification.store import Text
 from shared import inbox, outbox
 from shared.db import Limits, Transaction
-from shared.topology import DURABLES, Durable
+from shared.topology import DURABLES, SERVICES, Durable
 
 PAGE_ROWS = 20_000  # in memory at a time; a million events took 16 s on a busy machine, 3 s of them ours
 

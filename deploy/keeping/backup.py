@@ -21,10 +21,7 @@ from deploy.devstack.home import PRIVATE, write_whole
 from deploy.keeping import campaign_keys, dump, keys, secret_files
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.manifest import ENV, FORMAT, KEYS, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
-
-# Consumers before those they listen to: what a consumer has applied, the ledger in the same backup has too, and publishing the
-# ledger again brings every consumer forward (DESIGN §4.2). A test holds this order against shared/topology.py.
-ORDER = ("notification", "reporting", "certificate", "checkin")
+from shared.topology import CONSUMERS_FIRST
 
 NAME = re.compile(r"fanzha-\d{8}T\d{6}Z")
 PARTIAL = ".partial"
@@ -88,7 +85,9 @@ async def _fill(
 ) -> Manifest:
     started_at = datetime.now(UTC)
     dumps: dict[str, DatabaseDump] = {}
-    for service in ORDER:
+    # What a consumer has applied, the ledger in the same backup has too, and publishing the ledger again brings every consumer
+    # forward (DESIGN §4.2).
+    for service in CONSUMERS_FIRST:
         dumps[service] = await dump.take(deployment.databases[service], folder / service, lambda *_: None)
         tell(f"{service}：{sum(table.rows for table in dumps[service].tables):,} 行")
     await campaign_keys.write(deployment.databases, folder / KEYS)

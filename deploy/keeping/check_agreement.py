@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import asyncpg
 
-from deploy.devstack.home import SERVICES
 from deploy.keeping import agreement
 from deploy.keeping.agreement import Databases, Fact
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.findings import Finding, ok, problem
 from shared.db import DatabaseAway
+from shared.topology import SERVICES
 
 LISTED_MAX = 3
 RUNBOOK = "按 deploy/runbooks/LedgerExceeded.md 处理：先找回丢失的，再 fanzha repair"

@@ -9,12 +9,12 @@ from typing import Any
 
 import asyncpg
 
-from deploy.devstack.home import SERVICES
 from deploy.keeping import dump
 from deploy.keeping.check_services import clock_finding
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.findings import Finding, ok, problem, warning
 from shared.migrate import is_enough, newest_schema
+from shared.topology import SERVICES
 
 OUTBOX_OLD_S = 60  # published within seconds while NATS is there
 POSTGRES_MIN = 180000

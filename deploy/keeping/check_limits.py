@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import asyncpg
 
-from deploy.devstack.home import SERVICES
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.findings import Finding, ok, problem
+from shared.topology import SERVICES
 
 CONNECT_TIMEOUT_S = 10
 

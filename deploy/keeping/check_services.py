@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from deploy.devstack.home import SERVICES
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.findings import Finding, ok, problem, warning
+from shared.topology import SERVICES
 
 ANSWER_WITHIN_S = 5
 SKEW_MAX_S = 5  # signatures allow 300 s; logs and windows do not

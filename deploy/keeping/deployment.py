@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.devstack.home import SERVICES, Home, read_env
+from deploy.devstack.home import Home, read_env
+from shared.topology import SERVICES
 
 MEND_SECRETS = "缺的文件和变量用 fanzha init --add-missing 添加，丢失的用 fanzha restore --secrets-only 取回"
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.keeping.manifest import DatabaseDump, TableDump
-from shared.db import Limits
+from shared.db import Limits, row_count
 from shared.migrate import MIGRATION_LOCK, alembic_config, withhold
 
 GZIP_LEVEL = 3  # level 6 takes three times as long for 8 % less
@@ -117,7 +117,7 @@ async def _copy_out(connection: Any, table: str, columns: list[str], path: Path)
     query = f'SELECT {_names(columns)} FROM public."{table}"'  # noqa: S608 - names from the catalogue
     with path.open("xb") as raw, gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file:
         done: str = await connection.copy_from_query(query, output=file, format="binary", timeout=STATEMENT_TIMEOUT_S)
-    return int(done.split()[-1])
+    return row_count(done)
 
 
 # ---- putting back ----------------------------------------------------------------------------------------------------
@@ -203,8 +203,8 @@ async def _copy_in(connection: Any, table: TableDump, path: Path) -> None:
         done: str = await connection.copy_to_table(
             table.name, source=file, columns=table.columns, format="binary", timeout=STATEMENT_TIMEOUT_S
         )
-    if int(done.split()[-1]) != table.rows:
-        raise CannotRestore(f"{table.file} 应有 {table.rows:,} 行，实际 {done.split()[-1]} 行")
+    if (rows := row_count(done)) != table.rows:
+        raise CannotRestore(f"{table.file} 应有 {table.rows:,} 行，实际 {rows} 行")
 
 
 async def connect(url: str, limits: Limits = LOOKING) -> Any:

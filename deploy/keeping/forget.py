@@ -28,9 +28,8 @@ from services.checkin.store import change_definitions
 from shared import erasure, outbox
 from shared.campaign_keys import KEY_ID, destroy
 from shared.db import COLLISIONS, Transaction
+from shared.topology import PRODUCERS_FIRST
 
-# The producer first: what it publishes from then on no longer names the account.
-ORDER = ("checkin", "certificate", "reporting", "notification")
 ATTEMPTS = 5
 # Whose keys for a campaign a service knows: its own, and those it seals to.
 KNOWN_KEYS = {
@@ -194,7 +193,7 @@ async def rebuild_stream(deployment: Deployment) -> int:
     except nats.errors.Error as error:
         raise CannotForget("数据库里已删除。NATS 连不上，事件流没有重建：恢复以后再运行一次") from error
     marked = 0
-    for service in ORDER:
+    for service in PRODUCERS_FIRST:
         connection = await dump.connect(deployment.databases[service], dump.ERASING)
         try:
             async with connection.transaction():
@@ -207,7 +206,7 @@ async def rebuild_stream(deployment: Deployment) -> int:
 async def log(deployment: Deployment, limit: int) -> list[dict[str, Any]]:
     """The records of all services, newest first."""
     found = []
-    for service in ORDER:
+    for service in PRODUCERS_FIRST:
         connection = await dump.connect(deployment.databases[service])
         try:
             found += [{"service": service} | row for row in await erasure.recorded(Transaction(connection), limit)]
@@ -232,9 +231,10 @@ async def due(deployment: Deployment, at: datetime) -> dict[str, int]:
 async def _everywhere(
     deployment: Deployment, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
 ) -> Counts:
+    """The producer first: what it publishes from then on no longer names the account."""
     return {
         service: await _in_one(deployment.databases[service], service, work, kind, campaign_id, actor, dry_run=dry_run)
-        for service in ORDER
+        for service in PRODUCERS_FIRST
     }
 
 

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 import services.notification.store
 import services.reporting.store
-from deploy.devstack.home import SERVICES
 from deploy.keeping import agreement, dump, forget
 from deploy.keeping.agreement import Databases
 from deploy.keeping.deployment import Deployment
 from shared import inbox
 from shared.db import Limits
+from shared.topology import SERVICES
 
 REPAIRING = Limits(
     statement_s=3600,  # a million texts are looked through in pages, and a page on a slow disk takes minutes

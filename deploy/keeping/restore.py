@@ -8,12 +8,13 @@ from typing import Any
 
 from deploy.devstack.home import PRIVATE, write_whole
 from deploy.keeping import campaign_keys, dump, forget, keys, manifest, secret_files, stream
-from deploy.keeping.backup import FOLDER_MODE, ORDER
+from deploy.keeping.backup import FOLDER_MODE
 from deploy.keeping.deployment import Deployment
 from deploy.keeping.dump import CannotRestore
 from deploy.keeping.manifest import Damaged, Manifest, SecretFile
 from services.notification.store import distrust_queue
 from shared.db import Transaction
+from shared.topology import CONSUMERS_FIRST
 
 Tell = Callable[[str], None]
 
@@ -34,10 +35,10 @@ async def restore(
     if not other_keys:
         _check_keys(found, deployment)
         _check_campaign_keys(backup)
-    for service in ORDER:
+    for service in CONSUMERS_FIRST:
         await _check_database(service, deployment.databases[service], wipe)
     destroyed: set[str] = set()
-    for service in ORDER:
+    for service in CONSUMERS_FIRST:
         content = found.databases[service]
         afterwards = partial(_complete, service, backup, destroyed)
         await dump.put_back(
@@ -53,7 +54,7 @@ async def restore(
 
 
 def _check_schemas(found: Manifest) -> None:
-    for service in ORDER:
+    for service in CONSUMERS_FIRST:
         if service not in found.databases:
             raise Damaged(f"备份里没有 {service} 的数据库")
         revision = found.databases[service].schema_revision

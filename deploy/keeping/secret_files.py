@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import Field
 
-from deploy.devstack.home import SERVICES, write_whole
+from deploy.devstack.home import write_whole
 from deploy.devstack.secrets import Secrets, password
 from shared.tokens import ALL_CAMPAIGNS, create_token
+from shared.topology import SERVICES
 
 ADMIN_TOKEN_VALID_FOR = timedelta(days=365)
 TLS_VALID_FOR = timedelta(days=365)

@@ -51,6 +51,6 @@ def build_app(settings: Settings) -> FastAPI:
             DueWork("retention", partial(usecases.forget_expired, db), RETENTION_EVERY_S),
             DueWork("wrong_claims", lambda _: wrong_claims.forget(db), RETENTION_EVERY_S),
         ],
-        exact=[metrics.exact(clock), measured.last],
+        exact=[*metrics.exact(clock), measured.last],
         background=[measured.run],
     )

@@ -22,6 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from shared.masks import mask_account
+
 DrawBelow = Callable[[int], int]
 """A random number from 0 to below its argument; `secrets.randbelow` outside tests."""
 
@@ -288,11 +290,6 @@ def mask_name(name: str) -> str:
         return "".join(_mask_chinese(part) for part in parts)
     given, second, *others = parts
     return "·".join([given, _initial(second), *(_stars(len(other)) for other in others)])
-
-
-def mask_account(viewer_id: str) -> str:
-    """k****2: one character at each end, of an id long enough to stay hidden."""
-    return f"{viewer_id[0]}****{viewer_id[-1]}" if len(viewer_id) >= 6 else "****"
 
 
 def mask_holder(content: CertificateContent) -> str:

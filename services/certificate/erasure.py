@@ -7,6 +7,7 @@ from pathlib import Path
 from services.certificate import store, usecases
 from services.certificate.domain import SigningKey
 from shared import erasure
+from shared.columns import columns
 from shared.db import Transaction
 
 PAGE_ROWS = 500
@@ -34,14 +35,14 @@ class Forgotten:
 async def forget_viewer(tx: Transaction, signing: SigningKey, campaign_id: str, viewer_id: str, name: str) -> Forgotten:
     await store.one_issuer(tx, campaign_id)
     serials = await _forget_holders(tx, signing, campaign_id, viewer_id, name)
-    completions = await tx.execute(
+    completions = await tx.change(
         "UPDATE completion SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id, name
     )
-    contacts = await tx.execute("DELETE FROM contact WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id)
+    contacts = await tx.change("DELETE FROM contact WHERE campaign_id = $1 AND viewer_id = $2", campaign_id, viewer_id)
     counts = {
         "certificate": len(serials),
-        "completion": int(completions.split()[-1]),
-        "contact": int(contacts.split()[-1]),
+        "completion": completions,
+        "contact": contacts,
     }
     counts["ledger"] = await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)
     return Forgotten(counts, serials)
@@ -51,8 +52,8 @@ async def forget_people(tx: Transaction, signing: SigningKey, campaign_id: str) 
     """Names and phone tails of everybody in a campaign."""
     await store.one_issuer(tx, campaign_id)
     serials = await _forget_holders(tx, signing, campaign_id, None, None)
-    contacts = await tx.execute("DELETE FROM contact WHERE campaign_id = $1", campaign_id)
-    counts = {"certificate": len(serials), "contact": int(contacts.split()[-1])}
+    contacts = await tx.change("DELETE FROM contact WHERE campaign_id = $1", campaign_id)
+    counts = {"certificate": len(serials), "contact": contacts}
     counts["ledger"] = await erasure.forget_sealed_in_ledger(tx, campaign_id)
     return Forgotten(counts, serials)
 
@@ -69,8 +70,8 @@ async def _forget_holders(
         if not rows:
             return serials
         new = [usecases.without_name(row, name or row.viewer_id, signing) for row in rows]
-        columns = zip(*((row.serial, row.viewer_id, row.key_id, row.signature) for row in new), strict=True)
-        await tx.execute(UPDATE, *(list(column) for column in columns))
+        changed = [(row.serial, row.viewer_id, row.key_id, row.signature) for row in new]
+        await tx.execute(UPDATE, *columns(changed, 4))
         serials += [row.serial for row in rows]
 
 

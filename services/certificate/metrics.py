@@ -10,7 +10,7 @@ from shared.db import Transaction
 from shared.metrics import Collector
 
 
-def exact(clock: Clock) -> Collector:
+def exact(clock: Clock) -> list[Collector]:
     async def collect(tx: Transaction) -> Iterable[Metric]:
         certificates = GaugeMetricFamily(
             "fanzha_certificates",
@@ -32,4 +32,4 @@ def exact(clock: Clock) -> Collector:
             due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
         return [certificates, due]
 
-    return collect
+    return [collect]

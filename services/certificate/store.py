@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from shared.columns import columns
 from shared.contracts.campaign import CampaignRules, read_rules
 from shared.db import Transaction
 
@@ -93,7 +94,7 @@ async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Co
         RETURNING viewer_id, field
         """,
         campaign_id,
-        *_columns(given),
+        *columns(given, len(Contact._fields)),
     )
     return {row["viewer_id"] for row in rows if row["field"] == "name"}
 
@@ -112,13 +113,12 @@ async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str
 
 async def delete_expired_contacts(tx: Transaction, now: datetime) -> int:
     """Contact data whose time is over (DESIGN §4.8); certificates keep the name they were issued with."""
-    done = await tx.execute(
+    return await tx.change(
         "DELETE FROM contact WHERE (campaign_id, viewer_id, field) IN "
         "(SELECT campaign_id, viewer_id, field FROM contact WHERE retain_until <= $1 LIMIT $2)",
         now,
         RETENTION_DELETES_MAX,
     )
-    return int(done.split()[-1])
 
 
 # ---- certificates ----------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ async def rename(tx: Transaction, certificates: Sequence[Certificate]) -> None:
         "UPDATE certificate SET name = given.name, key_id = given.key_id, signature = given.signature "
         "FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[]) AS given (serial, name, key_id, signature) "
         "WHERE certificate.serial = given.serial",
-        *_columns(rows),
+        *columns(rows, 4),
     )
 
 
@@ -245,8 +245,7 @@ async def too_many_wrong_claims(tx: Transaction, who: bytes, within: timedelta, 
 
 
 async def delete_expired_wrong_claims(tx: Transaction) -> int:
-    done = await tx.execute("DELETE FROM wrong_claim WHERE expires_at <= now()")
-    return int(done.split()[-1])
+    return await tx.change("DELETE FROM wrong_claim WHERE expires_at <= now()")
 
 
 async def revoke(tx: Transaction, serial: str, now: datetime, actor: str, reason: str, reissued_as: str | None) -> None:
@@ -296,7 +295,3 @@ async def counts(tx: Transaction) -> dict[str, dict[str, int]]:
     for campaign_id, state, n in rows:
         found.setdefault(campaign_id, dict.fromkeys(STATES, 0))[state] = n
     return found
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

@@ -25,9 +25,7 @@ RENAMES = {
 
 async def forget_viewer(tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
     """Rows changed, by table."""
-    counts = {
-        table: int((await tx.execute(sql, campaign_id, viewer_id, name)).split()[-1]) for table, sql in RENAMES.items()
-    }
+    counts = {table: await tx.change(sql, campaign_id, viewer_id, name) for table, sql in RENAMES.items()}
     return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.checkin.domain import Lessons
+from shared.columns import columns
 from shared.db import Transaction
 
 _NONE = Lessons()  # what a viewer had who was not known
@@ -126,7 +127,7 @@ async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Sequence
         ON CONFLICT DO NOTHING RETURNING viewer_id, enrolment_id
         """,
         campaign_no,
-        *_columns(rows, len(Enrolment._fields)),
+        *columns(rows, len(Enrolment._fields)),
     )
     return {(row[0], row[1]) for row in found}
 
@@ -187,7 +188,7 @@ async def upsert_viewers(
         campaign_no,
         [viewer_id for viewer_id, _, _ in rows],
         kind_of_each,
-        *_columns(list(kinds), 6),
+        *columns(list(kinds), 6),
         *_enrolment_columns([enrolment for _, _, enrolment in rows]),
     )
     return {row[0]: _viewer_change(credited, *row) for row in found}
@@ -200,7 +201,7 @@ def _kind(lessons: Lessons) -> tuple[int | None, ...]:
 def _enrolment_columns(enrolments: Sequence[Enrolment | None]) -> list[list[Any]]:
     if not any(enrolments):
         return [[] for _ in range(5)]
-    return _columns(
+    return columns(
         [
             (each.unit_code, each.group_code, each.channel, each.enrolled_at, each.enrolment_id)
             if each
@@ -413,7 +414,7 @@ async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tupl
                              $8::timestamptz[], $9::timestamptz[], $10::bytea[])
         ON CONFLICT DO NOTHING RETURNING source, event_key
         """,
-        *_columns([by_key[key] for key in sorted(by_key)], len(Uncounted._fields)),
+        *columns([by_key[key] for key in sorted(by_key)], len(Uncounted._fields)),
     )
     return {(row[0], row[1]) for row in found}
 
@@ -447,7 +448,7 @@ async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Actio
         ON CONFLICT DO NOTHING RETURNING viewer_id, event_id
         """,
         campaign_no,
-        *_columns(rows, len(Action._fields)),
+        *columns(rows, len(Action._fields)),
     )
     return {(row[0], row[1]) for row in found}
 
@@ -469,7 +470,7 @@ async def count_verdicts(tx: Transaction, slot: int, counts: dict[Counted, int])
         ON CONFLICT (campaign_id, type, lesson_date, mode, verdict, reason, slot) DO UPDATE SET n = c.n + excluded.n
         """,
         slot,
-        *_columns(rows, 7),
+        *columns(rows, 7),
     )
 
 
@@ -485,7 +486,7 @@ async def count_credited_days(tx: Transaction, slot: int, moves: dict[tuple[str,
         ON CONFLICT (campaign_id, days, slot) DO UPDATE SET n = c.n + excluded.n
         """,
         slot,
-        *_columns(rows, 3),
+        *columns(rows, 3),
     )
 
 
@@ -552,8 +553,3 @@ async def accepted_checkins(tx: Transaction, campaign_id: str, lesson_date: date
         lesson_date.isoformat(),
     )
     return {row[0]: row[1] for row in rows}
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows as the arrays that `unnest` takes; also right for no rows."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

@@ -1,10 +1,8 @@
-"""`python -m services.notification`"""
+"""`python -m services.notification`: serves until SIGTERM."""
 
-from services.notification.app import NAME, build_app
+from services.notification.app import build_app
 from services.notification.settings import Settings
-from shared.logging import configure_logging
 from shared.service import run
 
-settings = Settings()  # type: ignore[call-arg]  # from the environment
-configure_logging(NAME, settings.log_level)
-run(build_app, settings)
+if __name__ == "__main__":
+    run("notification", build_app, Settings)

@@ -16,6 +16,7 @@ from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
 from shared.db import Database
 from shared.guarded_route import GuardedRoute
+from shared.masks import mask_account
 from shared.problems import Problem, not_found
 from shared.tokens import Principal, requires
 
@@ -70,7 +71,7 @@ def build_api(db: Database, recipient: Recipient) -> APIRouter:
 def _row(row: store.Row, own: CampaignKeys, campaign_id: str) -> NotificationRow:
     account = row["recipient"]
     phone = own.decrypt(row["phone"], f"{campaign_id}/{account}")
-    masked = domain.mask_account(account) if phone is None else domain.mask_phone(phone)
+    masked = mask_account(account) if phone is None else domain.mask_phone(phone)
     sent = row["status"] in (Status.ACCEPTED, Status.DELIVERED)
     return NotificationRow(
         **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "reason", "due_at", "updated_at")},

@@ -234,8 +234,3 @@ def claim_code_in(secret: bytes) -> str:
 def mask_phone(phone: str) -> str:
     """138****5678"""
     return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else f"****{phone[-2:]}"
-
-
-def mask_account(viewer_id: str) -> str:
-    """k****2: one character at each end, of an id long enough to stay hidden."""
-    return f"{viewer_id[0]}****{viewer_id[-1]}" if len(viewer_id) >= 6 else "****"

@@ -15,9 +15,9 @@ DELETE = "DELETE FROM {table} WHERE campaign_id = $1 AND ($2::text IS NULL OR vi
 async def forget_viewer(tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
     """Rows changed, by table."""
     counts = await _forget(tx, campaign_id, viewer_id)
-    renamed = await tx.execute(RENAME, campaign_id, viewer_id, name)
+    renamed = await tx.change(RENAME, campaign_id, viewer_id, name)
     ledger = await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)
-    return counts | {"notification": int(renamed.split()[-1]), "ledger": ledger}
+    return counts | {"notification": renamed, "ledger": ledger}
 
 
 async def forget_people(tx: Transaction, campaign_id: str) -> dict[str, int]:
@@ -28,4 +28,4 @@ async def forget_people(tx: Transaction, campaign_id: str) -> dict[str, int]:
 
 async def _forget(tx: Transaction, campaign_id: str, viewer_id: str | None) -> dict[str, int]:
     statements = {"cancelled": CANCEL} | {table: DELETE.format(table=table) for table in ("certificate", "contact")}
-    return {what: int((await tx.execute(sql, campaign_id, viewer_id)).split()[-1]) for what, sql in statements.items()}
+    return {what: await tx.change(sql, campaign_id, viewer_id) for what, sql in statements.items()}

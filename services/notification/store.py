@@ -1,13 +1,14 @@
 """All SQL of notification. Rows of a statement are sorted and unique: its callers see to that (DESIGN §4.10)."""
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.notification.domain import Certificate, Plan, Reference, Status
+from shared.columns import columns
 from shared.contracts.campaign import CampaignRules, read_rules
 from shared.db import Database, Transaction
 
@@ -45,7 +46,7 @@ class RevokedRow(NamedTuple):
 
 async def keep_contacts(tx: Transaction, rows: Sequence[ContactRow]) -> None:
     """Keeps the latest phone of each viewer; messages that wait for one are planned again."""
-    campaign_ids, viewer_ids, *rest = _columns(rows)
+    campaign_ids, viewer_ids, *rest = columns(rows, len(ContactRow._fields))
     await tx.execute(
         """
         INSERT INTO contact (campaign_id, viewer_id, enrolled_at, enrolment_id, phone, phone_hash, retain_until)
@@ -72,7 +73,7 @@ async def keep_contacts(tx: Transaction, rows: Sequence[ContactRow]) -> None:
 async def keep_issued(tx: Transaction, rows: Sequence[IssuedRow]) -> None:
     """Keeps certificates. The contact row, made here if need be, makes an enrolment that arrives at the same moment wait for
     us or us for it: otherwise each could miss the other, and the text would wait for ever."""
-    campaign_ids, viewer_ids, serials, issued_at, claim_codes, retain_until = _columns(rows)
+    campaign_ids, viewer_ids, serials, issued_at, claim_codes, retain_until = columns(rows, len(IssuedRow._fields))
     await tx.execute(
         """
         INSERT INTO contact (campaign_id, viewer_id, retain_until)
@@ -108,7 +109,7 @@ async def keep_revoked(tx: Transaction, rows: Sequence[RevokedRow]) -> None:
         SELECT *, true FROM unnest($1::text[], $2::text[], $3::text[])
         ON CONFLICT (campaign_id, viewer_id, serial) DO UPDATE SET revoked = true, planned_revision = 0
         """,
-        *_columns(rows),
+        *columns(rows, len(RevokedRow._fields)),
     )
 
 
@@ -152,7 +153,7 @@ async def certificates(tx: Transaction, keys: Sequence[tuple[str, str, str]]) ->
         FROM unnest($1::text[], $2::text[], $3::text[]) AS given (campaign_id, viewer_id, serial)
         JOIN certificate USING (campaign_id, viewer_id, serial) JOIN contact USING (campaign_id, viewer_id)
         """,
-        *_columns(keys),
+        *columns(keys, 3),
     )
     return [Certificate(**row) for row in rows]
 
@@ -178,12 +179,12 @@ async def follow(tx: Transaction, plans: Mapping[UUID, Plan | None], now: dateti
                      p.send_until, $11)
         """,
         ids,
-        *(list(column) for column in zip(*(_plan_columns(plans[each]) for each in ids), strict=True)),
+        *columns([_plan_values(plans[each]) for each in ids], 9),
         now,
     )
 
 
-def _plan_columns(plan: Plan | None) -> tuple[Any, ...]:
+def _plan_values(plan: Plan | None) -> tuple[Any, ...]:
     return (None,) * 9 if plan is None else (*plan.key, *plan[1:])
 
 
@@ -196,7 +197,7 @@ async def mark_planned(tx: Transaction, planned: Mapping[tuple[str, str, str], i
         WHERE certificate.campaign_id = given.campaign_id AND certificate.viewer_id = given.viewer_id
           AND certificate.serial = given.serial
         """,
-        *_columns([(*key, revision) for key, revision in planned.items()]),
+        *columns([(*key, revision) for key, revision in planned.items()], 4),
     )
 
 
@@ -293,7 +294,7 @@ async def lock_attempted(tx: Transaction, attempts: Mapping[UUID, int]) -> list[
     return await tx.fetch(
         "SELECT id, status, attempts FROM notification JOIN unnest($1::uuid[], $2::bigint[]) AS given (id, attempt) "
         "USING (id, attempt) ORDER BY id FOR UPDATE OF notification",
-        *_columns(sorted(attempts.items())),
+        *columns(sorted(attempts.items()), 2),
     )
 
 
@@ -315,7 +316,7 @@ async def change_statuses(tx: Transaction, changes: Sequence[StatusChange], now:
              AS given (id, status, reason, query_at, retry_at)
         WHERE notification.id = given.id
         """,
-        *_columns(changes),
+        *columns(changes, len(StatusChange._fields)),
         now,
     )
 
@@ -398,7 +399,7 @@ async def cancel_texts(tx: Transaction, unfounded: Sequence[Text], now: datetime
           AND recipient = given.viewer_id AND status = 'queued'
         RETURNING id
         """,
-        *_columns([text[:3] for text in unfounded]),
+        *columns([text[:3] for text in unfounded], 3),
         now,
     )
     return len(rows)
@@ -430,20 +431,20 @@ async def retain(tx: Transaction, rows: Sequence[tuple[str, str, datetime]]) -> 
         "UPDATE contact SET retain_until = given.retain_until "
         "FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS given (campaign_id, viewer_id, retain_until) "
         "WHERE contact.campaign_id = given.campaign_id AND contact.viewer_id = given.viewer_id",
-        *_columns(rows),
+        *columns(rows, 3),
     )
 
 
 async def forget(tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
     """Removes phones and claim codes; the notifications stay, they tell of nobody."""
-    for table, columns in (
+    for table, cleared in (
         ("contact", "phone = NULL, phone_hash = NULL, retain_until = NULL"),
         ("certificate", "claim_code = NULL"),
     ):
         await tx.execute(
-            f"UPDATE {table} SET {columns} FROM unnest($1::text[], $2::text[]) AS given (campaign_id, viewer_id) "  # noqa: S608
+            f"UPDATE {table} SET {cleared} FROM unnest($1::text[], $2::text[]) AS given (campaign_id, viewer_id) "  # noqa: S608
             f"WHERE {table}.campaign_id = given.campaign_id AND {table}.viewer_id = given.viewer_id",
-            *_columns(viewers),
+            *columns(viewers, 2),
         )
 
 
@@ -516,7 +517,3 @@ async def unplanned(tx: Transaction) -> int:
         """
     )
     return n
-
-
-def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

@@ -2,9 +2,9 @@
 
 from fastapi import FastAPI
 
+from services.reporting import metrics
 from services.reporting.api import build_api
 from services.reporting.consumers import build_consumers
-from services.reporting.metrics import exact_totals
 from services.reporting.store import Definitions
 from shared.bus import Bus
 from shared.clock import clock_from
@@ -27,6 +27,6 @@ def build_app(settings: ServiceSettings) -> FastAPI:
         bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db)]),
         clock=clock,
         routers=[build_api(db, known, clock)],
-        exact=[exact_totals(known), measured.last],
+        exact=[*metrics.exact(known), measured.last],
         background=[measured.run],
     )

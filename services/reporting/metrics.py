@@ -79,14 +79,14 @@ class _Families:
         return list(vars(self).values())
 
 
-def exact_totals(known: Definitions) -> Collector:
+def exact(known: Definitions) -> list[Collector]:
     async def collect(tx: Transaction) -> Iterable[Metric]:
         families = _Families()
         for campaign_id in await store.campaigns(tx):
             await _collect(tx, known, campaign_id, families)
         return families.all()
 
-    return collect
+    return [collect]
 
 
 async def _collect(tx: Transaction, known: Definitions, campaign_id: str, families: _Families) -> None:

@@ -19,6 +19,7 @@ from services.reporting.domain import (
     difference,
 )
 from services.reporting.tree import Definition, Tree
+from shared.columns import columns
 from shared.contracts.campaign import read_rules, read_unit
 from shared.db import Transaction
 
@@ -48,7 +49,7 @@ async def add_to_totals(tx: Transaction, campaign_id: str, changes: Sequence[Cha
             made_good = known.made_good + excluded.made_good
         """,
         campaign_id,
-        *_columns([(*change.key, *change.counts) for change in changes], 9),
+        *columns([(*change.key, *change.counts) for change in changes], 9),
     )
 
 
@@ -64,7 +65,7 @@ async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -
         WHERE (excluded.enrolled_at, excluded.enrolment_id) > (known.enrolled_at, known.enrolment_id)
         """,
         campaign_id,
-        *_columns(moves, 5),
+        *columns(moves, 5),
     )
 
 
@@ -78,7 +79,7 @@ async def issue(tx: Transaction, campaign_id: str, issues: Sequence[Issue]) -> N
             unit_code = excluded.unit_code, group_code = excluded.group_code, issued = true
         """,
         campaign_id,
-        *_columns(issues, 4),
+        *columns(issues, 4),
     )
 
 
@@ -91,7 +92,7 @@ async def mark_claimed(tx: Transaction, campaign_id: str, holders: Sequence[tupl
         ON CONFLICT (campaign_id, serial) DO UPDATE SET claimed = true
         """,
         campaign_id,
-        *_columns(holders, 2),
+        *columns(holders, 2),
     )
 
 
@@ -104,7 +105,7 @@ async def mark_revoked(tx: Transaction, campaign_id: str, holders: Sequence[tupl
         ON CONFLICT (campaign_id, serial) DO UPDATE SET revoked = true
         """,
         campaign_id,
-        *_columns(holders, 2),
+        *columns(holders, 2),
     )
 
 
@@ -151,7 +152,7 @@ async def _add_to_certificate_totals(
         WHEN NOT MATCHED THEN INSERT VALUES ($1, change.unit_code, change.group_code, change.issued, change.claimed)
         """,
         campaign_id,
-        *_columns([(*place, *certificates) for place, certificates in changes], 4),
+        *columns([(*place, *certificates) for place, certificates in changes], 4),
     )
 
 
@@ -165,12 +166,8 @@ async def add_to_live_room(tx: Transaction, campaign_id: str, changes: Sequence[
         SET actions = known.actions + excluded.actions
         """,
         campaign_id,
-        *_columns([(*key, actions) for key, actions in changes], 5),
+        *columns([(*key, actions) for key, actions in changes], 5),
     )
-
-
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 # ---- figures out -----------------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from deploy import contracts
-from deploy.devstack.home import SERVICES
 from shared import topology
 from shared.contracts.registry import BY_SUBJECT
+from shared.topology import SERVICES
 
 
 @pytest.fixture(scope="module")

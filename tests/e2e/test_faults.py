@@ -14,8 +14,8 @@ import pytest
 from deploy.demo.deliveries import Step
 from deploy.demo.player import Addresses
 from deploy.demo.run import Run
-from deploy.devstack.home import SERVICES, Home, read_env
-from shared.topology import STREAMS, inbox_prefix
+from deploy.devstack.home import Home, read_env
+from shared.topology import SERVICES, STREAMS, inbox_prefix
 from tests.support.demo_stack import kill, run_on, running_stack
 from tests.support.operator import apply_topology, republish, topology_url
 

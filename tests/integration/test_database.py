@@ -51,6 +51,17 @@ async def test_a_copy_is_part_of_the_transaction(db: Database) -> None:
     assert await rows(db) == 0
 
 
+async def test_a_change_says_how_many_rows_it_changed(db: Database) -> None:
+    ids = [new_event_id() for _ in range(12)]
+    async with db.transaction() as tx:
+        insert = "INSERT INTO outbox_pending (event_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING"
+        assert [await tx.change(insert, ids[:11]), await tx.change(insert, ids)] == [11, 1]
+        assert await tx.change("DELETE FROM outbox_pending WHERE event_id = ANY($1::uuid[])", ids[:2]) == 2
+        assert await tx.change("DELETE FROM outbox_pending WHERE since > now()") == 0
+        with pytest.raises(ValueError, match="SET"):
+            await tx.change("SET LOCAL jit = off")
+
+
 async def test_nothing_is_handed_to_the_relay_unless_it_committed(db: Database) -> None:
     handed: list[object] = []
     db.after_commit = handed.extend

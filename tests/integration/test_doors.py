@@ -19,12 +19,12 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from deploy import contracts
-from deploy.devstack.home import SERVICES
 from deploy.devstack.ports import free_port
 from deploy.devstack.secrets import Secrets
 from shared.bodies import Bodies
 from shared.clock import write_clock
 from shared.tokens import ALL_CAMPAIGNS, ROLES, create_token
+from shared.topology import SERVICES
 from tests.support.certificate import CLAIM_FROM
 from tests.support.checkin import signature
 

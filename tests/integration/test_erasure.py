@@ -10,12 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import erase_commands
-from deploy.devstack.home import SERVICES
 from deploy.keeping import dump, forget
 from shared import erasure
 from shared.contracts.checkin import ViewerEnrolledV1
 from shared.db import Transaction
-from shared.topology import LIVE_SUBJECT, NEXT
+from shared.topology import LIVE_SUBJECT, NEXT, SERVICES
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack

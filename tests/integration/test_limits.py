@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 import sqlalchemy.exc
 
-from deploy.devstack.home import REPOSITORY, SERVICES
+from deploy.devstack.home import REPOSITORY
 from deploy.devstack.postgres import SETTINGS
 from deploy.keeping import check_limits, dump
 from deploy.keeping.deployment import Deployment
@@ -14,6 +14,7 @@ from deploy.keeping.findings import Level
 from deploy.keeping.repair import REPAIRING
 from shared import migrate
 from shared.db import Limits
+from shared.topology import SERVICES
 from tests.support.databases import DatabaseFactory, FreshDatabase
 from tests.support.servers import RunningPostgres
 

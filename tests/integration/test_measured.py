@@ -3,11 +3,10 @@
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.devstack.home import SERVICES
 from services.notification.metrics import certificates_known
 from shared.db import Database
 from shared.measured import Measured, events
-from shared.topology import DURABLES
+from shared.topology import DURABLES, SERVICES
 from tests.support.checkin import CAMPAIGN
 from tests.support.deployment import FINISHED, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack

@@ -17,8 +17,9 @@ from deploy.devstack.nats import CONFIG, NatsServer
 from deploy.devstack.ports import free_port
 from deploy.nats.permissions import render
 from shared import topology
-from shared.contracts.registry import BY_SUBJECT
-from shared.topology import DURABLES, LIVE_SUBJECT, SERVICES, Durable, permissions
+from shared.contracts.base import CampaignKeyMade
+from shared.contracts.registry import EVENTS
+from shared.topology import DURABLES, LIVE_SUBJECT, PRODUCERS_FIRST, SERVICES, Durable, permissions
 from tests.support.nats_support import RunningNats, eventually, topology_settings
 from tests.support.servers import RunningServer
 
@@ -36,9 +37,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
 # ---- the data --------------------------------------------------------------------------------------------------------
 
 
-def test_every_durable_reads_a_subject_that_has_a_contract() -> None:
+def test_every_durable_reads_an_event_that_has_a_contract() -> None:
     for durable in DURABLES:
-        assert durable.subject in BY_SUBJECT or durable.subject == LIVE_SUBJECT, durable
+        assert durable.reads in EVENTS or durable.reads == LIVE_SUBJECT, durable
 
 
 def test_durables_are_named_after_their_service_and_only_once() -> None:
@@ -48,6 +49,14 @@ def test_durables_are_named_after_their_service_and_only_once() -> None:
 
 def test_no_service_reads_a_subject_twice() -> None:
     assert len({(durable.service, durable.subject) for durable in DURABLES}) == len(DURABLES)
+
+
+def test_the_order_of_producers_is_that_of_the_events() -> None:
+    """Backups, restores and erasures rely on it. But for campaigns' keys, which flow the other way."""
+    assert sorted(PRODUCERS_FIRST) == sorted(SERVICES)
+    for durable in DURABLES:
+        if not isinstance(durable.reads, str) and not issubclass(durable.reads, CampaignKeyMade):
+            assert PRODUCERS_FIRST.index(durable.reads.OWNER) < PRODUCERS_FIRST.index(durable.service), durable.name
 
 
 def test_the_servers_permissions_are_the_topologys() -> None:

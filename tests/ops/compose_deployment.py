@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 import yaml
 
 from deploy.cli.init_command import env_text
-from deploy.devstack.home import REPOSITORY, SERVICES, Home, write_env
+from deploy.devstack.home import REPOSITORY, Home, write_env
 from deploy.devstack.ports import Ports, free_port, is_free
 from deploy.keeping.secret_files import FANZHA, DeploymentSecrets, secret_files, write_all
 from shared.clock import write_clock
 from shared.tokens import ALL_CAMPAIGNS, create_token
+from shared.topology import SERVICES
 from tests.ops.compose_engine import compose_command
 
 T = TypeVar("T")

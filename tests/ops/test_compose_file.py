@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.devstack.home import REPOSITORY, SERVICES
+from deploy.devstack.home import REPOSITORY
 from deploy.keeping.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
-from shared.topology import TopologySettings
+from shared.topology import SERVICES, TopologySettings
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)

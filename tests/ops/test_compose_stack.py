@@ -28,11 +28,11 @@ from deploy.demo.deliveries import Step
 from deploy.demo.player import player_of
 from deploy.demo.run import Outcome, Run
 from deploy.demo.traffic import Traffic
-from deploy.devstack.home import SERVICES
 from deploy.keeping import manifest
 from deploy.keeping.backup import existing
 from deploy.keeping.secret_files import FANZHA, OWNERS
 from deploy.offline import __main__ as offline
+from shared.topology import SERVICES
 from tests.ops.compose_deployment import CONTAINERS, HERE, Deployment, bridge, docker, from_outside, outside
 from tests.ops.compose_engine import NoEngine, engine
 

@@ -25,12 +25,13 @@ from rich.console import Console
 
 from deploy.cli.clock_commands import settle
 from deploy.devstack import main as devstack
-from deploy.devstack.home import SERVICES, Home, read_env
+from deploy.devstack.home import Home, read_env
 from deploy.devstack.plan import Stack
 from deploy.devstack.ports import free_port, kept
 from deploy.devstack.processes import dying_with_parent, environment
 from deploy.devstack.secrets import load_or_create
 from shared.clock import write_clock
+from shared.topology import SERVICES
 from tests.ops.boards import DEPLOY
 from tests.support.campaigns import campaign_content, unit
 from tests.support.checkin import signature

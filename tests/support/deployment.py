@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from deploy.devstack.home import SERVICES, Home
+from deploy.devstack.home import Home
 from deploy.devstack.plan import Stack
 from deploy.devstack.ports import Ports
 from deploy.devstack.secrets import Secrets, load_or_create
@@ -21,7 +21,7 @@ from deploy.keeping.deployment import Deployment
 from shared import outbox
 from shared.clock import write_clock
 from shared.tokens import create_token
-from shared.topology import TopologySettings
+from shared.topology import SERVICES, TopologySettings
 from shared.topology import main as apply_topology
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin, enrolment, signature

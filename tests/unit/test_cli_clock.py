@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli import clock_commands
-from deploy.cli.clock_commands import SETTLE_ORDER, NotSettled, settle
+from deploy.cli.clock_commands import NotSettled, settle
+from shared.topology import PRODUCERS_FIRST, SERVICES
 from tests.support.json_server import JsonServer
 
 EARLIER = "2024-06-29T19:00:00+08:00"
@@ -22,9 +23,9 @@ class Stack:
 
     def __init__(self, server: JsonServer, url: str) -> None:
         self.server = server
-        self.urls = {service: f"{url}/{service}" for service in SETTLE_ORDER}
-        self.answers: dict[str, list[tuple[int, Any]]] = {service: [] for service in SETTLE_ORDER}
-        for service in SETTLE_ORDER:
+        self.urls = {service: f"{url}/{service}" for service in SERVICES}
+        self.answers: dict[str, list[tuple[int, Any]]] = {service: [] for service in SERVICES}
+        for service in SERVICES:
             server.routes["POST", f"/{service}/health/settle"] = lambda _, service=service: self._answer(service)
 
     def _answer(self, service: str) -> tuple[int, Any]:
@@ -56,14 +57,14 @@ def wait(stack: Stack, **more: Any) -> None:
 
 def test_two_whole_quiet_rounds_in_the_order_of_events(stack: Stack) -> None:
     wait(stack)
-    assert stack.asked == [*SETTLE_ORDER] * 2
+    assert stack.asked == [*PRODUCERS_FIRST] * 2
 
 
 def test_work_found_in_the_second_round_starts_the_count_again(stack: Stack) -> None:
     stack.answers["reporting"].append((200, {"clock": "2024-06-29T11:30:00+00:00", "settled": True}))
     stack.busy("reporting", 1)
     wait(stack)
-    assert stack.asked == [*SETTLE_ORDER] * 4
+    assert stack.asked == [*PRODUCERS_FIRST] * 4
 
 
 def test_a_service_that_is_behind_or_away_is_asked_again(stack: Stack) -> None:

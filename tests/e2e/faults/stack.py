@@ -19,11 +19,12 @@ from rich.console import Console
 
 from deploy.devstack import main as devstack
 from deploy.devstack import ports as ports_module
-from deploy.devstack.home import SERVICES, Home, StackError, read_env
+from deploy.devstack.home import Home, StackError, read_env
 from deploy.devstack.plan import Stack
 from deploy.devstack.ports import free_port
 from deploy.devstack.processes import dying_with_parent, environment, identity, open_log
 from deploy.devstack.secrets import load_or_create
+from shared.topology import SERVICES
 from tests.e2e.faults.proxy import Proxy
 from tests.e2e.faults.small_disks import Disks
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from deploy.devstack.home import SERVICES, read_env
+from deploy.devstack.home import read_env
+from shared.topology import SERVICES
 from tests.e2e.faults.nemesis import Fault
 from tests.e2e.faults.stack import Cluster
 
