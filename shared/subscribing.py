@@ -17,12 +17,7 @@ from typing import Annotated, Any, TypeVar
 import nats.errors
 import structlog
 from faststream import AckPolicy
-from faststream._internal.broker.registrator import Registrator
-from faststream._internal.endpoint.subscriber.call_item import CallsCollection
 from faststream.nats import JStream, NatsRouter
-from faststream.nats.subscriber.config import NatsSubscriberConfig, NatsSubscriberSpecificationConfig
-from faststream.nats.subscriber.specification import NatsSubscriberSpecification
-from faststream.nats.subscriber.usecases.stream_basic import StreamSubscriber
 from nats.aio.msg import Msg
 from nats.js import api
 from pydantic import SkipValidation, ValidationError
@@ -32,6 +27,14 @@ from shared.brake import TRY_AGAIN_MAX_S, TRY_AGAIN_MIN_S, Brake, Nowhere, Parki
 from shared.bus_metrics import BusMetrics
 from shared.contracts.base import Event
 from shared.failures import ParkedMessage, Poison
+from shared.faststream_internals import (
+    CallsCollection,
+    NatsSubscriberConfig,
+    NatsSubscriberSpecification,
+    NatsSubscriberSpecificationConfig,
+    Registrator,
+    StreamSubscriber,
+)
 from shared.pull import PullLoop, PullTimes
 from shared.topology import Durable
 

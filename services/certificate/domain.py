@@ -41,7 +41,7 @@ _SEPARATORS: Final = re.compile(r"[\s\-‐‑‒–—−_.·]+")
 
 
 def new_serial(draw: DrawBelow = secrets.randbelow) -> str:
-    """The number printed on a certificate, such as `7K3M-9QXV-2HD4`; random, so it tells neither order nor count."""
+    """The number printed on a certificate, such as `7K3M-9QXV-2HDN`; random, so it tells neither order nor count."""
     body = _random(SERIAL_LENGTH - 1, draw)
     return _grouped(body + _check_symbol(body))
 
@@ -65,7 +65,7 @@ def new_claim_code(draw: DrawBelow = secrets.randbelow) -> str:
 
 
 def normalise_serial(typed: str) -> str | None:
-    """A serial as a person types it (`7k3m 9qxv2hd4`, full-width); None when it cannot be one."""
+    """A serial as a person types it (`7k3m 9qxv2hdn`, full-width); None when it cannot be one."""
     symbols = _normalise(typed, SERIAL_LENGTH)
     if symbols is None:
         return None

@@ -93,6 +93,15 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
+def added_later(default: Any) -> Any:
+    """A key that came after definitions were first hashed, such as `forms: tuple[Form, ...] = added_later(())`.
+
+    At its default it is left out of every dump, so `content_hash` of a definition without it stays what it was. For good:
+    whoever changes the default changes what older definitions mean.
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default))
+
+
 class Lesson(Part):
     """One dated broadcast. Its position in `lessons` is its bit in checkin, so positions of past lessons never move."""
 
@@ -348,7 +357,10 @@ class CampaignDefinition(CampaignRules):
         return pages
 
     def content_hash(self) -> str:
-        """Equal for equal content, however it was spelled: the same hash again is the same revision."""
+        """Equal for equal content, however it was spelled: the same hash again is the same revision.
+
+        Covers every key, those at their default too, but for those that were `added_later`.
+        """
         return hashlib.sha256(_canonical_json(self.model_dump(mode="json"))).hexdigest()
 
 

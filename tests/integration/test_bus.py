@@ -313,11 +313,14 @@ async def test_headers_of_a_message_can_neither_look_like_a_status_nor_ask_for_a
 # ---- failures of handlers --------------------------------------------------------------------------------------------
 
 
-def test_the_delay_grows_to_a_limit() -> None:
-    delays = [retry_delay_s(attempt) for attempt in range(1, 2000)]
-    assert all(0.16 <= delay <= 36 for delay in delays)
-    assert all(later > earlier for earlier, later in itertools.pairwise(delays[:8]))
-    assert all(delay >= 24 for delay in delays[8:])
+@pytest.mark.parametrize(
+    ("attempt", "delay_s"),
+    [*enumerate((0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30), start=1), (2000, 30)],
+)
+def test_the_delay_doubles_to_a_limit_and_spreads_by_a_fifth(attempt: int, delay_s: float) -> None:
+    delays = [retry_delay_s(attempt) / delay_s for _ in range(500)]
+    assert 0.8 - 1e-9 <= min(delays) < 0.82
+    assert 1.18 < max(delays) <= 1.2 + 1e-9
 
 
 async def test_a_transient_failure_is_retried_later_and_later_until_it_is_over(world: World) -> None:

@@ -489,10 +489,3 @@ def _totals(deployment: Deployment) -> str:
 
 def _without_time(totals: str) -> dict[str, Any]:
     return {key: value for key, value in json.loads(totals).items() if key != "as_of"}
-
-
-def test_grafana(unavailable: set[str]) -> None:
-    if "grafana" in unavailable:
-        pytest.skip(
-            f"NOT RUN: {CONTAINERS['grafana']['image']} is in no Debian or Python package; load a bundle to run it"
-        )

@@ -248,6 +248,14 @@ def test_levels_may_be_skipped_and_units_may_have_units() -> None:
     assert tree.county_of == {"2": "2", "5": "2"}
 
 
+def test_units_lie_in_units_no_deeper_than_the_limit() -> None:
+    """Thirteen steps up from the deepest unit reach the root, fourteen would not."""
+    tree = [ROOT, *(unit(str(n), str(n - 1), "unit") for n in range(2, 16))]
+    assert len(campaign(units=tree[:14], channels={}).units) == 14
+    [found] = findings(units=tree, channels={})
+    assert (found.at, "深于 12 级" in found.message) == ("units[14].parent_code", True)
+
+
 def test_the_order_of_units_does_not_matter_to_the_tree() -> None:
     units = campaign_content()["units"]
     assert campaign(units=units[::-1]).county_of == campaign(units=units).county_of == {"111": "111", "111-EDU": "111"}
@@ -339,6 +347,24 @@ def test_opens_closes_and_seal_of_a_lesson() -> None:
     assert small.opened_at(1) == shanghai("2024-06-30T19:30:00")
     assert small.sealed_at(1) == shanghai("2024-07-03T19:00:00")
     assert small.index_of == {date(2024, 6, 29): 0, date(2024, 6, 30): 1}
+
+
+@pytest.mark.parametrize(
+    ("hours", "sealed_at"),
+    [
+        (1, "2024-06-30T20:00:00"),
+        (24, "2024-07-01T19:00:00"),
+        (49, "2024-07-02T20:00:00"),
+        (720, "2024-07-30T19:00:00"),
+    ],
+)
+def test_a_lesson_is_sealed_so_many_hours_after_its_last_window(hours: int, sealed_at: str) -> None:
+    assert campaign(seal_after_hours=hours).sealed_at(0) == shanghai(sealed_at)
+
+
+@pytest.mark.parametrize("hours", [0, 721])
+def test_a_seal_is_an_hour_to_thirty_days_later(hours: int) -> None:
+    assert [found.at for found in findings(seal_after_hours=hours)] == ["seal_after_hours"]
 
 
 def test_windows_follow_the_clock_on_the_wall_through_a_time_change() -> None:
