@@ -38,6 +38,7 @@ from tests.support.servers import RunningPostgres
 VIEWERS = [f"viewer-{number}" for number in range(6)]
 NAMES = ["甲示例", "乙·示例", "丙 示例", "长" * 51]  # nobody's certificate can show the last one
 PHONES = ["13800000001", "+86 138 0000 0002", "110"]  # the last one has no tail
+ADDRESS = "127.0.0.1"  # of whoever claims
 _campaigns = itertools.count(1)
 
 
@@ -161,7 +162,8 @@ async def claim(service: CertificateService, history: History, viewer_id: str) -
     if row is not None:
         bound_to = f"{history.campaign_id}/{viewer_id}"
         tail = (await service.own_keys(history.campaign_id)).decrypt(known.phone_tail, bound_to)
-        await usecases.claim(service.db, service.keys, usecases.claim_code_of(row, service.keys), tail, CLAIM_FROM)
+        code = usecases.claim_code_of(row, service.keys)
+        await usecases.claim(service.db, service.keys, code, tail, ADDRESS, CLAIM_FROM)
 
 
 async def state(service: CertificateService, campaign_id: str) -> dict[str, tuple[Any, ...]]:
@@ -265,7 +267,7 @@ async def issue(db: Database, service: CertificateService) -> object:
 
 async def claim_once(db: Database, service: CertificateService) -> object:
     code = (await service.claim_codes())["anna"]
-    return await usecases.claim(db, service.keys, code, None, CLAIM_FROM)
+    return await usecases.claim(db, service.keys, code, None, ADDRESS, CLAIM_FROM)
 
 
 async def revoke(db: Database, service: CertificateService) -> object:
