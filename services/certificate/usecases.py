@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import structlog
-from pydantic import ValidationError
 
 from services.certificate import domain, store, wrong_claims
 from services.certificate.domain import CertificateContent, SigningKey
 from services.certificate.settings import Settings
-from shared import campaign_keys, definitions, erasure, outbox
+from shared import campaign_keys, erasure, outbox
 from shared.at_rest import Vault, lookup_hash
 from shared.campaign_keys import CampaignKeys, Recipient
-from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import (
     CertificateClaimedV1,
     CertificateIssuedV1,
@@ -26,6 +25,7 @@ from shared.contracts.certificate import (
 )
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
+from shared.definitions import Definitions
 from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.problems import Problem, not_found
@@ -64,13 +64,10 @@ class Keys:
 # ---- facts -----------------------------------------------------------------------------------------------------------
 
 
-async def keep_definition(tx: Transaction, event: CampaignDefinedV1, keys: Keys) -> None:
-    """Keeps a page of a definition that can be read: otherwise no campaign's certificates would be issued. Then the campaign
-    gets its key, before anybody enrols."""
-    try:
-        read_rules(event.rules)
-    except ValidationError as error:
-        raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
+async def keep_definition(
+    tx: Transaction, event: CampaignDefinedV1, definitions: Definitions[CampaignRules], keys: Keys
+) -> None:
+    """The campaign gets its key with its first definition, before anybody enrols."""
     if await definitions.keep(tx, event):
         await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
@@ -162,11 +159,11 @@ def _row_of(campaign_id: str, viewer_id: str) -> str:
 # ---- issuing ---------------------------------------------------------------------------------------------------------
 
 
-async def issue_due(db: Database, keys: Keys, now: datetime) -> int:
+async def issue_due(db: Database, definitions: Definitions[CampaignRules], keys: Keys, now: datetime) -> int:
     """Issues to everybody who completed a campaign whose claim time has come; returns how many this portion was."""
 
     async def work(tx: Transaction) -> int:
-        for rules in await store.campaigns(tx):
+        for rules in (await definitions.all(tx)).values():
             if rules.certificate.claim_from <= now and (issued := await _issue(tx, rules, keys, now)):
                 return issued
         return 0
@@ -434,12 +431,14 @@ def _revoked_event(row: store.Certificate, reason: str, reissued_as: str | None,
 # ---- questions -------------------------------------------------------------------------------------------------------
 
 
-async def why_none(tx: Transaction, campaign_id: str, viewer_id: str, now: datetime) -> str:
+async def why_none(
+    tx: Transaction, definitions: Definitions[CampaignRules], campaign_id: str, viewer_id: str, now: datetime
+) -> str:
     """Why a viewer has no certificate so far."""
     if not await store.completed(tx, campaign_id, viewer_id):
         return "not_completed"
-    rules = await definitions.rules_in_force(tx, campaign_id)
-    if rules is None or now < read_rules(rules).certificate.claim_from:
+    rules = await definitions.in_force(tx, campaign_id)
+    if rules is None or now < rules.certificate.claim_from:
         return "claim_time_not_come"
     return "about_to_be_issued"
 

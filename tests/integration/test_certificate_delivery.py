@@ -262,7 +262,7 @@ Operation = Callable[[Database, CertificateService], Awaitable[object]]
 
 
 async def issue(db: Database, service: CertificateService) -> object:
-    return await usecases.issue_due(db, service.keys, CLAIM_FROM)
+    return await usecases.issue_due(db, service.definitions, service.keys, CLAIM_FROM)
 
 
 async def claim_once(db: Database, service: CertificateService) -> object:
@@ -279,12 +279,12 @@ async def reissue(db: Database, service: CertificateService) -> object:
 
 
 async def hear_a_name(db: Database, service: CertificateService) -> object:
-    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
+    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
     return await bus.handle("certificate-contacts", LATE_NAME.model_dump_json().encode())
 
 
 async def hear_of_a_campaign(db: Database, service: CertificateService) -> object:
-    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
+    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
     return await bus.handle("certificate-definitions", NEXT_CAMPAIGN.model_dump_json().encode())
 
 
