@@ -116,8 +116,13 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
         """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
         address = request.client.host if request.client else ""
-        row = await usecases.claim(db, keys, body.claim_code, body.phone_tail, address, clock.now())
-        return ClaimAnswer(serial=row.serial, **links.to(row.serial))
+        now = clock.now()
+        answer = await db.in_transaction(
+            lambda tx: usecases.claim(tx, keys, body.claim_code, body.phone_tail, address, now)
+        )
+        if isinstance(answer, Problem):  # only now that the wrong try it counted is committed
+            raise answer
+        return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
 
     @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
     async def claim_page() -> HTMLResponse:
@@ -257,14 +262,20 @@ def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definiti
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")
     async def revoke(campaign_id: PathId, viewer_id: PathId, body: RevokeRequest, principal: Office) -> dict[str, str]:
-        serial = await usecases.revoke(db, campaign_id, viewer_id, principal.subject, body.reason, clock.now())
+        now = clock.now()
+        serial = await db.in_transaction(
+            lambda tx: usecases.revoke(tx, campaign_id, viewer_id, principal.subject, body.reason, now)
+        )
         return {"serial": serial, "status": "revoked"}
 
     @router.post(path + "/reissue", tags=["office"], summary="Replace a certificate, with the name corrected")
     async def reissue(
         campaign_id: PathId, viewer_id: PathId, body: ReissueRequest, principal: Office
     ) -> dict[str, str]:
-        serial = await usecases.reissue(
-            db, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, clock.now()
+        now = clock.now()
+        serial = await db.in_transaction(
+            lambda tx: usecases.reissue(
+                tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now
+            )
         )
         return {"serial": serial, "status": "valid"}

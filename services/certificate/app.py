@@ -1,7 +1,5 @@
 """certificate: issuing, claiming, verifying. The composition root; tests call the same with other settings."""
 
-from functools import partial
-
 from fastapi import FastAPI
 
 from services.certificate import metrics, usecases, wrong_claims
@@ -20,7 +18,7 @@ from shared.contracts.certificate import (
     CertificateRevokedV1,
 )
 from shared.definitions import Definitions
-from shared.due import DueWork
+from shared.due import DueWork, in_transaction
 from shared.measured import Measured, events
 from shared.service import build_service, database_of
 
@@ -49,9 +47,9 @@ def build_app(settings: Settings) -> FastAPI:
         clock=clock,
         routers=[build_api(db, clock, definitions, keys, links, pdfs, specimen=specimen)],
         due_work=[
-            DueWork("issue", partial(usecases.issue_due, db, definitions, keys)),
-            DueWork("retention", partial(usecases.forget_expired, db), RETENTION_EVERY_S),
-            DueWork("wrong_claims", lambda _: wrong_claims.forget(db), RETENTION_EVERY_S),
+            DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
+            DueWork("retention", in_transaction(db, usecases.forget_expired), RETENTION_EVERY_S),
+            DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
         ],
         exact=[metrics.exact(clock, definitions), measured.last],
         background=[measured.run],

@@ -163,7 +163,7 @@ async def claim(service: CertificateService, history: History, viewer_id: str) -
         bound_to = f"{history.campaign_id}/{viewer_id}"
         tail = (await service.own_keys(history.campaign_id)).decrypt(known.phone_tail, bound_to)
         code = usecases.claim_code_of(row, service.keys)
-        await usecases.claim(service.db, service.keys, code, tail, ADDRESS, CLAIM_FROM)
+        await service.db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, tail, ADDRESS, CLAIM_FROM))
 
 
 async def state(service: CertificateService, campaign_id: str) -> dict[str, tuple[Any, ...]]:
@@ -262,20 +262,22 @@ Operation = Callable[[Database, CertificateService], Awaitable[object]]
 
 
 async def issue(db: Database, service: CertificateService) -> object:
-    return await usecases.issue_due(db, service.definitions, service.keys, CLAIM_FROM)
+    return await db.in_transaction(lambda tx: usecases.issue_due(tx, service.definitions, service.keys, CLAIM_FROM))
 
 
 async def claim_once(db: Database, service: CertificateService) -> object:
     code = (await service.claim_codes())["anna"]
-    return await usecases.claim(db, service.keys, code, None, ADDRESS, CLAIM_FROM)
+    return await db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, None, ADDRESS, CLAIM_FROM))
 
 
 async def revoke(db: Database, service: CertificateService) -> object:
-    return await usecases.revoke(db, CAMPAIGN, "anna", "tester", "冒名", CLAIM_FROM)
+    return await db.in_transaction(lambda tx: usecases.revoke(tx, CAMPAIGN, "anna", "tester", "冒名", CLAIM_FROM))
 
 
 async def reissue(db: Database, service: CertificateService) -> object:
-    return await usecases.reissue(db, service.keys, CAMPAIGN, "anna", "王示例", "tester", "更正", CLAIM_FROM)
+    return await db.in_transaction(
+        lambda tx: usecases.reissue(tx, service.keys, CAMPAIGN, "anna", "王示例", "tester", "更正", CLAIM_FROM)
+    )
 
 
 async def hear_a_name(db: Database, service: CertificateService) -> object:
