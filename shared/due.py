@@ -9,10 +9,17 @@ from datetime import datetime
 import structlog
 
 from shared.clock import Clock
-from shared.db import DatabaseAway
+from shared.db import Database, DatabaseAway, Transaction
 from shared.metrics import ServiceMetrics
 
 log = structlog.get_logger()
+
+
+def in_transaction(
+    db: Database, portion: Callable[[Transaction, datetime], Awaitable[int]]
+) -> Callable[[datetime], Awaitable[int]]:
+    """For a `DueWork` whose every portion is one transaction."""
+    return lambda now: db.in_transaction(lambda tx: portion(tx, now))
 
 
 @dataclass

@@ -15,10 +15,10 @@ from services.certificate.usecases import Keys
 from shared.campaign_keys import CampaignKeys
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN
-from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import Reason
 from shared.db import Database, DatabaseAway
-from shared.definitions import rules_in_force
+from shared.definitions import Definitions
 from shared.guarded_route import GuardedRoute
 from shared.problems import Problem, database_away, not_found
 from shared.tokens import Principal, requires
@@ -91,11 +91,20 @@ class ReissueRequest(BaseModel):
     reason: TypedReason
 
 
-def build_api(db: Database, clock: Clock, keys: Keys, links: Links, pdfs: Pdfs, *, specimen: bool) -> APIRouter:
+def build_api(
+    db: Database,
+    clock: Clock,
+    definitions: Definitions[CampaignRules],
+    keys: Keys,
+    links: Links,
+    pdfs: Pdfs,
+    *,
+    specimen: bool,
+) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
     _public(router, db, clock, keys, links, specimen)
-    _files(router, db, keys, links, pdfs)
-    _office(router, db, clock, keys)
+    _files(router, db, definitions, keys, links, pdfs)
+    _office(router, db, clock, definitions, keys)
     return router
 
 
@@ -107,8 +116,13 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
         """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
         address = request.client.host if request.client else ""
-        row = await usecases.claim(db, keys, body.claim_code, body.phone_tail, address, clock.now())
-        return ClaimAnswer(serial=row.serial, **links.to(row.serial))
+        now = clock.now()
+        answer = await db.in_transaction(
+            lambda tx: usecases.claim(tx, keys, body.claim_code, body.phone_tail, address, now)
+        )
+        if isinstance(answer, Problem):  # only now that the wrong try it counted is committed
+            raise answer
+        return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
 
     @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
     async def claim_page() -> HTMLResponse:
@@ -189,7 +203,9 @@ async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer
 # ---- a holder's files ------------------------------------------------------------------------------------------------
 
 
-def _files(router: APIRouter, db: Database, keys: Keys, links: Links, pdfs: Pdfs) -> None:
+def _files(
+    router: APIRouter, db: Database, definitions: Definitions[CampaignRules], keys: Keys, links: Links, pdfs: Pdfs
+) -> None:
     @router.get("/files/{token}/certificate.pdf", tags=["public"], summary="The certificate as PDF")
     async def pdf(token: Annotated[str, Path(max_length=1000)]) -> Response:
         row, own, rules = await _certificate(links.serial_of(token))
@@ -210,8 +226,8 @@ def _files(router: APIRouter, db: Database, keys: Keys, links: Links, pdfs: Pdfs
             if row is None or row.revoked_at is not None:
                 raise not_found("该证书", "it does not exist or was revoked")
             own = await keys.recipient.keys_to_read(tx, row.campaign_id)
-            rules = await rules_in_force(tx, row.campaign_id)
-        return row, own, None if rules is None else read_rules(rules)
+            rules = await definitions.in_force(tx, row.campaign_id)
+        return row, own, rules
 
 
 def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
@@ -225,14 +241,14 @@ def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
 # ---- the office ------------------------------------------------------------------------------------------------------
 
 
-def _office(router: APIRouter, db: Database, clock: Clock, keys: Keys) -> None:
+def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys) -> None:
     path = "/v1/campaigns/{campaign_id}/certificates/{viewer_id}"
 
     @router.get(path, tags=["office"], summary="A viewer's certificate, or the reason why there is none")
     async def get_certificate(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> CertificateAnswer:
         async with db.transaction() as tx:
             row = await store.last_of(tx, campaign_id, viewer_id)
-            reason = "" if row else await usecases.why_none(tx, campaign_id, viewer_id, clock.now())
+            reason = "" if row else await usecases.why_none(tx, definitions, campaign_id, viewer_id, clock.now())
         if row is None:
             raise Problem(404, "no-certificate", "该观众尚无证书", reason=reason)
         return CertificateAnswer(
@@ -246,14 +262,20 @@ def _office(router: APIRouter, db: Database, clock: Clock, keys: Keys) -> None:
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")
     async def revoke(campaign_id: PathId, viewer_id: PathId, body: RevokeRequest, principal: Office) -> dict[str, str]:
-        serial = await usecases.revoke(db, campaign_id, viewer_id, principal.subject, body.reason, clock.now())
+        now = clock.now()
+        serial = await db.in_transaction(
+            lambda tx: usecases.revoke(tx, campaign_id, viewer_id, principal.subject, body.reason, now)
+        )
         return {"serial": serial, "status": "revoked"}
 
     @router.post(path + "/reissue", tags=["office"], summary="Replace a certificate, with the name corrected")
     async def reissue(
         campaign_id: PathId, viewer_id: PathId, body: ReissueRequest, principal: Office
     ) -> dict[str, str]:
-        serial = await usecases.reissue(
-            db, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, clock.now()
+        now = clock.now()
+        serial = await db.in_transaction(
+            lambda tx: usecases.reissue(
+                tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now
+            )
         )
         return {"serial": serial, "status": "valid"}

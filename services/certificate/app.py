@@ -1,7 +1,5 @@
 """certificate: issuing, claiming, verifying. The composition root; tests call the same with other settings."""
 
-from functools import partial
-
 from fastapi import FastAPI
 
 from services.certificate import metrics, usecases, wrong_claims
@@ -19,7 +17,8 @@ from shared.contracts.certificate import (
     CertificateKeyMadeV1,
     CertificateRevokedV1,
 )
-from shared.due import DueWork
+from shared.definitions import Definitions
+from shared.due import DueWork, in_transaction
 from shared.measured import Measured, events
 from shared.service import build_service, database_of
 
@@ -30,10 +29,11 @@ def build_app(settings: Settings) -> FastAPI:
     db = database_of(settings, "certificate")
     clock = clock_from(settings.clock_file)
     keys = Keys.of(settings)
+    definitions = Definitions(lambda found: found.rules)
     specimen = settings.environment != "production"
     seal = settings.seal_image.read_bytes() if settings.seal_image else None
     pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=seal))
-    bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, keys)])
+    bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, definitions, keys)])
     bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
     measured = Measured(db, [events("certificate")])
     links = Links(settings.public_url, settings.lookup_key)
@@ -45,12 +45,12 @@ def build_app(settings: Settings) -> FastAPI:
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, clock, keys, links, pdfs, specimen=specimen)],
+        routers=[build_api(db, clock, definitions, keys, links, pdfs, specimen=specimen)],
         due_work=[
-            DueWork("issue", partial(usecases.issue_due, db, keys)),
-            DueWork("retention", partial(usecases.forget_expired, db), RETENTION_EVERY_S),
-            DueWork("wrong_claims", lambda _: wrong_claims.forget(db), RETENTION_EVERY_S),
+            DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
+            DueWork("retention", in_transaction(db, usecases.forget_expired), RETENTION_EVERY_S),
+            DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
         ],
-        exact=[*metrics.exact(clock), measured.last],
+        exact=[*metrics.exact(clock, definitions), measured.last],
         background=[measured.run],
     )

@@ -9,20 +9,22 @@ from services.certificate.usecases import Keys
 from shared import campaign_keys
 from shared.bus import build_router
 from shared.consuming import consume, consume_together
+from shared.contracts.campaign import CampaignRules
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database, Transaction
+from shared.definitions import Definitions
 
 COMPLETIONS_IN_FLIGHT = 16  # they share transactions, one at a time
 
 
-def build_consumers(db: Database, keys: Keys) -> NatsRouter:
+def build_consumers(db: Database, definitions: Definitions[CampaignRules], keys: Keys) -> NatsRouter:
     router = build_router()
 
     @consume(router, db, CampaignDefinedV1, durable="certificate-definitions")
     async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
         """Claim time, title and issuer. The campaign gets its key."""
-        await usecases.keep_definition(tx, event, keys)
+        await usecases.keep_definition(tx, event, definitions, keys)
 
     @consume_together(
         router,

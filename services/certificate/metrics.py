@@ -6,11 +6,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from services.certificate import store
 from shared.clock import Clock
+from shared.contracts.campaign import CampaignRules
 from shared.db import Transaction
+from shared.definitions import Definitions
 from shared.metrics import Collector
 
 
-def exact(clock: Clock) -> list[Collector]:
+def exact(clock: Clock, definitions: Definitions[CampaignRules]) -> list[Collector]:
     async def collect(tx: Transaction) -> Iterable[Metric]:
         certificates = GaugeMetricFamily(
             "fanzha_certificates",
@@ -27,7 +29,7 @@ def exact(clock: Clock) -> list[Collector]:
             for state, n in states.items():
                 certificates.add_metric([campaign_id, state], n)
         now = clock.now()
-        for rules in await store.campaigns(tx):
+        for rules in (await definitions.all(tx)).values():
             waiting = counts.get(rules.campaign_id, {}).get("waiting", 0)
             due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
         return [certificates, due]

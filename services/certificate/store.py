@@ -1,12 +1,10 @@
 """All SQL of certificate. Rows of a statement are sorted and unique (DESIGN §4.10)."""
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from shared.columns import columns
-from shared.contracts.campaign import CampaignRules, read_rules
 from shared.db import Transaction
 
 RETENTION_DELETES_MAX = 1_000
@@ -15,11 +13,6 @@ RETENTION_DELETES_MAX = 1_000
 async def one_issuer(tx: Transaction, campaign_id: str) -> None:
     """Makes issuing and learning names take turns: else a name that arrives while its certificate is issued is missed by both."""
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('certificate ' || $1, 0))", campaign_id)
-
-
-async def campaigns(tx: Transaction) -> list[CampaignRules]:
-    """The definitions in force."""
-    return [read_rules(json.loads(row["rules"])) for row in await tx.fetch("SELECT rules FROM definition ORDER BY 1")]
 
 
 # ---- facts, as the consumers hear them -------------------------------------------------------------------------------

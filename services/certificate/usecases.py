@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import structlog
-from pydantic import ValidationError
 
 from services.certificate import domain, store, wrong_claims
 from services.certificate.domain import CertificateContent, SigningKey
 from services.certificate.settings import Settings
-from shared import campaign_keys, definitions, erasure, outbox
+from shared import campaign_keys, erasure, outbox
 from shared.at_rest import Vault, lookup_hash
 from shared.campaign_keys import CampaignKeys, Recipient
-from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import (
     CertificateClaimedV1,
     CertificateIssuedV1,
@@ -25,7 +24,8 @@ from shared.contracts.certificate import (
     CertificateRevokedV1,
 )
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
-from shared.db import Database, Transaction
+from shared.db import Transaction
+from shared.definitions import Definitions
 from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.problems import Problem, not_found
@@ -64,13 +64,10 @@ class Keys:
 # ---- facts -----------------------------------------------------------------------------------------------------------
 
 
-async def keep_definition(tx: Transaction, event: CampaignDefinedV1, keys: Keys) -> None:
-    """Keeps a page of a definition that can be read: otherwise no campaign's certificates would be issued. Then the campaign
-    gets its key, before anybody enrols."""
-    try:
-        read_rules(event.rules)
-    except ValidationError as error:
-        raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
+async def keep_definition(
+    tx: Transaction, event: CampaignDefinedV1, definitions: Definitions[CampaignRules], keys: Keys
+) -> None:
+    """The campaign gets its key with its first definition, before anybody enrols."""
     if await definitions.keep(tx, event):
         await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
@@ -162,16 +159,12 @@ def _row_of(campaign_id: str, viewer_id: str) -> str:
 # ---- issuing ---------------------------------------------------------------------------------------------------------
 
 
-async def issue_due(db: Database, keys: Keys, now: datetime) -> int:
+async def issue_due(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, now: datetime) -> int:
     """Issues to everybody who completed a campaign whose claim time has come; returns how many this portion was."""
-
-    async def work(tx: Transaction) -> int:
-        for rules in await store.campaigns(tx):
-            if rules.certificate.claim_from <= now and (issued := await _issue(tx, rules, keys, now)):
-                return issued
-        return 0
-
-    return await db.in_transaction(work)
+    for rules in (await definitions.all(tx)).values():
+        if rules.certificate.claim_from <= now and (issued := await _issue(tx, rules, keys, now)):
+            return issued
+    return 0
 
 
 async def _issue(tx: Transaction, rules: CampaignRules, keys: Keys, now: datetime) -> int:
@@ -303,42 +296,35 @@ async def _issued_event(
 
 
 async def claim(
-    db: Database, keys: Keys, claim_code: str, phone_tail: str | None, address: str, now: datetime
-) -> store.Certificate:
-    """Marks the certificate claimed (领取), once; claiming again answers the same. Raises 403, 404, 410 and 429 problems."""
+    tx: Transaction, keys: Keys, claim_code: str, phone_tail: str | None, address: str, now: datetime
+) -> store.Certificate | Problem:
+    """Marks the certificate claimed (领取), once; claiming again answers the same.
+
+    A 403, 404 or 410 problem is returned and not raised, because its wrong try has been counted and must be committed. A 429
+    problem is raised: it counts nothing.
+    """
     wanted = domain.normalise_claim_code(claim_code)
     from_address = wrong_claims.by_address(keys.lookup_key, address)
-
-    async def work(tx: Transaction) -> store.Certificate | Problem:
-        row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
-        if row is None or wanted is None:
-            await wrong_claims.count(tx, [from_address])
-            return wrong_claim_code()
-        of_code = wrong_claims.by_code(keys.lookup_key, wanted)
-        limits = [from_address, of_code]
-        if row.revoked_at is not None:
-            await wrong_claims.count(tx, limits)
-            return Problem(410, "certificate-revoked", "该证书已撤销，如有疑问请联系主办单位")
-        expected = await _phone_tail(tx, row, keys)
-        if expected is not None and (phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected):
-            # Who leaves the tail out learns that it is asked for, and has guessed nothing.
-            await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
-            return Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
-        # Who knows code and tail is the holder, whatever others behind the same address tried.
-        await wrong_claims.check(tx, limits if expected is None else [of_code])
-        if row.claimed_at is None:
-            await store.claim(tx, row.serial, now)
-            await outbox.add(tx, _claimed_event(row, now))
-        return row
-
-    answer = await db.in_transaction(work)
-    if isinstance(answer, Problem):
-        raise answer
-    return answer
-
-
-def wrong_claim_code() -> Problem:
-    return Problem(404, "wrong-claim-code", "领取码不正确，请核对后重试")
+    row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
+    if row is None or wanted is None:
+        await wrong_claims.count(tx, [from_address])
+        return Problem(404, "wrong-claim-code", "领取码不正确，请核对后重试")
+    of_code = wrong_claims.by_code(keys.lookup_key, wanted)
+    limits = [from_address, of_code]
+    if row.revoked_at is not None:
+        await wrong_claims.count(tx, limits)
+        return Problem(410, "certificate-revoked", "该证书已撤销，如有疑问请联系主办单位")
+    expected = await _phone_tail(tx, row, keys)
+    if expected is not None and (phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected):
+        # Who leaves the tail out learns that it is asked for, and has guessed nothing.
+        await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
+        return Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
+    # Who knows code and tail is the holder, whatever others behind the same address tried.
+    await wrong_claims.check(tx, limits if expected is None else [of_code])
+    if row.claimed_at is None:
+        await store.claim(tx, row.serial, now)
+        await outbox.add(tx, _claimed_event(row, now))
+    return row
 
 
 async def _phone_tail(tx: Transaction, row: store.Certificate, keys: Keys) -> str | None:
@@ -364,20 +350,16 @@ def _claimed_event(row: store.Certificate, now: datetime) -> CertificateClaimedV
 # ---- revoking and reissuing ------------------------------------------------------------------------------------------
 
 
-async def revoke(db: Database, campaign_id: str, viewer_id: str, actor: str, reason: str, now: datetime) -> str:
+async def revoke(tx: Transaction, campaign_id: str, viewer_id: str, actor: str, reason: str, now: datetime) -> str:
     """Revokes the viewer's valid certificate; returns its serial. Raises a 404 or 409 problem."""
-
-    async def work(tx: Transaction) -> str:
-        row = await _valid(tx, campaign_id, viewer_id)
-        await store.revoke(tx, row.serial, now, actor, reason, None)
-        await outbox.add(tx, _revoked_event(row, reason, None, now))
-        return row.serial
-
-    return await db.in_transaction(work)
+    row = await _valid(tx, campaign_id, viewer_id)
+    await store.revoke(tx, row.serial, now, actor, reason, None)
+    await outbox.add(tx, _revoked_event(row, reason, None, now))
+    return row.serial
 
 
 async def reissue(
-    db: Database, keys: Keys, campaign_id: str, viewer_id: str, name: str, actor: str, reason: str, now: datetime
+    tx: Transaction, keys: Keys, campaign_id: str, viewer_id: str, name: str, actor: str, reason: str, now: datetime
 ) -> str:
     """Replaces the viewer's certificate by one with the corrected name; one that was claimed stays claimed."""
     try:
@@ -386,26 +368,22 @@ async def reissue(
         raise Problem(422, "name-refused", "姓名不符合要求", str(error)) from error
     if corrected is None:
         raise Problem(422, "name-refused", "姓名不符合要求", "the name has no visible character")
-
-    async def work(tx: Transaction) -> str:
-        own = await keys.recipient.keys(tx, campaign_id, now)
-        if own.destroyed:
-            raise Problem(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名")
-        old = await _valid(tx, campaign_id, viewer_id)
-        who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
-        issued_at = now.replace(microsecond=0)
-        new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
-        row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
-        await store.revoke(tx, old.serial, now, actor, reason, row.serial)
-        await store.add_certificates(tx, [row])
-        events: list[Any] = [_revoked_event(old, reason, row.serial, now)]
-        events.append(await _issued_event(tx, campaign_id, [new], keys, now))
-        if old.claimed_at is not None:
-            events.append(_claimed_event(row, old.claimed_at))
-        await outbox.add(tx, *events)
-        return row.serial
-
-    return await db.in_transaction(work)
+    own = await keys.recipient.keys(tx, campaign_id, now)
+    if own.destroyed:
+        raise Problem(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名")
+    old = await _valid(tx, campaign_id, viewer_id)
+    who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
+    issued_at = now.replace(microsecond=0)
+    new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
+    row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
+    await store.revoke(tx, old.serial, now, actor, reason, row.serial)
+    await store.add_certificates(tx, [row])
+    events: list[Any] = [_revoked_event(old, reason, row.serial, now)]
+    events.append(await _issued_event(tx, campaign_id, [new], keys, now))
+    if old.claimed_at is not None:
+        events.append(_claimed_event(row, old.claimed_at))
+    await outbox.add(tx, *events)
+    return row.serial
 
 
 async def _valid(tx: Transaction, campaign_id: str, viewer_id: str) -> store.Certificate:
@@ -434,20 +412,21 @@ def _revoked_event(row: store.Certificate, reason: str, reissued_as: str | None,
 # ---- questions -------------------------------------------------------------------------------------------------------
 
 
-async def why_none(tx: Transaction, campaign_id: str, viewer_id: str, now: datetime) -> str:
+async def why_none(
+    tx: Transaction, definitions: Definitions[CampaignRules], campaign_id: str, viewer_id: str, now: datetime
+) -> str:
     """Why a viewer has no certificate so far."""
     if not await store.completed(tx, campaign_id, viewer_id):
         return "not_completed"
-    rules = await definitions.rules_in_force(tx, campaign_id)
-    if rules is None or now < read_rules(rules).certificate.claim_from:
+    rules = await definitions.in_force(tx, campaign_id)
+    if rules is None or now < rules.certificate.claim_from:
         return "claim_time_not_come"
     return "about_to_be_issued"
 
 
-async def forget_expired(db: Database, now: datetime) -> int:
-    """Deletes contact data whose time is over (PIPL: deleted on time)."""
-    async with db.transaction() as tx:
-        deleted = await store.delete_expired_contacts(tx, now)
-        if deleted:
-            await erasure.record_retention(tx, {"contact": deleted}, now)
-        return deleted
+async def forget_expired(tx: Transaction, now: datetime) -> int:
+    """Deletes contact data whose time is over (PIPL: deleted on time); returns how many rows this portion was."""
+    deleted = await store.delete_expired_contacts(tx, now)
+    if deleted:
+        await erasure.record_retention(tx, {"contact": deleted}, now)
+    return deleted

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from services.certificate import store
 from services.certificate.domain import network_of
 from shared.at_rest import lookup_hash
-from shared.db import Database, Transaction
+from shared.db import Transaction
 from shared.problems import Problem
 
 BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # 10,000 phone tails then last 80 days for who has found a code
@@ -56,7 +56,6 @@ async def count(tx: Transaction, limits: Sequence[Limit]) -> None:
             raise limit.problem()
 
 
-async def forget(db: Database) -> int:
-    """Deletes what no longer counts."""
-    async with db.transaction() as tx:
-        return await store.delete_expired_wrong_claims(tx)
+async def forget(tx: Transaction) -> int:
+    """Deletes what no longer counts; returns how many rows this portion was."""
+    return await store.delete_expired_wrong_claims(tx)

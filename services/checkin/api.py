@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import jwt
@@ -231,8 +232,11 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
     )
     async def put_campaign(campaign_id: PathId, request: Request, principal: Admin) -> JSONResponse:
         """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision."""
-        definition = await asyncio.to_thread(_definition, await request.body(), campaign_id)  # up to 2 s
-        revision, changed = await usecases.define_campaign(db, definition, principal.subject, clock.now())
+        draft = await asyncio.to_thread(_draft, await request.body(), campaign_id)  # up to 4 s
+        now = clock.now()
+        revision, changed = await db.in_transaction(
+            lambda tx: usecases.define_campaign(tx, draft, principal.subject, now)
+        )
         return JSONResponse({"revision": revision, "changed": changed})
 
     @router.get("/v1/campaigns/{campaign_id}", tags=["office"], summary="The definition in force")
@@ -252,7 +256,7 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
         return Response(definition, media_type="application/json", headers=headers)
 
 
-def _definition(body: bytes, campaign_id: str) -> CampaignDefinition:
+def _draft(body: bytes, campaign_id: str) -> usecases.Draft:
     try:
         definition = CampaignDefinition.model_validate_json(body)
     except ValidationError as error:
@@ -262,7 +266,7 @@ def _definition(body: bytes, campaign_id: str) -> CampaignDefinition:
         raise Problem(
             422, "other-campaign", "路径与定义中的活动编号不一致", f"{campaign_id} / {definition.campaign_id}"
         )
-    return definition
+    return usecases.Draft.of(definition)
 
 
 # ---- the office's decisions -------------------------------------------------------------------------------------------
@@ -300,7 +304,7 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
         decision = store.MakeGood(
             make_good_id, campaign_id, body.lesson_date, body.reason, principal.subject, now, body.audience().as_json()
         )
-        return JSONResponse(await usecases.make_good(db, catalogue, decision, body.audience(), now))
+        return JSONResponse(await _make_good(db, catalogue, decision, body.audience(), now))
 
     @router.put(
         "/v1/campaigns/{campaign_id}/lessons/{lesson_date}/platform-count",
@@ -317,6 +321,26 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
                 tx, catalogue, campaign_id, lesson_date, counts, principal.subject, clock.now()
             )
         return JSONResponse({"campaign_id": campaign_id, "lesson_date": lesson_date.isoformat(), "counts": answer})
+
+
+async def _make_good(
+    db: Database, catalogue: Catalogue, decision: store.MakeGood, audience: usecases.Audience, now: datetime
+) -> dict[str, Any]:
+    """Page by page, each in a transaction of its own: however many viewers it reaches, check-ins do not wait for them."""
+    matched, granted, after = 0, 0, ""
+    while True:
+        page = await db.in_transaction(
+            partial(
+                usecases.make_good_page, catalogue=catalogue, decision=decision, audience=audience, after=after, now=now
+            )
+        )
+        matched, granted = matched + page.matched, granted + page.granted
+        if page.last is None:
+            break
+        after = page.last
+    async with db.transaction() as tx:
+        left = await usecases.unmatched(tx, catalogue, decision.campaign_id, audience)
+    return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted, **left}
 
 
 # ---- viewers ---------------------------------------------------------------------------------------------------------

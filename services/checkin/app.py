@@ -31,7 +31,7 @@ def build_app(settings: Settings) -> FastAPI:
     clock = clock_from(settings.clock_file)
     catalogue = Catalogue()
     seal = partial(campaign_keys.seal, settings.sealing_public_keys)
-    committer = Committer(db, clock, seal, body_digest(settings.link_key))
+    committer = Committer(db, clock, catalogue, seal, body_digest(settings.link_key))
     bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)])
     bus.declares(
         CampaignDefinedV1,

@@ -38,12 +38,12 @@ class _Waiting(NamedTuple):
 class Committer:
     """`submit` returns when the events are committed. `run` must be running."""
 
-    def __init__(self, db: Database, clock: Clock, seal: Seal, digest: Digest) -> None:
+    def __init__(self, db: Database, clock: Clock, catalogue: Catalogue, seal: Seal, digest: Digest) -> None:
         self._db = db
         self._clock = clock
+        self._catalogue = catalogue
         self._seal = seal
         self._digest = digest
-        self._catalogue = Catalogue()
         self._waiting: list[_Waiting] = []
         self._items_waiting = 0
         self._open = 0  # transactions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from shared import outbox
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_freeze import frozen_differences
 from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1
-from shared.db import Database, Transaction
+from shared.db import Transaction
 from shared.ids import new_event_id, new_public_id
 from shared.outgoing import Outgoing, column_events
 from shared.problems import Problem, not_found
@@ -32,31 +32,40 @@ UNMATCHED_SHOWN_MAX = 1_000
 # ---- campaigns -------------------------------------------------------------------------------------------------------
 
 
-async def define_campaign(db: Database, definition: CampaignDefinition, actor: str, now: datetime) -> tuple[int, bool]:
+@dataclass(frozen=True)
+class Draft:
+    """A definition that is to be put in force, with what takes up to 2 s to make of a large one: in a thread, and before the
+    transaction, which keeps everybody's events waiting."""
+
+    definition: CampaignDefinition
+    content_hash: str
+    content: str  # JSON
+
+    @classmethod
+    def of(cls, definition: CampaignDefinition) -> "Draft":
+        return cls(definition, definition.content_hash(), definition.model_dump_json())
+
+
+async def define_campaign(tx: Transaction, draft: Draft, actor: str, now: datetime) -> tuple[int, bool]:
     """Puts a definition in force: (revision, changed). The same content again is the same revision.
 
     Raises a 409 problem with the reasons where the change would falsify the past. What takes up to 2 s for a large definition is
     done in threads.
     """
-    content_hash = await asyncio.to_thread(definition.content_hash)
-    content = await asyncio.to_thread(definition.model_dump_json)
-
-    async def work(tx: Transaction) -> tuple[int, bool]:
-        await store.change_definitions(tx)
-        row = await store.definition(tx, definition.campaign_id)
-        if row is not None and row["content_hash"] == content_hash:
-            return row["revision"], False
-        if row is not None:
-            checked_in = await store.has_checkins(tx, definition.campaign_id)
-            refused = await asyncio.to_thread(_falsified, row["definition"], definition, now, checked_in)
-            if refused:
-                raise Problem(409, "campaign-frozen", "活动已有签到，这些修改会改变既成事实", reasons=refused)
-        revision = 1 if row is None else row["revision"] + 1
-        await store.save_definition(tx, definition.campaign_id, revision, content_hash, content, actor, now)
-        await outbox.add(tx, *await asyncio.to_thread(_defined, definition, revision, now))
-        return revision, True
-
-    return await db.in_transaction(work)
+    definition, content_hash = draft.definition, draft.content_hash
+    await store.change_definitions(tx)
+    row = await store.definition(tx, definition.campaign_id)
+    if row is not None and row["content_hash"] == content_hash:
+        return row["revision"], False
+    if row is not None:
+        checked_in = await store.has_checkins(tx, definition.campaign_id)
+        refused = await asyncio.to_thread(_falsified, row["definition"], definition, now, checked_in)
+        if refused:
+            raise Problem(409, "campaign-frozen", "活动已有签到，这些修改会改变既成事实", reasons=refused)
+    revision = 1 if row is None else row["revision"] + 1
+    await store.save_definition(tx, definition.campaign_id, revision, content_hash, draft.content, actor, now)
+    await outbox.add(tx, *await asyncio.to_thread(_defined, definition, revision, now))
+    return revision, True
 
 
 def _falsified(old: str, new: CampaignDefinition, now: datetime, checked_in: bool) -> list[str]:
@@ -153,36 +162,36 @@ class Audience:
         return json.dumps({"viewer_ids": self.viewer_ids, "checked_in_on": days}, sort_keys=True)
 
 
-async def make_good(
-    db: Database, catalogue: Catalogue, decision: store.MakeGood, audience: Audience, now: datetime
-) -> dict[str, Any]:
-    """Grants a lesson to the viewers of an outage, in pages; the same decision id again finishes what a crash left.
+class GrantedPage(NamedTuple):
+    matched: int
+    granted: int  # of those matched, who did not have the lesson yet
+    last: str | None  # the viewer after whom the next page starts; None: this was the last page
+
+
+async def make_good_page(
+    tx: Transaction, catalogue: Catalogue, decision: store.MakeGood, audience: Audience, after: str, now: datetime
+) -> GrantedPage:
+    """Grants a lesson to the viewers of an outage who come after this one (`""`: from the first), as many as one transaction
+    should hold. Going through the pages of the same decision again finishes what a crash left.
 
     Raises 404, 409 (id used for another decision) and 422 problems.
     """
-    after, granted, matched = "", 0, 0
-    while True:
+    campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
+    lesson = _lesson(campaign, decision.lesson_date)
+    await _same_decision(tx, decision)
+    all_of = _all_of(campaign, audience)
+    page = await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
+    new = await store.grant(tx, campaign.no, decision.make_good_id, lesson, page)
+    await store.count_credited_days(tx, 0, _days_moved(campaign, lesson, new))
+    await outbox.add_outgoing(tx, _made_good(campaign, decision, lesson, new, now))
+    return GrantedPage(len(page), len(new), page[-1] if len(page) == GRANTS_PER_TRANSACTION else None)
 
-        async def work(tx: Transaction, after: str = after) -> tuple[list[str], int]:
-            campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
-            lesson = _lesson(campaign, decision.lesson_date)
-            await _same_decision(tx, decision)
-            all_of = _all_of(campaign, audience)
-            page = await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
-            new = await store.grant(tx, campaign.no, decision.make_good_id, lesson, page)
-            await store.count_credited_days(tx, 0, _days_moved(campaign, lesson, new))
-            await outbox.add_outgoing(tx, _made_good(campaign, decision, lesson, new, now))
-            return page, len(new)
 
-        page, new = await db.in_transaction(work)
-        granted, matched = granted + new, matched + len(page)
-        if len(page) < GRANTS_PER_TRANSACTION:
-            break
-        after = page[-1]
-    async with db.transaction() as tx:
-        campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
-        unmatched = await _unmatched(tx, campaign, audience)
-    return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted, **unmatched}
+async def unmatched(
+    tx: Transaction, catalogue: Catalogue, campaign_id: str, audience: Audience
+) -> dict[str, list[str]]:
+    """Whom a decision lists and does not reach: `unmatched`, or nothing where it lists nobody."""
+    return await _unmatched(tx, await campaign_in_force(tx, catalogue, campaign_id), audience)
 
 
 async def make_good_preview(

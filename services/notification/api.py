@@ -15,6 +15,7 @@ from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
 from shared.db import Database
+from shared.definitions import is_defined
 from shared.guarded_route import GuardedRoute
 from shared.masks import mask_account
 from shared.problems import Problem, not_found
@@ -57,7 +58,7 @@ def build_api(db: Database, recipient: Recipient) -> APIRouter:
     ) -> NotificationPage:
         after = None if cursor is None else _read_cursor(cursor)
         async with db.transaction() as tx:
-            if not await store.is_defined(tx, campaign_id):
+            if not await is_defined(tx, campaign_id):
                 raise not_found("活动", "no definition of this campaign has arrived here")
             counts = await store.counts(tx, campaign_id, kind)
             found = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)

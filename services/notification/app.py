@@ -15,6 +15,7 @@ from shared.bus import Bus
 from shared.campaign_keys import Recipient
 from shared.clock import clock_from
 from shared.contracts.notification import NotificationKeyMadeV1
+from shared.definitions import Definitions, InForce
 from shared.due import DueWork
 from shared.measured import Measured, events
 from shared.service import build_service, database_of
@@ -29,9 +30,10 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
     clock = clock_from(settings.clock_file)
     recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
     secrets = Secrets(recipient, settings.lookup_key)
-    due = DueMessages(db, channels or {"file": FileChannel(settings.file_channel_dir)}, secrets)
+    definitions = Definitions[InForce](lambda found: found)
+    due = DueMessages(db, definitions, channels or {"file": FileChannel(settings.file_channel_dir)}, secrets)
     measured = Measured(db, [events(NAME), metrics.certificates_known])
-    bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, secrets)])
+    bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, definitions, secrets)])
     bus.declares(NotificationKeyMadeV1)
     return build_service(
         NAME,

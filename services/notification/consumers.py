@@ -9,17 +9,18 @@ from shared.consuming import consume
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
+from shared.definitions import Definitions, InForce
 
 IN_FLIGHT = 4
 
 
-def build_consumers(db: Database, secrets: Secrets) -> NatsRouter:
+def build_consumers(db: Database, definitions: Definitions[InForce], secrets: Secrets) -> NatsRouter:
     router = build_router()
 
     @consume(router, db, CampaignDefinedV1, durable="notification-definitions")
     async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
         """Keeps the campaign's message rules. The campaign gets its key."""
-        await usecases.keep_definition(tx, event, secrets)
+        await usecases.keep_definition(tx, event, definitions, secrets)
 
     @consume(router, db, ViewerEnrolledV1, durable="notification-contacts", max_in_flight=IN_FLIGHT)
     async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1) -> None:

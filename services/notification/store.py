@@ -1,7 +1,6 @@
 """All SQL of notification. Rows of a statement are sorted and unique: its callers see to that (DESIGN §4.10)."""
 
-import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,7 +8,6 @@ from uuid import UUID
 
 from services.notification.domain import Certificate, Plan, Reference, Status
 from shared.columns import columns
-from shared.contracts.campaign import CampaignRules, read_rules
 from shared.db import Database, Transaction
 
 Row = Any  # asyncpg.Record
@@ -114,19 +112,6 @@ async def keep_revoked(tx: Transaction, rows: Sequence[RevokedRow]) -> None:
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
-
-
-class Definition(NamedTuple):
-    revision: int
-    rules: CampaignRules
-
-
-async def definitions(tx: Transaction, campaign_ids: Collection[str]) -> dict[str, Definition]:
-    """The definitions in force of those campaigns that have one."""
-    rows = await tx.fetch(
-        "SELECT campaign_id, revision, rules FROM definition WHERE campaign_id = ANY($1)", list(campaign_ids)
-    )
-    return {row["campaign_id"]: Definition(row["revision"], read_rules(json.loads(row["rules"]))) for row in rows}
 
 
 async def lock_certificates_to_plan(tx: Transaction, limit: int) -> list[tuple[str, str, str]]:
@@ -449,10 +434,6 @@ async def forget(tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
-
-
-async def is_defined(tx: Transaction, campaign_id: str) -> bool:
-    return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM definition WHERE campaign_id = $1)", campaign_id))
 
 
 async def counts(tx: Transaction, campaign_id: str, kind: str | None) -> dict[str, int]:

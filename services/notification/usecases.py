@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from services.notification import domain, store
 from services.notification.domain import (
     CERTIFICATE_READY,
@@ -23,14 +21,15 @@ from services.notification.domain import (
     Status,
     UnreadableSecret,
 )
-from shared import definitions, erasure
+from shared import erasure
 from shared.at_rest import lookup_hash
 from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import SealedColumn
-from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
+from shared.definitions import Definitions, InForce
 from shared.failures import Poison
 from shared.sealing import CannotOpen
 
@@ -58,12 +57,10 @@ class Secrets:
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
-async def keep_definition(tx: Transaction, event: CampaignDefinedV1, secrets: Secrets) -> None:
+async def keep_definition(
+    tx: Transaction, event: CampaignDefinedV1, definitions: Definitions[InForce], secrets: Secrets
+) -> None:
     """The campaign gets its key with its first definition, before anybody enrols."""
-    try:
-        read_rules(event.rules)
-    except ValidationError as error:
-        raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
     if await definitions.keep(tx, event):
         await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
@@ -144,12 +141,13 @@ class DueMessages:
     """The repeated work: each method does a bounded portion of what is due at `now` and returns how many rows that was."""
 
     db: Database
+    definitions: Definitions[InForce]
     channels: Mapping[str, Channel]
     secrets: Secrets
 
     async def plan(self, now: datetime) -> int:
         """Lets notifications follow facts and definition. What was sent, or may have been, is history and stays."""
-        return await self.db.in_transaction(lambda tx: _plan(tx, self.secrets, now))
+        return await self.db.in_transaction(lambda tx: _plan(tx, self.definitions, self.secrets, now))
 
     async def send(self, now: datetime) -> int:
         """Resolves what is open, ends what is too late, sends what is due; in this order, so that nothing is sent twice."""
@@ -164,11 +162,11 @@ class DueMessages:
 
     async def forget(self, now: datetime) -> int:
         """Removes phones and claim codes whose time is over (PIPL: deleted on time)."""
-        return await self.db.in_transaction(lambda tx: _forget(tx, now))
+        return await self.db.in_transaction(lambda tx: _forget(tx, self.definitions, now))
 
     async def _send(self, name: str, now: datetime) -> int:
         async with self.db.transaction() as tx:
-            campaigns = await _campaigns_to_send(tx, name, now)
+            campaigns = await _campaigns_to_send(tx, self.definitions, name, now)
         return sum([await self._send_batch(name, rules, now) for rules in campaigns])
 
     async def _send_batch(self, name: str, rules: CampaignRules, now: datetime) -> int:
@@ -256,11 +254,11 @@ def _change(row: Any, outcome: Outcome, now: datetime) -> store.StatusChange | N
     )
 
 
-async def _plan(tx: Transaction, secrets: Secrets, now: datetime) -> int:
+async def _plan(tx: Transaction, definitions: Definitions[InForce], secrets: Secrets, now: datetime) -> int:
     keys = await store.lock_certificates_to_plan(tx, PLANS_MAX)
     if not keys:
         return 0
-    in_force = await store.definitions(tx, {campaign_id for campaign_id, _, _ in keys})
+    in_force = await definitions.of(tx, {campaign_id for campaign_id, _, _ in keys})
     plans: dict[UUID, Plan | None] = {}
     for certificate in await store.certificates(tx, keys):
         rules = in_force[certificate.campaign_id].rules
@@ -270,18 +268,20 @@ async def _plan(tx: Transaction, secrets: Secrets, now: datetime) -> int:
     return len(keys)
 
 
-async def _campaigns_to_send(tx: Transaction, channel: str, now: datetime) -> list[CampaignRules]:
+async def _campaigns_to_send(
+    tx: Transaction, definitions: Definitions[InForce], channel: str, now: datetime
+) -> list[CampaignRules]:
     """Campaigns with due messages whose rule says that they may go out now, through this channel."""
     due = await store.campaigns_due(tx, channel, CERTIFICATE_READY, now)
-    found = await store.definitions(tx, due) if due else {}
+    found = await definitions.of(tx, due) if due else {}
     return [each.rules for each in found.values() if domain.may_send(now, each.rules, CERTIFICATE_READY, channel)]
 
 
-async def _forget(tx: Transaction, now: datetime) -> int:
+async def _forget(tx: Transaction, definitions: Definitions[InForce], now: datetime) -> int:
     viewers = await store.lock_contacts_to_forget(tx, now, FORGET_MAX)
     if not viewers:
         return 0
-    in_force = await store.definitions(tx, {campaign_id for campaign_id, _ in viewers})
+    in_force = await definitions.of(tx, {campaign_id for campaign_id, _ in viewers})
     until = {campaign_id: domain.forget_at(each.rules) for campaign_id, each in in_force.items()}
     kept = [(*viewer, until[viewer[0]]) for viewer in viewers if until.get(viewer[0], now) > now]
     gone = [viewer for viewer in viewers if until.get(viewer[0], now) <= now]

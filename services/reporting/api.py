@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.reporting import store, usecases
 from services.reporting.answers import By, LiveRoom, LiveRoomBy, Totals
-from services.reporting.store import Definitions
+from services.reporting.tree import Definition
 from shared.clock import Clock
 from shared.contracts.base import Id, Mode
 from shared.db import Database
+from shared.definitions import Definitions
 from shared.guarded_route import GuardedRoute
 from shared.tokens import ROLES, Principal, requires
 
@@ -37,7 +38,7 @@ class LiveRoomQuery(BaseModel):
     lesson: date | None = Field(default=None, description="only this lesson (its date)")
 
 
-def build_api(db: Database, known: Definitions, clock: Clock) -> APIRouter:
+def build_api(db: Database, known: Definitions[Definition], clock: Clock) -> APIRouter:
     router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["totals"], route_class=GuardedRoute)
 
     @router.get("/totals", summary="Check-ins, viewers and certificates by unit, group, lesson or mode")

@@ -5,9 +5,10 @@ from fastapi import FastAPI
 from services.reporting import metrics
 from services.reporting.api import build_api
 from services.reporting.consumers import build_consumers
-from services.reporting.store import Definitions
+from services.reporting.tree import Definition
 from shared.bus import Bus
 from shared.clock import clock_from
+from shared.definitions import Definitions
 from shared.measured import Measured, events
 from shared.service import build_service, database_of
 from shared.settings import ServiceSettings
@@ -16,7 +17,7 @@ from shared.settings import ServiceSettings
 def build_app(settings: ServiceSettings) -> FastAPI:
     db = database_of(settings, "reporting")
     clock = clock_from(settings.clock_file)
-    known = Definitions()
+    known = Definitions(Definition.of, with_units=True)
     measured = Measured(db, [events("reporting")])
     return build_service(
         "reporting",
@@ -24,7 +25,7 @@ def build_app(settings: ServiceSettings) -> FastAPI:
         title="Fanzha reporting",
         description="Totals of a campaign by unit, group, lesson and mode (DESIGN §5.2).",
         db=db,
-        bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db)]),
+        bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db, known)]),
         clock=clock,
         routers=[build_api(db, known, clock)],
         exact=[*metrics.exact(known), measured.last],

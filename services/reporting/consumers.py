@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from faststream.nats import NatsRouter
 
 from services.reporting import domain, store, usecases
+from services.reporting.tree import Definition
 from shared.bus import build_router
 from shared.consuming import consume, consume_together
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
@@ -16,17 +17,18 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.db import Database, Transaction
+from shared.definitions import Definitions
 
 # They share transactions, one at a time: an evening's events all add to the same few hundred rows.
 TOTALS_IN_FLIGHT = 16
 
 
-def build_consumers(db: Database) -> NatsRouter:
+def build_consumers(db: Database, known: Definitions[Definition]) -> NatsRouter:
     router = build_router()
 
     @consume(router, db, CampaignDefinedV1, durable="reporting-definitions")
     async def define_campaign(tx: Transaction, event: CampaignDefinedV1) -> None:
-        await usecases.define_campaign(tx, event)
+        await known.keep(tx, event)
 
     @consume_together(router, db, CheckinRecordedV1, durable="reporting-totals", max_in_flight=TOTALS_IN_FLIGHT)
     async def add_checkins(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> None:

@@ -12,10 +12,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from services.reporting import store
 from services.reporting.answers import UNASSIGNED_NAME, credited
 from services.reporting.domain import Certificates, CountyLine, TotalsLine
-from services.reporting.store import Definitions
 from services.reporting.tree import UNDEFINED, Definition
 from shared.contracts.base import UNASSIGNED, Mode
 from shared.db import Transaction
+from shared.definitions import Definitions
 from shared.metrics import Collector
 
 
@@ -79,7 +79,7 @@ class _Families:
         return list(vars(self).values())
 
 
-def exact(known: Definitions) -> list[Collector]:
+def exact(known: Definitions[Definition]) -> list[Collector]:
     async def collect(tx: Transaction) -> Iterable[Metric]:
         families = _Families()
         for campaign_id in await store.campaigns(tx):
@@ -89,7 +89,7 @@ def exact(known: Definitions) -> list[Collector]:
     return [collect]
 
 
-async def _collect(tx: Transaction, known: Definitions, campaign_id: str, families: _Families) -> None:
+async def _collect(tx: Transaction, known: Definitions[Definition], campaign_id: str, families: _Families) -> None:
     definition = await known.in_force(tx, campaign_id) or UNDEFINED
     county_of = definition.tree.rolled_up("county")
     lines = await store.totals_by_county(tx, campaign_id, county_of)

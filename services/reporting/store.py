@@ -1,6 +1,5 @@
 """All SQL of the reporting service. One sorted statement per table and transaction (DESIGN §4.10)."""
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
@@ -18,9 +17,7 @@ from services.reporting.domain import (
     TotalsLine,
     difference,
 )
-from services.reporting.tree import Definition, Tree
 from shared.columns import columns
-from shared.contracts.campaign import read_rules, read_unit
 from shared.db import Transaction
 
 Scope = frozenset[str] | None  # unit codes that may be read; None: all
@@ -305,41 +302,3 @@ async def forget_everything_derived(tx: Transaction) -> None:
 
 def _codes(scope: Scope) -> list[str] | None:
     return None if scope is None else sorted(scope)
-
-
-class Definitions:
-    """Definitions in force, read again when the revision changes: a tree of 20,000 units takes 0.3 s to build."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Definition] = {}
-
-    async def in_force(self, tx: Transaction, campaign_id: str) -> Definition | None:
-        revision = await tx.fetchval("SELECT revision FROM definition WHERE campaign_id = $1", campaign_id)
-        if revision is None:
-            return None
-        known = self._known.get(campaign_id)
-        if known is None or known.revision != revision:
-            known = self._known[campaign_id] = await _definition(tx, campaign_id)
-        return known
-
-
-async def _definition(tx: Transaction, campaign_id: str) -> Definition:
-    row = await tx.fetchrow(
-        """
-        SELECT revision, rules, ARRAY(
-            SELECT unit FROM unit WHERE unit.campaign_id = definition.campaign_id AND unit.revision = definition.revision
-            ORDER BY position) AS units
-        FROM definition WHERE campaign_id = $1
-        """,
-        campaign_id,
-    )
-    if row is None:
-        raise LookupError(f"the definition of {campaign_id} vanished within a transaction")
-    rules = read_rules(json.loads(row["rules"]))
-    return Definition(
-        revision=row["revision"],
-        credit=frozenset(rules.credit),
-        lessons={lesson.date: lesson.title for lesson in rules.lessons},
-        groups={group.code: group.name for group in rules.groups},
-        tree=Tree(read_unit(json.loads(unit)) for unit in row["units"]),
-    )

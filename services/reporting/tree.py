@@ -6,6 +6,7 @@ from datetime import date
 
 from shared.contracts.base import UNASSIGNED, Mode
 from shared.contracts.campaign import LEVELS, Level, Unit
+from shared.definitions import InForce
 
 
 class Tree:
@@ -72,6 +73,16 @@ class Definition:
     lessons: dict[date, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
+
+    @classmethod
+    def of(cls, found: InForce) -> "Definition":
+        return cls(
+            revision=found.revision,
+            credit=frozenset(found.rules.credit),
+            lessons={lesson.date: lesson.title for lesson in found.rules.lessons},
+            groups={group.code: group.name for group in found.rules.groups},
+            tree=Tree(found.units),
+        )
 
 
 UNDEFINED = Definition()

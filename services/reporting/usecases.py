@@ -4,33 +4,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from pydantic import ValidationError
-
 from services.reporting import answers, domain, store
 from services.reporting.answers import By, LiveRoom, LiveRoomBy, Question, Totals
-from services.reporting.store import Definitions
 from services.reporting.tree import UNDEFINED, Definition
-from shared import definitions
 from shared.contracts.base import Mode
-from shared.contracts.campaign import read_rules, read_unit
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
-from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, ViewerReassignedV1
+from shared.contracts.checkin import CheckinRecordedV1, ViewerReassignedV1
 from shared.db import Transaction
-from shared.failures import Poison
+from shared.definitions import Definitions
 from shared.problems import Problem, not_found
 from shared.tokens import Principal
-
-
-async def define_campaign(tx: Transaction, event: CampaignDefinedV1) -> None:
-    """Keeps a page of a definition that can be read: otherwise every later question would fail."""
-    try:
-        read_rules(event.rules)
-        for unit in event.units:
-            read_unit(unit)
-    except ValidationError as error:
-        at = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise Poison(f"definition cannot be read: {at or 'the whole'}") from error
-    await definitions.keep(tx, event)
 
 
 async def add_checkins(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> None:
@@ -67,7 +50,7 @@ async def revoke_certificates(tx: Transaction, event: CertificateRevokedV1) -> N
 
 async def totals(
     tx: Transaction,
-    known: Definitions,
+    known: Definitions[Definition],
     principal: Principal,
     campaign_id: str,
     *,
@@ -105,7 +88,7 @@ async def totals(
 
 async def live_room(
     tx: Transaction,
-    known: Definitions,
+    known: Definitions[Definition],
     principal: Principal,
     campaign_id: str,
     *,
@@ -122,7 +105,7 @@ async def live_room(
     return LiveRoom(as_of=now, campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
 
 
-async def _definition(tx: Transaction, known: Definitions, campaign_id: str) -> Definition:
+async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
     """The definition in force, `UNDEFINED` where facts arrived before it; 404 where there is neither."""
     definition = await known.in_force(tx, campaign_id)
     if definition is None and not await store.knows_campaign(tx, campaign_id):

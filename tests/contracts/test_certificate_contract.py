@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.certificate import store, usecases
+from services.certificate import usecases
 from shared.contracts.certificate import (
     CertificateClaimedV1,
     CertificateIssuedV1,
@@ -72,7 +72,7 @@ async def test_every_published_example_is_understood_once(service: CertificateSe
     async with service.db.transaction() as tx:
         completions = await tx.fetch("SELECT * FROM completion")
         contacts = await tx.fetch("SELECT campaign_id, viewer_id, field FROM contact")
-        definitions = {rules.campaign_id for rules in await store.campaigns(tx)}
+        definitions = await service.definitions.all(tx)
     found = {
         (row["campaign_id"], row["viewer_id"]): (row["unit_code"], row["group_code"], row["credited_lessons"])
         for row in completions
@@ -89,7 +89,7 @@ async def test_certificates_come_of_the_examples(service: CertificateService) ->
         for body in examples_for(durable):
             await service.service.bus.handle(durable, body)
     async with service.db.transaction() as tx:
-        defined_campaigns = {rules.campaign_id for rules in await store.campaigns(tx)}
+        defined_campaigns = await service.definitions.all(tx)
     await service.sweep(CLAIM_FROM.replace(year=2098))
     issued = {
         (campaign, row.viewer_id) for campaign in defined_campaigns for row in await service.certificates(campaign)

@@ -38,6 +38,7 @@ from tests.support.servers import RunningPostgres
 VIEWERS = [f"viewer-{number}" for number in range(6)]
 NAMES = ["甲示例", "乙·示例", "丙 示例", "长" * 51]  # nobody's certificate can show the last one
 PHONES = ["13800000001", "+86 138 0000 0002", "110"]  # the last one has no tail
+ADDRESS = "127.0.0.1"  # of whoever claims
 _campaigns = itertools.count(1)
 
 
@@ -161,7 +162,8 @@ async def claim(service: CertificateService, history: History, viewer_id: str) -
     if row is not None:
         bound_to = f"{history.campaign_id}/{viewer_id}"
         tail = (await service.own_keys(history.campaign_id)).decrypt(known.phone_tail, bound_to)
-        await usecases.claim(service.db, service.keys, usecases.claim_code_of(row, service.keys), tail, CLAIM_FROM)
+        code = usecases.claim_code_of(row, service.keys)
+        await service.db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, tail, ADDRESS, CLAIM_FROM))
 
 
 async def state(service: CertificateService, campaign_id: str) -> dict[str, tuple[Any, ...]]:
@@ -260,29 +262,31 @@ Operation = Callable[[Database, CertificateService], Awaitable[object]]
 
 
 async def issue(db: Database, service: CertificateService) -> object:
-    return await usecases.issue_due(db, service.keys, CLAIM_FROM)
+    return await db.in_transaction(lambda tx: usecases.issue_due(tx, service.definitions, service.keys, CLAIM_FROM))
 
 
 async def claim_once(db: Database, service: CertificateService) -> object:
     code = (await service.claim_codes())["anna"]
-    return await usecases.claim(db, service.keys, code, None, CLAIM_FROM)
+    return await db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, None, ADDRESS, CLAIM_FROM))
 
 
 async def revoke(db: Database, service: CertificateService) -> object:
-    return await usecases.revoke(db, CAMPAIGN, "anna", "tester", "冒名", CLAIM_FROM)
+    return await db.in_transaction(lambda tx: usecases.revoke(tx, CAMPAIGN, "anna", "tester", "冒名", CLAIM_FROM))
 
 
 async def reissue(db: Database, service: CertificateService) -> object:
-    return await usecases.reissue(db, service.keys, CAMPAIGN, "anna", "王示例", "tester", "更正", CLAIM_FROM)
+    return await db.in_transaction(
+        lambda tx: usecases.reissue(tx, service.keys, CAMPAIGN, "anna", "王示例", "tester", "更正", CLAIM_FROM)
+    )
 
 
 async def hear_a_name(db: Database, service: CertificateService) -> object:
-    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
+    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
     return await bus.handle("certificate-contacts", LATE_NAME.model_dump_json().encode())
 
 
 async def hear_of_a_campaign(db: Database, service: CertificateService) -> object:
-    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.keys)])
+    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
     return await bus.handle("certificate-definitions", NEXT_CAMPAIGN.model_dump_json().encode())
 
 

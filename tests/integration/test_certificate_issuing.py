@@ -234,7 +234,7 @@ async def test_neither_of_two_open_transactions_misses_the_other(service: Certif
             await usecases.keep_contacts(tx, event, service.keys)
             second = asyncio.create_task(_sweep(service))
         else:
-            (rules,) = await usecases.store.campaigns(tx)
+            (rules,) = (await service.definitions.all(tx)).values()
             await usecases._issue(tx, rules, service.keys, CLAIM_FROM)
             second = asyncio.create_task(service.deliver(event))
         await _blocked(service)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.checkin import committer
+from services.checkin import committer, usecases
 from shared.tokens import ROLES, Role
 from tests.support.campaigns import campaign_content
 from tests.support.campaigns import unit as a_unit
@@ -443,6 +443,23 @@ async def test_a_lesson_made_good_is_credited_once_and_audited(service: CheckinU
     assert (
         await service.client.post(f"{PATH}/make-goods", json={"lesson_date": "2024-06-29", "reason": "no one"})
     ).status_code == 422
+
+
+async def test_a_lesson_is_made_good_for_more_viewers_than_one_transaction_holds(service: CheckinUnderTest) -> None:
+    viewers = [f"v{number:05}" for number in range(usecases.GRANTS_PER_TRANSACTION + 1)]
+    for start in range(0, len(viewers), 1000):
+        await service.post(*map(checkin, viewers[start : start + 1000]))
+    wanted = {
+        "make_good_id": "mg-1",
+        "lesson_date": "2024-06-30",
+        "reason": "平台故障",
+        "checked_in_on": ["2024-06-29"],
+    }
+    first, again = [(await service.client.post(f"{PATH}/make-goods", json=wanted)).json() for _ in range(2)]
+    assert first == {"make_good_id": "mg-1", "matched": len(viewers), "granted": len(viewers)}
+    assert again == {"make_good_id": "mg-1", "matched": len(viewers), "granted": 0}
+    facts = await service.facts("lesson_made_good")
+    assert Counter(viewer for fact in facts for viewer in fact["viewer_ids"]) == Counter(viewers)
 
 
 async def test_a_listed_viewer_who_gets_nothing_is_named(service: CheckinUnderTest) -> None:

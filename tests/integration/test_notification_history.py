@@ -28,6 +28,7 @@ from tests.support.notification import (
     enrolled,
     final_state,
     issued,
+    new_definitions,
     new_secrets,
     revoked,
     rules,
@@ -79,13 +80,13 @@ async def db(database: DatabaseFactory) -> AsyncIterator[Database]:
 
 
 def bus_of(db: Database) -> Bus:
-    return Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_secrets())])
+    return Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
 
 
 async def play(db: Database, events: list[Event], plan_after: set[int]) -> Ending:
     """Delivers the events, planning after some of them; then plans what is left, then sends."""
     provider = FakeProvider()
-    due, bus = DueMessages(db, {"file": provider}, new_secrets()), bus_of(db)
+    due, bus = DueMessages(db, new_definitions(), {"file": provider}, new_secrets()), bus_of(db)
     for position, event in enumerate(events):
         await deliver(bus, event)
         if position in plan_after:
@@ -126,7 +127,7 @@ async def test_any_order_and_duplication_ends_in_the_same_tables(
 
 
 async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_each_other(db: Database) -> None:
-    due, bus = DueMessages(db, {"file": FakeProvider()}, new_secrets()), bus_of(db)
+    due, bus = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets()), bus_of(db)
     await deliver(bus, defined())
     viewers = [f"v{n}" for n in range(40)]
     events = [enrolled((viewer, f"138000000{n:02}")) for n, viewer in enumerate(viewers)]
@@ -153,7 +154,7 @@ async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_eac
 @pytest.mark.parametrize("contact_first", [True, False])
 async def test_neither_of_two_open_transactions_misses_the_other(db: Database, contact_first: bool) -> None:
     """The contact and the certificate of one viewer, one transaction still open when the other begins."""
-    due, bus = DueMessages(db, {"file": FakeProvider()}, new_secrets()), bus_of(db)
+    due, bus = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets()), bus_of(db)
     await deliver(bus, defined())
     contact, certificate = enrolled(("v1", "13800000001")), issued(("v1", "S1"))
     async with db.transaction() as tx:
@@ -185,7 +186,7 @@ async def blocked(db: Database) -> None:
 async def test_there_is_one_notification_per_key_for_ever(db: Database) -> None:
     bus = bus_of(db)
     await deliver(bus, defined(), issued(("v1", "S1")))
-    due = DueMessages(db, {"file": FakeProvider()}, new_secrets())
+    due = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets())
     await due.plan(NOON)
     with pytest.raises(asyncpg.UniqueViolationError):
         async with db.transaction() as tx:

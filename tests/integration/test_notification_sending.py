@@ -29,6 +29,7 @@ from tests.support.notification import (
     empty,
     enrolled,
     issued,
+    new_definitions,
     new_secrets,
     notifications,
     revoked,
@@ -55,8 +56,8 @@ async def parts(database: DatabaseFactory) -> AsyncIterator[Parts]:
     """The service's parts over a fake provider; the bus is not connected, `deliver` hands it events."""
     db = Database((await database("notification")).url)
     provider = FakeProvider()
-    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_secrets())])
-    yield Parts(db, bus, DueMessages(db, {"file": provider}, new_secrets()), provider)
+    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
+    yield Parts(db, bus, DueMessages(db, new_definitions(), {"file": provider}, new_secrets()), provider)
     await db.close()
 
 
@@ -86,7 +87,7 @@ async def test_every_holder_of_a_certificate_gets_one_text_with_the_claim_code(p
 
 
 async def test_the_file_channel_writes_one_private_file_per_text(parts: Parts, tmp_path: Path) -> None:
-    due = DueMessages(parts.db, {"file": FileChannel(tmp_path)}, new_secrets())
+    due = DueMessages(parts.db, new_definitions(), {"file": FileChannel(tmp_path)}, new_secrets())
     await ready(parts)
     await run_all(due, NOON)
     rows = await notifications(parts.db)
@@ -340,10 +341,12 @@ async def test_a_crash_between_any_two_steps_sends_every_text_exactly_once(
     database: DatabaseFactory, postgres: RunningPostgres, tmp_path: Path, channel: str
 ) -> None:
     db = CrashingDatabase((await database("notification")).url)
-    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_secrets())])
+    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
     for step in range(1, 200):
         provider, folder = FakeProvider(), tmp_path / str(step)
-        due = DueMessages(db, {"file": provider if channel == "provider" else FileChannel(folder)}, new_secrets())
+        due = DueMessages(
+            db, new_definitions(), {"file": provider if channel == "provider" else FileChannel(folder)}, new_secrets()
+        )
         await deliver(bus, defined(), enrolled((ANNA, ANNAS_PHONE), (BO, BOS_PHONE)), issued((ANNA, A1), (BO, B1)))
         db.steps_left = step
         with suppress(Crash):

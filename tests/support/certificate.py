@@ -21,6 +21,7 @@ from shared.contracts.certificate import CertificateIssuedV1
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.contracts.registry import BY_SUBJECT
 from shared.db import COLLISIONS, Database
+from shared.definitions import Definitions
 from shared.ids import new_event_id
 from shared.sealing import seal, unseal
 from shared.service import Service
@@ -174,6 +175,7 @@ class CertificateService:
     def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
         self.settings = new_settings(database_url, folder, **changes)
         self.keys = usecases.Keys.of(self.settings)
+        self.definitions = Definitions(lambda found: found.rules)
         self.app = build_app(self.settings)
         self.service: Service = self.app.state.service
         self.db: Database = self.service.db

@@ -24,6 +24,7 @@ from shared.contracts.certificate import CertificateIssuedV1, CertificateRevoked
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database
+from shared.definitions import Definitions, InForce
 from shared.ids import new_event_id
 from shared.sealing import seal
 from tests.support.campaigns import campaign
@@ -59,6 +60,10 @@ def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.
         lookup_key=LOOKUP_KEY,
         file_channel_dir=folder / "messages",
     )
+
+
+def new_definitions() -> Definitions[InForce]:
+    return Definitions(lambda found: found)
 
 
 def new_secrets() -> Secrets:
