@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import structlog
 from pydantic import ValidationError
 
 from services.notification import domain, store
@@ -27,12 +28,14 @@ from shared import definitions, erasure
 from shared.at_rest import lookup_hash
 from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import SealedColumn
-from shared.contracts.campaign import CampaignRules, read_rules
+from shared.contracts.campaign import CampaignRules, read_rules, unknown_messages
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
 from shared.failures import Poison
 from shared.sealing import CannotOpen
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -65,6 +68,8 @@ async def keep_definition(tx: Transaction, event: CampaignDefinedV1, secrets: Se
     except ValidationError as error:
         raise Poison(f"the rules have {error.error_count()} faults: is this service older than checkin?") from None
     if await definitions.keep(tx, event):
+        if unknown := unknown_messages(event.rules):
+            log.warning("message rules of a newer version are left out", campaign=event.campaign_id, rules=len(unknown))
         await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 
