@@ -29,7 +29,7 @@ def exact(clock: Clock) -> list[Collector]:
                 family.add_metric([row["channel"]], (now - since).total_seconds() if since else 0)
         return [due, unresolved]
 
-    return [_notifications, _unplanned, oldest]
+    return [_notifications, _unplanned, _rules_unknown, oldest]
 
 
 async def _notifications(tx: Transaction) -> Iterable[Metric]:
@@ -49,10 +49,22 @@ async def _unplanned(tx: Transaction) -> Iterable[Metric]:
         GaugeMetricFamily(
             "fanzha_notification_unplanned",
             "Certificates whose message is not planned yet. Staying above 0: the campaign's definition has not arrived, see the "
-            "durable notification-definitions.",
+            "durable notification-definitions, or names a channel of a newer version, see fanzha_notification_rules_unknown.",
             await store.unplanned(tx),
         )
     ]
+
+
+async def _rules_unknown(tx: Transaction) -> Iterable[Metric]:
+    family = GaugeMetricFamily(
+        "fanzha_notification_rules_unknown",
+        "Message rules whose event or channel this version does not know and leaves out. Above 0: is notification older than "
+        "checkin? Upgrade it.",
+        labels=["campaign"],
+    )
+    for campaign_id, n in (await store.rules_unknown(tx)).items():
+        family.add_metric([campaign_id], n)
+    return [family]
 
 
 async def certificates_known(tx: Transaction) -> Iterable[Metric]:

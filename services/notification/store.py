@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.notification.domain import Certificate, Plan, Reference, Status
+from services.notification.domain import CERTIFICATE_READY, Certificate, Plan, Reference, Status
 from shared.columns import columns
+from shared.contracts.campaign import CHANNELS, unknown_messages
 from shared.db import Database, Transaction
 
 Row = Any  # asyncpg.Record
@@ -115,16 +116,25 @@ async def keep_revoked(tx: Transaction, rows: Sequence[RevokedRow]) -> None:
 
 
 async def lock_certificates_to_plan(tx: Transaction, limit: int) -> list[tuple[str, str, str]]:
-    """Certificates whose notification does not follow the facts and the definition in force, locked."""
+    """Certificates whose notification does not follow the facts and the definition in force, locked.
+
+    Not those whose message is to go through a channel that only a newer version knows: planned without that rule, they would
+    count as done and get no message from the newer version either.
+    """
     rows = await tx.fetch(
         """
         SELECT certificate.campaign_id, viewer_id, serial
         FROM definition JOIN certificate ON certificate.campaign_id = definition.campaign_id
                                         AND certificate.planned_revision < definition.revision
-        WHERE certificate.issued_at IS NOT NULL
+        WHERE certificate.issued_at IS NOT NULL AND NOT EXISTS (
+            SELECT FROM jsonb_array_elements(definition.rules -> 'messages') AS rule
+            WHERE rule ->> 'event' = $2 AND rule ->> 'channel' <> ALL ($3)
+        )
         LIMIT $1 FOR UPDATE OF certificate SKIP LOCKED
         """,
         limit,
+        CERTIFICATE_READY,
+        list(CHANNELS),
     )
     return [tuple(row) for row in rows]
 
@@ -488,6 +498,14 @@ async def oldest(tx: Transaction, now: datetime) -> list[Row]:
         """,
         now,
     )
+
+
+async def rules_unknown(tx: Transaction) -> dict[str, int]:
+    """How many message rules of each campaign's definition in force only a newer version knows."""
+    rows = await tx.fetch("SELECT campaign_id, rules -> 'messages' AS messages FROM definition ORDER BY campaign_id")
+    return {
+        row["campaign_id"]: len(unknown_messages({"messages": json.loads(row["messages"] or "[]")})) for row in rows
+    }
 
 
 async def unplanned(tx: Transaction) -> int:

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import structlog
+
 from services.notification import domain, store
 from services.notification.domain import (
     CERTIFICATE_READY,
@@ -25,13 +27,15 @@ from shared import erasure
 from shared.at_rest import lookup_hash
 from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import SealedColumn
-from shared.contracts.campaign import CampaignRules
+from shared.contracts.campaign import CampaignRules, unknown_messages
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.db import Database, Transaction
 from shared.definitions import Definitions, InForce
 from shared.failures import Poison
 from shared.sealing import CannotOpen
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -62,6 +66,8 @@ async def keep_definition(
 ) -> None:
     """The campaign gets its key with its first definition, before anybody enrols."""
     if await definitions.keep(tx, event):
+        if unknown := unknown_messages(event.rules):
+            log.warning("message rules of a newer version are left out", campaign=event.campaign_id, rules=len(unknown))
         await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 

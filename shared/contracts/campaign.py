@@ -10,7 +10,7 @@ import json
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -37,7 +37,9 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 Level = Literal["province", "city", "county", "unit"]
 LEVELS: tuple[Level, ...] = ("province", "city", "county", "unit")
 MessageEvent = Literal["certificate_ready"]
+MESSAGE_EVENTS: tuple[MessageEvent, ...] = get_args(MessageEvent)
 Channel = Literal["file"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 MESSAGE_PLACEHOLDERS: dict[str, frozenset[str]] = {
     "certificate_ready": frozenset({"campaign_title", "serial", "claim_code"}),
@@ -365,8 +367,30 @@ class CampaignDefinition(CampaignRules):
 
 
 def read_rules(rules: dict[str, Any]) -> CampaignRules:
-    """Rules as a consumer reads them from the bus: keys of a newer version are ignored (DESIGN §6)."""
+    """Rules as a consumer reads them from the bus: what a newer version added is ignored (DESIGN §6).
+
+    Ignored are keys, and message rules whose event or channel is not known here: `unknown_messages` names these.
+    """
+    messages = rules.get("messages")
+    if isinstance(messages, list):
+        rules = rules | {"messages": [message for message in messages if not _is_newer(message)]}
     return CampaignRules.model_validate(rules, extra="ignore")
+
+
+def unknown_messages(rules: dict[str, Any]) -> list[str]:
+    """`event/channel` of each message rule that `read_rules` leaves out."""
+    newer = [message for message in rules.get("messages", ()) if _is_newer(message)]
+    return [f"{message.get('event')}/{message.get('channel')}" for message in newer]
+
+
+def _is_newer(message: Any) -> bool:
+    """Whether only a newer version knows the event or the channel. What is no rule at all is a fault and not newer."""
+    if not isinstance(message, dict):
+        return False
+    return any(
+        isinstance(message.get(key), str) and message[key] not in known
+        for key, known in (("event", MESSAGE_EVENTS), ("channel", CHANNELS))
+    )
 
 
 def read_unit(unit: dict[str, Any]) -> Unit:

@@ -31,6 +31,7 @@ from tests.support.notification import (
     issued,
     new_settings,
     revoked,
+    statuses,
 )
 
 ANNA, BO, CHEN = "ks_000001", "ks_000002", "ks_000003"
@@ -169,6 +170,29 @@ async def test_metrics_are_exact(app: FastAPI, client: httpx.AsyncClient) -> Non
     for status in ("delivered", "cancelled", "queued"):
         assert f'fanzha_notifications{{{labels},status="{status}"}} 1.0' in page
     assert "fanzha_notification_unplanned 1.0" in page
+
+
+async def test_message_rules_of_a_newer_version_are_counted_and_their_texts_wait(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    bus, db = service_of(app).bus, service_of(app).db
+    newer = defined()
+    for rule in ({"event": "bulletin_published", "channel": "file"}, {"event": "certificate_ready", "channel": "fax"}):
+        newer.rules["messages"].append({**newer.rules["messages"][0], **rule})
+    with structlog.testing.capture_logs() as logs:
+        await deliver(bus, newer, enrolled((ANNA, PHONES[0])), issued((ANNA, "S-A")))
+    assert [log["rules"] for log in logs if log["event"] == "message rules of a newer version are left out"] == [2]
+    await do_due_work(app)
+    page = (await client.get("/metrics")).text
+    assert f'fanzha_notification_rules_unknown{{campaign="{CAMPAIGN}"}} 2.0' in page
+    assert "fanzha_notification_unplanned 1.0" in page
+    assert await statuses(db) == {}
+
+    await deliver(bus, defined(revision=2))
+    await do_due_work(app)
+    page = (await client.get("/metrics")).text
+    assert f'fanzha_notification_rules_unknown{{campaign="{CAMPAIGN}"}} 0.0' in page
+    assert await statuses(db) == {"S-A": ("delivered", None)}
 
 
 async def test_metrics_tell_how_long_something_is_due_or_unresolved(database: DatabaseFactory, tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from shared.contracts import campaign as contract
 from shared.contracts.base import EVENT_MAX_BYTES
-from shared.contracts.campaign import CampaignDefinition, CampaignRules, Window, fill, read_rules, read_unit
+from shared.contracts.campaign import (
+    CampaignDefinition,
+    CampaignRules,
+    Window,
+    fill,
+    read_rules,
+    read_unit,
+    unknown_messages,
+)
 from shared.contracts.campaign_errors import Finding, explain
 from tests.support.campaigns import campaign, campaign_content, unit
 
@@ -286,6 +294,34 @@ def test_a_reader_on_the_bus_ignores_keys_of_a_newer_version() -> None:
     rules["windows"]["live"][0]["new_in_v9"] = 1
     assert read_rules(rules) == read_rules(campaign().rules())
     assert read_unit(ROOT | {"new_in_v9": 1}).unit_code == "1"
+
+
+NEWER = [
+    *message(event="bulletin_published", template="{unheard_of}"),
+    *message(channel="carrier_pigeon"),
+    {"event": "lesson_begins", "audience": 5},
+]
+
+
+def test_a_reader_on_the_bus_leaves_out_message_rules_of_a_newer_version() -> None:
+    rules = campaign().rules()
+    newer = rules | {"messages": [*NEWER, *rules["messages"]]}
+    assert unknown_messages(newer) == [
+        "bulletin_published/file",
+        "certificate_ready/carrier_pigeon",
+        "lesson_begins/None",
+    ]
+    assert read_rules(newer) == read_rules(rules)
+    assert unknown_messages(rules) == []
+    assert len(newer["messages"]) == 4  # the event is as it came
+
+
+@pytest.mark.parametrize(
+    "messages", [5, None, ["x"], [None], [{}], message(channel=5), message(event=None), message(template="领证")]
+)
+def test_a_message_rule_that_is_none_is_no_newer_one(messages: Any) -> None:
+    with pytest.raises(ValidationError):
+        read_rules(campaign().rules() | {"messages": messages})
 
 
 def test_pages_hold_every_unit_once_and_fit_an_event() -> None:
