@@ -1,5 +1,6 @@
 """All SQL of notification. Rows of a statement are sorted and unique: its callers see to that (DESIGN §4.10)."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
