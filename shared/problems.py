@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from shared.db import DatabaseAway
+from shared.refusals import Answers, Refused
 
 log = structlog.get_logger()
 
@@ -53,8 +54,20 @@ def not_found(what: str, detail: str | None = None) -> Problem:
     return Problem(404, "not-found", f"没有找到{what}", detail)
 
 
-def install(app: FastAPI) -> None:
-    """Turns every way a request can fail into a problem."""
+def problem_of(refused: Refused, answers: Answers) -> Problem:
+    status, type, title = answers[refused.name]
+    more = refused.members | {"retry_after_s": refused.retry_after_s}
+    return Problem(status, type, title.format(refused.subject), refused.detail, **more)
+
+
+def install(app: FastAPI, answers: Answers | None = None) -> None:
+    """Turns every way a request can fail into a problem. `answers`: to the refusals of the service's use cases."""
+
+    @app.exception_handler(Refused)
+    async def _refused(request: Request, refused: Refused) -> JSONResponse:
+        if answers is None or refused.name not in answers:
+            return await _unexpected(request, refused)
+        return problem_of(refused, answers).response()
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

@@ -29,6 +29,7 @@ from shared.dead_letters import DeadLetters, Replays
 from shared.due import DueWork
 from shared.heartbeat import Heartbeat
 from shared.logging import configure_logging
+from shared.refusals import Answers
 from shared.settings import ServiceSettings
 from shared.tokens import TokenVerifier
 
@@ -102,8 +103,10 @@ def build_service(
     exact: Iterable[metrics.Collector] = (),
     background: Sequence[Callable[[], Awaitable[None]]] = (),
     needs_bus: bool = True,
+    refusals: Answers | None = None,
 ) -> FastAPI:
-    """Composes a service. `routes` are tried before `routers`; `background` are loops that run as long as the service does."""
+    """Composes a service. `routes` are tried before `routers`; `background` are loops that run as long as the service does;
+    `refusals` says how what its use cases refuse is answered."""
     service_metrics = metrics.ServiceMetrics(db, exact)
     bus.register_metrics(service_metrics.registry)
     relay = outbox.Relay(db, bus)
@@ -150,7 +153,7 @@ def build_service(
     app.state.service = service
     app.state.token_verifier = TokenVerifier(settings.token_public_key)
     app.state.bodies = Bodies()
-    problems.install(app)
+    problems.install(app, refusals)
     app.routes.extend(routes)
     app.include_router(_health(service))
     app.add_route("/metrics", service_metrics.page, include_in_schema=False)

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.certificate import domain, pages, store, usecases
 from services.certificate.files import Links, Pdfs
+from services.certificate.refusals import ANSWERS
 from services.certificate.usecases import Keys
 from shared.campaign_keys import CampaignKeys
 from shared.clock import Clock
@@ -20,7 +21,8 @@ from shared.contracts.certificate import Reason
 from shared.db import Database, DatabaseAway
 from shared.definitions import Definitions
 from shared.guarded_route import GuardedRoute
-from shared.problems import Problem, database_away, not_found
+from shared.problems import Problem, database_away, not_found, problem_of
+from shared.refusals import Refused
 from shared.tokens import Principal, requires
 
 CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
@@ -120,7 +122,7 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         answer = await db.in_transaction(
             lambda tx: usecases.claim(tx, keys, body.claim_code, body.phone_tail, address, now)
         )
-        if isinstance(answer, Problem):  # only now that the wrong try it counted is committed
+        if isinstance(answer, Refused):  # only now that the wrong try it counted is committed
             raise answer
         return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
 
@@ -141,7 +143,8 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         try:
             body = ClaimRequest(claim_code=claim_code, phone_tail=typed.get("phone_tail", "")[:PHONE_TAIL_MAX] or None)
             answer = await claim(body, request)
-        except Problem as problem:
+        except Refused as refused:
+            problem = problem_of(refused, ANSWERS)
             return _claim_page(pages.ClaimPage(specimen, claim_code, problem.body["title"]), problem)
         except DatabaseAway:
             return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), database_away())

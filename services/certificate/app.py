@@ -6,6 +6,7 @@ from services.certificate import metrics, usecases, wrong_claims
 from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
 from services.certificate.files import Links, Pdfs
+from services.certificate.refusals import ANSWERS
 from services.certificate.renderer import Renderer
 from services.certificate.settings import Settings
 from services.certificate.usecases import Keys
@@ -53,4 +54,5 @@ def build_app(settings: Settings) -> FastAPI:
         ],
         exact=[*metrics.exact(clock, definitions), measured.last],
         background=[measured.run],
+        refusals=ANSWERS,
     )

@@ -28,7 +28,7 @@ from shared.db import Transaction
 from shared.definitions import Definitions
 from shared.failures import Poison
 from shared.ids import new_event_id
-from shared.problems import Problem, not_found
+from shared.refusals import Refused
 from shared.sealing import CannotOpen
 
 log = structlog.get_logger()
@@ -297,28 +297,28 @@ async def _issued_event(
 
 async def claim(
     tx: Transaction, keys: Keys, claim_code: str, phone_tail: str | None, address: str, now: datetime
-) -> store.Certificate | Problem:
+) -> store.Certificate | Refused:
     """Marks the certificate claimed (领取), once; claiming again answers the same.
 
-    A 403, 404 or 410 problem is returned and not raised, because its wrong try has been counted and must be committed. A 429
-    problem is raised: it counts nothing.
+    A wrong code or phone tail and a revoked certificate are refused by what is returned and not raised: the wrong try has been
+    counted, and must be committed. Where there were too many already, the refusal is raised and nothing is counted.
     """
     wanted = domain.normalise_claim_code(claim_code)
     from_address = wrong_claims.by_address(keys.lookup_key, address)
     row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
     if row is None or wanted is None:
         await wrong_claims.count(tx, [from_address])
-        return Problem(404, "wrong-claim-code", "领取码不正确，请核对后重试")
+        return Refused("wrong-claim-code")
     of_code = wrong_claims.by_code(keys.lookup_key, wanted)
     limits = [from_address, of_code]
     if row.revoked_at is not None:
         await wrong_claims.count(tx, limits)
-        return Problem(410, "certificate-revoked", "该证书已撤销，如有疑问请联系主办单位")
+        return Refused("claim-of-revoked")
     expected = await _phone_tail(tx, row, keys)
     if expected is not None and (phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected):
         # Who leaves the tail out learns that it is asked for, and has guessed nothing.
         await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
-        return Problem(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号")
+        return Refused("wrong-phone-tail")
     # Who knows code and tail is the holder, whatever others behind the same address tried.
     await wrong_claims.check(tx, limits if expected is None else [of_code])
     if row.claimed_at is None:
@@ -351,7 +351,7 @@ def _claimed_event(row: store.Certificate, now: datetime) -> CertificateClaimedV
 
 
 async def revoke(tx: Transaction, campaign_id: str, viewer_id: str, actor: str, reason: str, now: datetime) -> str:
-    """Revokes the viewer's valid certificate; returns its serial. Raises a 404 or 409 problem."""
+    """Revokes the viewer's valid certificate; returns its serial. Refused as `no-certificate` or `already-revoked`."""
     row = await _valid(tx, campaign_id, viewer_id)
     await store.revoke(tx, row.serial, now, actor, reason, None)
     await outbox.add(tx, _revoked_event(row, reason, None, now))
@@ -365,12 +365,12 @@ async def reissue(
     try:
         corrected = domain.normalise_name(name)
     except domain.NameRefused as error:
-        raise Problem(422, "name-refused", "姓名不符合要求", str(error)) from error
+        raise Refused("name-refused", str(error)) from error
     if corrected is None:
-        raise Problem(422, "name-refused", "姓名不符合要求", "the name has no visible character")
+        raise Refused("name-refused", "the name has no visible character")
     own = await keys.recipient.keys(tx, campaign_id, now)
     if own.destroyed:
-        raise Problem(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名")
+        raise Refused("campaign-erased")
     old = await _valid(tx, campaign_id, viewer_id)
     who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
     issued_at = now.replace(microsecond=0)
@@ -390,9 +390,9 @@ async def _valid(tx: Transaction, campaign_id: str, viewer_id: str) -> store.Cer
     await store.one_issuer(tx, campaign_id)
     row = await store.last_of(tx, campaign_id, viewer_id, lock=True)
     if row is None:
-        raise not_found("该证书")
+        raise Refused("no-certificate")
     if row.revoked_at is not None:
-        raise Problem(409, "certificate-revoked", "该证书已撤销")
+        raise Refused("already-revoked")
     return row
 
 

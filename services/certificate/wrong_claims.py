@@ -12,7 +12,7 @@ from services.certificate import store
 from services.certificate.domain import network_of
 from shared.at_rest import lookup_hash
 from shared.db import Transaction
-from shared.problems import Problem
+from shared.refusals import Refused
 
 BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # 10,000 phone tails then last 80 days for who has found a code
 BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # 39 bits of code then last for longer than anybody tries
@@ -24,36 +24,35 @@ class Limit(NamedTuple):
     who: bytes
     within: timedelta
     most: int
-    title: str
+    refusal: str  # its name
 
-    def problem(self) -> Problem:
-        retry_after_s = int(self.within.total_seconds())
-        return Problem(429, "too-many-wrong-claims", self.title, retry_after_s=retry_after_s)
+    def refused(self) -> Refused:
+        return Refused(self.refusal, retry_after_s=int(self.within.total_seconds()))
 
 
 def by_code(key: str, claim_code: str) -> Limit:
     who = lookup_hash(key, f"wrong claims of code {claim_code}")
-    return Limit(who, BY_CODE_WITHIN, BY_CODE_MAX, "该领取码的手机号后四位错误次数过多，请一小时后再试")
+    return Limit(who, BY_CODE_WITHIN, BY_CODE_MAX, "code-tried-too-often")
 
 
 def by_address(key: str, address: str) -> Limit:
     """Of IPv6 the /64 counts, which one subscriber has for themselves."""
     who = lookup_hash(key, f"wrong claims from {network_of(address)}")
-    return Limit(who, BY_ADDRESS_WITHIN, BY_ADDRESS_MAX, "尝试次数过多，请一分钟后再试")
+    return Limit(who, BY_ADDRESS_WITHIN, BY_ADDRESS_MAX, "address-tried-too-often")
 
 
 async def check(tx: Transaction, limits: Sequence[Limit]) -> None:
-    """Raises a 429 problem where one of them is reached."""
+    """Raises `Refused` where one of them is reached."""
     for limit in sorted(limits):
         if await store.too_many_wrong_claims(tx, limit.who, limit.within, limit.most):
-            raise limit.problem()
+            raise limit.refused()
 
 
 async def count(tx: Transaction, limits: Sequence[Limit]) -> None:
-    """Counts a wrong try. Raises a 429 problem where one of them is reached; then the caller's rollback counts nothing."""
+    """Counts a wrong try. Raises `Refused` where one of them is reached; then the caller's rollback counts nothing."""
     for limit in sorted(limits):
         if not await store.count_wrong_claim(tx, limit.who, limit.within, limit.most):
-            raise limit.problem()
+            raise limit.refused()
 
 
 async def forget(tx: Transaction) -> int:

@@ -19,6 +19,7 @@ from services.checkin.committer import Committer, Overloaded
 from services.checkin.domain import LessonState, Reason, Result, subtree_of_definition
 from services.checkin.live_platform import BodyRefused, Item, Source, challenge_of, read_body
 from services.checkin.recording import Arrival
+from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from services.checkin.settings import Settings
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, Id, Mode
@@ -28,6 +29,7 @@ from shared.db import Database
 from shared.direct_route import DirectRoute
 from shared.guarded_route import GuardedRoute
 from shared.problems import Problem, busy, not_found
+from shared.refusals import Refused
 from shared.tokens import ROLES, Principal, requires
 
 VIEWER_IDS_MAX = 10_000
@@ -377,7 +379,9 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
         async with db.transaction() as tx:
             try:
                 report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
-            except Problem:
+            except Refused as refused:
+                if refused.name not in (NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER):
+                    raise
                 return HTMLResponse(pages.nothing_yet(), 404, headers=pages.HEADERS)
         return HTMLResponse(pages.viewer(report, clock.now(), settings.claim_page_url), headers=pages.HEADERS)
 

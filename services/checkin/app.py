@@ -10,6 +10,7 @@ from services.checkin.campaigns import Catalogue
 from services.checkin.committer import Committer
 from services.checkin.consumers import build_consumers
 from services.checkin.recording import body_digest
+from services.checkin.refusals import ANSWERS
 from services.checkin.settings import Settings
 from shared import campaign_keys
 from shared.bus import Bus
@@ -55,5 +56,6 @@ def build_app(settings: Settings) -> FastAPI:
         routers=[build_api(settings, db, clock, intake, catalogue)],
         exact=[*metrics.exact(clock, catalogue), measured.last],
         background=[committer.run, measured.run],
+        refusals=ANSWERS,
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)
     )

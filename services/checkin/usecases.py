@@ -15,6 +15,7 @@ import msgspec
 from services.checkin import store
 from services.checkin.campaigns import Campaign, Catalogue
 from services.checkin.domain import Lessons, LessonView, lesson_view
+from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from shared import outbox
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_freeze import frozen_differences
@@ -22,7 +23,7 @@ from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1
 from shared.db import Transaction
 from shared.ids import new_event_id, new_public_id
 from shared.outgoing import Outgoing, column_events
-from shared.problems import Problem, not_found
+from shared.refusals import Refused
 
 GRANTS_PER_TRANSACTION = 5_000
 UNCOUNTED_SHOWN_MAX = 50
@@ -49,8 +50,8 @@ class Draft:
 async def define_campaign(tx: Transaction, draft: Draft, actor: str, now: datetime) -> tuple[int, bool]:
     """Puts a definition in force: (revision, changed). The same content again is the same revision.
 
-    Raises a 409 problem with the reasons where the change would falsify the past. What takes up to 2 s for a large definition is
-    done in threads.
+    Refused as `campaign-frozen`, with the reasons, where the change would falsify the past. What takes up to 2 s for a large
+    definition is done in threads.
     """
     definition, content_hash = draft.definition, draft.content_hash
     await store.change_definitions(tx)
@@ -61,7 +62,7 @@ async def define_campaign(tx: Transaction, draft: Draft, actor: str, now: dateti
         checked_in = await store.has_checkins(tx, definition.campaign_id)
         refused = await asyncio.to_thread(_falsified, row["definition"], definition, now, checked_in)
         if refused:
-            raise Problem(409, "campaign-frozen", "活动已有签到，这些修改会改变既成事实", reasons=refused)
+            raise Refused("campaign-frozen", reasons=refused)
     revision = 1 if row is None else row["revision"] + 1
     await store.save_definition(tx, definition.campaign_id, revision, content_hash, draft.content, actor, now)
     await outbox.add(tx, *await asyncio.to_thread(_defined, definition, revision, now))
@@ -90,10 +91,10 @@ def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> li
 
 
 async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: str) -> Campaign:
-    """Raises a 404 problem where there is none."""
+    """Refused as `no-such-campaign` where there is none."""
     campaigns = await catalogue.held(tx)
     if campaign_id not in campaigns:
-        raise not_found("该活动", f"no campaign {campaign_id}; define it with PUT /v1/campaigns/{campaign_id}")
+        raise Refused(NO_SUCH_CAMPAIGN, f"no campaign {campaign_id}; define it with PUT /v1/campaigns/{campaign_id}")
     return campaigns[campaign_id]
 
 
@@ -122,13 +123,13 @@ class ViewerReport:
 async def viewer_report(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, viewer_id: str, now: datetime
 ) -> ViewerReport:
-    """Raises a 404 problem where the viewer has sent nothing that is known."""
+    """Refused as `no-such-campaign`, or `no-such-viewer` where the viewer has sent nothing that is known."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     viewer = await store.viewer(tx, campaign.no, viewer_id)
     uncounted = await store.uncounted_of(tx, campaign_id, viewer_id, UNCOUNTED_SHOWN_MAX)
     if viewer is None:
         if not uncounted:
-            raise not_found("该观众", "this viewer has neither enrolled nor checked in")
+            raise Refused(NO_SUCH_VIEWER, "this viewer has neither enrolled nor checked in")
         viewer = store.Viewer(viewer_id, "unassigned", "unassigned", None, None, Lessons())
     views = [lesson_view(campaign.course, viewer.lessons, index, now) for index in range(len(campaign.lesson_texts))]
     return ViewerReport(campaign, viewer, views, uncounted)
@@ -174,7 +175,7 @@ async def make_good_page(
     """Grants a lesson to the viewers of an outage who come after this one (`""`: from the first), as many as one transaction
     should hold. Going through the pages of the same decision again finishes what a crash left.
 
-    Raises 404, 409 (id used for another decision) and 422 problems.
+    Refused as `no-such-campaign`, `no-such-lesson`, or `make-good-id-used` where the id is another decision's.
     """
     campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
     lesson = _lesson(campaign, decision.lesson_date)
@@ -221,7 +222,7 @@ async def _unmatched(tx: Transaction, campaign: Campaign, audience: Audience) ->
 def _lesson(campaign: Campaign, day: date) -> int:
     index = campaign.definition.index_of.get(day)
     if index is None:
-        raise Problem(422, "no-such-lesson", f"{day} 没有课程", "lesson_date must be a lesson of the campaign")
+        raise Refused("no-such-lesson", "lesson_date must be a lesson of the campaign", subject=day.isoformat())
     return index
 
 
@@ -232,7 +233,7 @@ async def _same_decision(tx: Transaction, decision: store.MakeGood) -> None:
         decision.lesson_date,
         Audience.from_json(decision.audience),
     ):
-        raise Problem(409, "make-good-id-used", "该编号已用于另一项补录决定")
+        raise Refused("make-good-id-used")
 
 
 def _without(viewer: store.Viewer, lesson: int) -> Lessons:
@@ -290,7 +291,10 @@ async def state_platform_counts(
     actor: str,
     now: datetime,
 ) -> dict[str, dict[str, int]]:
-    """Keeps what the platform says it counted, and answers with both counts by mode. Raises 404 and 422 problems."""
+    """Keeps what the platform says it counted, and answers with both counts by mode.
+
+    Refused as `no-such-campaign` or `no-such-lesson`.
+    """
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     _lesson(campaign, lesson_date)
     await store.state_platform_counts(tx, campaign_id, lesson_date, counts, actor, now)

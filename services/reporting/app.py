@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.reporting import metrics
 from services.reporting.api import build_api
 from services.reporting.consumers import build_consumers
+from services.reporting.refusals import ANSWERS
 from services.reporting.tree import Definition
 from shared.bus import Bus
 from shared.clock import clock_from
@@ -30,4 +31,5 @@ def build_app(settings: ServiceSettings) -> FastAPI:
         routers=[build_api(db, known, clock)],
         exact=[*metrics.exact(known), measured.last],
         background=[measured.run],
+        refusals=ANSWERS,
     )

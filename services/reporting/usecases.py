@@ -12,7 +12,7 @@ from shared.contracts.certificate import CertificateClaimedV1, CertificateIssued
 from shared.contracts.checkin import CheckinRecordedV1, ViewerReassignedV1
 from shared.db import Transaction
 from shared.definitions import Definitions
-from shared.problems import Problem, not_found
+from shared.refusals import Refused
 from shared.tokens import Principal
 
 
@@ -106,10 +106,10 @@ async def live_room(
 
 
 async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
-    """The definition in force, `UNDEFINED` where facts arrived before it; 404 where there is neither."""
+    """The definition in force, `UNDEFINED` where facts arrived before it. `no-such-campaign` where there is neither."""
     definition = await known.in_force(tx, campaign_id)
     if definition is None and not await store.knows_campaign(tx, campaign_id):
-        raise not_found("该活动", f"campaign {campaign_id} has no definition and no figures here")
+        raise Refused("no-such-campaign", f"campaign {campaign_id} has no definition and no figures here")
     return definition or UNDEFINED
 
 
@@ -118,5 +118,5 @@ def _scope(definition: Definition, principal: Principal) -> store.Scope:
     if principal.unit is None:
         return None
     if principal.unit not in definition.tree:
-        raise Problem(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中")
+        raise Refused("unit-not-in-campaign")
     return definition.tree.subtree(principal.unit)

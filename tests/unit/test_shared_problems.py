@@ -10,16 +10,25 @@ from starlette.types import Message
 from shared import problems
 from shared.db import DatabaseAway
 from shared.problems import Problem, not_found
+from shared.refusals import Answer, Refused
 
 
 @pytest.fixture
 def client() -> httpx.AsyncClient:
     app = FastAPI()
-    problems.install(app)
+    problems.install(app, {"late": Answer(409, "too-late", "{} 已经结束")})
 
     @app.get("/conflict")
     async def conflict() -> None:
         raise Problem(409, "campaign-frozen", "活动已有签到", "see reasons", reasons=["a"])
+
+    @app.get("/late")
+    async def late() -> None:
+        raise Refused("late", "see when", subject="第一课", retry_after_s=60, ended=["a"])
+
+    @app.get("/unforeseen")
+    async def unforeseen() -> None:
+        raise Refused("nobody-said-how-to-answer-this")
 
     @app.get("/missing")
     async def missing() -> None:
@@ -45,6 +54,8 @@ def client() -> httpx.AsyncClient:
     ("method", "path", "status", "type"),
     [
         ("GET", "/conflict", 409, "campaign-frozen"),
+        ("GET", "/late", 409, "too-late"),
+        ("GET", "/unforeseen", 500, "internal"),
         ("GET", "/missing", 404, "not-found"),
         ("GET", "/away", 503, "database-away"),
         ("GET", "/broken", 500, "internal"),
@@ -69,6 +80,18 @@ async def test_extra_members_and_detail_are_part_of_the_answer(client: httpx.Asy
     body = (await client.get("/conflict")).json()
     assert (body["title"], body["detail"], body["reasons"]) == ("活动已有签到", "see reasons", ["a"])
     assert "detail" not in (await client.get("/missing")).json()
+
+
+async def test_a_refusal_is_answered_as_its_service_says(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/late")
+    assert answer.json() == {
+        "type": "/problems/too-late",
+        "title": "第一课 已经结束",
+        "status": 409,
+        "detail": "see when",
+        "ended": ["a"],
+    }
+    assert answer.headers["retry-after"] == "60"
 
 
 async def test_an_invalid_request_is_told_where(client: httpx.AsyncClient) -> None:

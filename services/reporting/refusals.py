@@ -1,0 +1,8 @@
+"""How HTTP says what reporting's use cases refuse."""
+
+from shared.refusals import Answer, Answers
+
+ANSWERS: Answers = {
+    "no-such-campaign": Answer(404, "not-found", "没有找到该活动"),
+    "unit-not-in-campaign": Answer(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中"),
+}
