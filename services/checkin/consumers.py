@@ -14,6 +14,7 @@ from shared.consuming import consume
 from shared.contracts.certificate import CertificateKeyMadeV1
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.db import Database, Transaction
+from shared.failures import Poison
 
 log = structlog.get_logger()
 
@@ -24,8 +25,12 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
     @subscribe_raw(router, durable="checkin-live", payload_type=list[dict[str, object]])
     async def record_live_events(body: bytes) -> None:
         """One event or an array of up to 1000, as in `POST /v1/live/events`. Natural keys make repeats harmless."""
+        try:
+            items = read_body(body)
+        except BodyRefused as error:
+            raise Poison(str(error)) from error  # parked; what comes from outside never brakes (shared/brake.py)
         now = clock.now()
-        await committer.submit([Arrival(_without_contact(item), "bus", now) for item in _items(body)])
+        await committer.submit([Arrival(_without_contact(item), "bus", now) for item in items])
 
     @consume(router, db, CertificateKeyMadeV1, durable="checkin-certificate-keys")
     async def keep_certificate_key(tx: Transaction, event: CertificateKeyMadeV1) -> None:
@@ -38,15 +43,6 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
         await campaign_keys.learn(tx, event)
 
     return router
-
-
-def _items(body: bytes) -> list[Item]:
-    """A body that the webhook would refuse is one malformed item: nobody waits for an answer here, and a refused row is kept."""
-    try:
-        return read_body(body)
-    except BodyRefused as error:
-        log.warning("a message on the bus is refused", reason=error.reason)
-        return [Item(None, None, msgspec.Raw(body))]
 
 
 def _without_contact(item: Item) -> Item:

@@ -220,7 +220,6 @@ except OSError as error:
         ("checkin", "grafana", 3000, "not reached"),
         ("nats-exporter", "postgres", 5432, "not reached"),
         ("nats-exporter", "nats-monitor", 8222, "reached"),
-        ("nats-exporter", "nats", 4222, "not reached"),
         ("checkin", "nats", 8222, "not reached"),
         ("checkin", "nats-monitor", 8222, "not reached"),
     ],
