@@ -260,7 +260,7 @@ async def test_a_value_that_does_not_fit_is_the_callers_error(fresh: FreshDataba
     ("limits", "statement", "is_closed"),
     [
         (Limits(statement_s=0.1), "SELECT pg_sleep(30)", False),
-        (Limits(lock_s=0.1), "LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE", False),
+        (Limits(lock_s=0.1), "LOCK TABLE outbox_pending IN ACCESS EXCLUSIVE MODE", False),
         (Limits(transaction_s=0.2), "SELECT pg_sleep(30)", True),
     ],
 )

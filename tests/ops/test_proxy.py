@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -60,9 +60,12 @@ class Proxy:
         return (private + sum(self._in_tmp(each.pid) for each in processes)) / MIB
 
     def _in_tmp(self, pid: int) -> int:
-        """The files have no names: nginx unlinks them at once."""
-        files = [each for each in Path(f"/proc/{pid}/fd").iterdir() if "/body/" in str(each.readlink())]
-        return sum(each.stat().st_size for each in files)
+        """The files have no names: nginx unlinks them at once. One may be closed while we look."""
+        size = 0
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                size += each.stat().st_size if "/body/" in str(each.readlink()) else 0
+        return size
 
 
 class Caller:
