@@ -24,7 +24,7 @@ RUN if [ "$SERVICE" = certificate ]; then \
 
 # ---- the image: this service, shared/, and the command line ----------------------------------------------------------
 FROM ${PYTHON_IMAGE}
-# Fixed, so that the owner of mounted secrets and volumes can be named in advance (deploy/keeping/secret_files.py).
+# Fixed, so that the owner of mounted secrets and volumes can be named in advance (upkeep/secret_files.py).
 RUN groupadd --gid 10001 fanzha \
  && useradd --uid 10001 --gid fanzha --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin fanzha \
  && install --directory --owner=fanzha --group=fanzha --mode=0700 /var/lib/fanzha/certificates /var/lib/fanzha/messages
@@ -32,7 +32,9 @@ COPY --from=dependencies /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
 WORKDIR /app
 COPY deploy/docker/fanzha /usr/local/bin/fanzha
-COPY deploy deploy
+COPY cli cli
+COPY upkeep upkeep
+COPY devstack devstack
 COPY shared shared
 COPY services/__init__.py services/__init__.py
 ARG SERVICE

@@ -58,7 +58,7 @@ contract: install ## one service's contract tests, without the others: SERVICE=r
 	@$(BIN)/pytest tests/contracts -k '$(SERVICE)'
 
 contracts: install ## bring schemas, AsyncAPI documents and checksums up to date
-	@$(BIN)/python -m deploy.contracts write
+	@$(BIN)/python -m checks.contracts write
 
 compose-test: install ## docker-compose.yml on a real engine, with replicas, containers killed and paused; INSTALL=1 installs one (root, Debian)
 	@COMPOSE_TEST=1 $(BIN)/pytest -m long tests/ops/test_compose_stack.py -s -rs

@@ -17,7 +17,7 @@ from bench.checker import WrongAnswer
 from bench.generator import generator
 from bench.others import others
 from bench.stack import FOLDER, fresh_home, running_stack
-from deploy.devstack.home import Home
+from devstack.home import Home
 
 console = Console(highlight=False, soft_wrap=True)
 ENROLMENTS_PER_POST = 250

@@ -10,7 +10,7 @@ from typing import Any
 from bench.generator import Outcome
 from bench.stack import BenchStack
 from bench.workload import Traffic, viewer_id
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 
 LOOK_EVERY_S = 0.01
 GIVE_UP_S = 180

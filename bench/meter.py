@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 
 SAMPLE_EVERY_S = 0.2
 STATISTICS_S = 1.2  # a backend tells its statistics at most once a second

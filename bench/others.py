@@ -19,10 +19,10 @@ from bench.cases import BATCH_CONNECTIONS, CONNECTIONS, Bench, Result
 from bench.generator import Job
 from bench.meter import STATISTICS_S
 from bench.workload import Traffic
-from deploy.devstack import ports as ports_module
-from deploy.devstack.home import REPOSITORY
-from deploy.devstack.nats import NatsServer
-from deploy.devstack.processes import answers_200, dying_with_parent, environment
+from devstack import ports as ports_module
+from devstack.home import REPOSITORY
+from devstack.nats import NatsServer
+from devstack.processes import answers_200, dying_with_parent, environment
 
 READY_WITHIN_S = 60
 PUBLISHES_AT_ONCE = 64

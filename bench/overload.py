@@ -15,8 +15,8 @@ from bench.cases import Bench
 from bench.generator import Outcome
 from bench.latency import percentiles
 from bench.meter import MIB
-from deploy.devstack.supervisor import State
-from shared.topology import SERVICES
+from devstack.supervisor import State
+from shared.bus.topology import SERVICES
 
 PER_POST = 500
 CONNECTIONS = 128  # more posts at once than the committer lets wait

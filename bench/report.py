@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 
 from bench.cases import Result
-from deploy.devstack.home import REPOSITORY
-from shared.topology import SERVICES
+from devstack.home import REPOSITORY
+from shared.bus.topology import SERVICES
 
 OTHERS = ("copy", "copy-once", "nats", "monolith-500", "monolith-1", "ordinary", "ordinary-8")
 

@@ -19,7 +19,7 @@ from bench.cases import Bench
 from bench.generator import Outcome
 from bench.latency import percentiles
 from bench.meter import MIB
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 
 LESSONS = 16
 REQUIRED_DAYS = 15

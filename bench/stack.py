@@ -17,15 +17,15 @@ from rich.console import Console
 
 from bench import workload
 from bench.meter import Meter
-from deploy.cli.clock_commands import settle
-from deploy.devstack import main as devstack
-from deploy.devstack import ports as ports_module
-from deploy.devstack.home import REPOSITORY, Home, read_env
-from deploy.devstack.plan import Stack
-from deploy.devstack.secrets import load_or_create
-from deploy.devstack.supervisor import State
+from cli.clock_commands import settle
+from devstack import main as devstack
+from devstack import ports as ports_module
+from devstack.home import REPOSITORY, Home, read_env
+from devstack.plan import Stack
+from devstack.secrets import load_or_create
+from devstack.supervisor import State
+from shared.bus.topology import SERVICES
 from shared.clock import write_clock
-from shared.topology import SERVICES
 
 FOLDER = REPOSITORY / "build" / "bench"
 SETTLE_WITHIN_S = 300

@@ -17,8 +17,8 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from deploy.cli.campaign_file import load
-from deploy.devstack.home import REPOSITORY
+from cli.campaign_file import load
+from devstack.home import REPOSITORY
 
 CAMPAIGN_FILE = REPOSITORY / "campaigns" / "jinshan-2024.yaml"
 LESSONS = 20

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.contracts.campaign import CampaignRules, Unit, read_rules, read_unit
 from shared.contracts.checkin import CampaignDefinedV1
-from shared.db import Transaction
+from shared.database import Transaction
 from shared.failures import Poison
 
 T = TypeVar("T")

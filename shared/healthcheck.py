@@ -4,7 +4,7 @@ import os
 import sys
 from http.client import HTTPConnection, HTTPException
 
-TIMEOUT_S = 4  # readiness asks the database for at most 3 s (shared/service.py)
+TIMEOUT_S = 4  # readiness asks the database for at most 3 s (shared/service/serving.py)
 
 
 def unready(port: int) -> str | None:

@@ -6,15 +6,15 @@ A test compares the committed file with this, so the server allows what the topo
 import sys
 from collections.abc import Iterable, Mapping
 
-from shared.topology import BUS_ACCOUNT, NEXT, Permissions, permissions
+from shared.bus.topology import BUS_ACCOUNT, NEXT, Permissions, permissions
 
 HEADER = """\
-# Rendered from shared/topology.py: python -m deploy.nats.permissions > deploy/nats/permissions.conf
+# Rendered from shared/bus/topology.py: python -m deploy.nats.permissions > deploy/nats/permissions.conf
 # NATS reads the value of an environment variable as configuration: a password must begin with a letter and
 # hold only letters, digits and underscores.
 """
 # A pull request has many answers. What leads them back is forgotten this long after the last one: heartbeats come every 5 s
-# and a request ends after 30 s (shared/pull.py). The server's own two minutes would keep thousands at a busy hour.
+# and a request ends after 30 s (shared/bus/pull.py). The server's own two minutes would keep thousands at a busy hour.
 MANY_ANSWERS = ', response_type: Stream, threshold: "40s"'
 # An account that does not import this gets the whole of $JS.API from the server, to be told that it has no JetStream, and then
 # that answer came before ours. No user may publish it.

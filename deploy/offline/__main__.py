@@ -18,8 +18,8 @@ from typing import Annotated
 import typer
 import yaml
 
-from deploy.devstack.home import REPOSITORY
-from shared.topology import SERVICES
+from devstack.home import REPOSITORY
+from shared.bus.topology import SERVICES
 
 RECIPES = Path(__file__).parent / "images"
 COMPOSE = REPOSITORY / "docker-compose.yml"

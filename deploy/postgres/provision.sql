@@ -25,13 +25,13 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) \gexec
 ALTER ROLE :"owner" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD :'owner_password';
 ALTER ROLE :"app" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD :'app_password';
 
--- For every client of the role that sets none of its own (shared/db.py sets shorter ones). A client that stands still, or was cut
+-- For every client of the role that sets none of its own (shared/database/transactions.py sets shorter ones). A client that stands still, or was cut
 -- off without a word, must not keep its locks; and no statement of a service takes longer than a page of a definition (1 s).
 ALTER ROLE :"app" SET statement_timeout = '60s';
 ALTER ROLE :"app" SET lock_timeout = '30s';
 ALTER ROLE :"app" SET idle_in_transaction_session_timeout = '60s'; -- a call of a text channel takes up to 30 s
 ALTER ROLE :"app" SET transaction_timeout = '5min';
--- The owner's jobs set their own (deploy/keeping/dump.py, shared/migrate.py); this is for a person at psql.
+-- The owner's jobs set their own (upkeep/dump.py, shared/database/migrate.py); this is for a person at psql.
 ALTER ROLE :"owner" SET lock_timeout = '60s';
 ALTER ROLE :"owner" SET idle_in_transaction_session_timeout = '10min';
 

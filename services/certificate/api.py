@@ -13,17 +13,17 @@ from services.certificate import domain, pages, store, usecases
 from services.certificate.files import Links, Pdfs
 from services.certificate.refusals import ANSWERS
 from services.certificate.usecases import Keys
-from shared.campaign_keys import CampaignKeys
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import Reason
-from shared.db import Database, DatabaseAway
+from shared.database import Database, DatabaseAway
 from shared.definitions import Definitions
-from shared.guarded_route import GuardedRoute
-from shared.problems import Problem, database_away, not_found, problem_of
-from shared.refusals import Refused
-from shared.tokens import Principal, requires
+from shared.people.campaign_keys import CampaignKeys
+from shared.service.guarded_route import GuardedRoute
+from shared.service.problems import Problem, database_away, not_found, problem_of
+from shared.service.refusals import Refused
+from shared.service.tokens import Principal, requires
 
 CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
 FORM, FORM_MAX_BYTES = "application/x-www-form-urlencoded", 2_048

@@ -19,9 +19,9 @@ from shared.contracts.certificate import (
     CertificateRevokedV1,
 )
 from shared.definitions import Definitions
-from shared.due import DueWork, in_transaction
-from shared.measured import Measured, events
 from shared.service import build_service, database_of
+from shared.service.due import DueWork, in_transaction
+from shared.service.measured import Measured, events
 
 RETENTION_EVERY_S = 60
 

@@ -6,14 +6,14 @@ from faststream.nats import NatsRouter
 
 from services.certificate import usecases
 from services.certificate.usecases import Keys
-from shared import campaign_keys
 from shared.bus import build_router
-from shared.consuming import consume, consume_together
+from shared.bus.consuming import consume, consume_together
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from shared.definitions import Definitions
+from shared.people import campaign_keys
 
 COMPLETIONS_IN_FLIGHT = 16  # they share transactions, one at a time
 

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from shared.masks import mask_account
+from shared.people.masks import mask_account
 
 DrawBelow = Callable[[int], int]
 """A random number from 0 to below its argument; `secrets.randbelow` outside tests."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from services.certificate import store, usecases
 from services.certificate.domain import SigningKey
-from shared import erasure
-from shared.columns import columns
-from shared.db import Transaction
+from shared.database import Transaction
+from shared.database.columns import columns
+from shared.people import erasure
 
 PAGE_ROWS = 500
 

@@ -15,9 +15,9 @@ from cryptography.exceptions import InvalidTag
 from services.certificate import store
 from services.certificate.domain import CertificateContent
 from services.certificate.renderer import DEFAULT_WORDING, Renderer, Wording
-from shared.at_rest import Vault, lookup_hash
 from shared.contracts.campaign import CampaignRules
-from shared.problems import Problem
+from shared.people.at_rest import Vault, lookup_hash
+from shared.service.problems import Problem
 from shared.whole_files import WholeFiles
 
 log = structlog.get_logger()

@@ -7,9 +7,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from services.certificate import store
 from shared.clock import Clock
 from shared.contracts.campaign import CampaignRules
-from shared.db import Transaction
+from shared.database import Transaction
 from shared.definitions import Definitions
-from shared.metrics import Collector
+from shared.service.metrics import Collector
 
 
 def exact(clock: Clock, definitions: Definitions[CampaignRules]) -> list[Collector]:

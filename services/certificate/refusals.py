@@ -1,6 +1,6 @@
 """How HTTP says what certificate's use cases refuse."""
 
-from shared.refusals import Answer, Answers
+from shared.service.refusals import Answer, Answers
 
 ANSWERS: Answers = {
     "wrong-claim-code": Answer(404, "wrong-claim-code", "领取码不正确，请核对后重试"),

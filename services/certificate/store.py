@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from shared.columns import columns
-from shared.db import Transaction
+from shared.database import Transaction
+from shared.database.columns import columns
 
 RETENTION_DELETES_MAX = 1_000
 

@@ -13,9 +13,7 @@ import structlog
 from services.certificate import domain, store, wrong_claims
 from services.certificate.domain import CertificateContent, SigningKey
 from services.certificate.settings import Settings
-from shared import campaign_keys, erasure, outbox
-from shared.at_rest import Vault, lookup_hash
-from shared.campaign_keys import CampaignKeys, Recipient
+from shared.bus import outbox
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import (
     CertificateClaimedV1,
@@ -24,12 +22,15 @@ from shared.contracts.certificate import (
     CertificateRevokedV1,
 )
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
-from shared.db import Transaction
+from shared.database import Transaction
 from shared.definitions import Definitions
 from shared.failures import Poison
 from shared.ids import new_event_id
-from shared.refusals import Refused
-from shared.sealing import CannotOpen
+from shared.people import campaign_keys, erasure
+from shared.people.at_rest import Vault, lookup_hash
+from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.sealing import CannotOpen
+from shared.service.refusals import Refused
 
 log = structlog.get_logger()
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from services.certificate import store
 from services.certificate.domain import network_of
-from shared.at_rest import lookup_hash
-from shared.db import Transaction
-from shared.refusals import Refused
+from shared.database import Transaction
+from shared.people.at_rest import lookup_hash
+from shared.service.refusals import Refused
 
 BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # 10,000 phone tails then last 80 days for who has found a code
 BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # 39 bits of code then last for longer than anybody tries

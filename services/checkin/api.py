@@ -25,12 +25,12 @@ from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, Id, Mode
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import explain
-from shared.db import Database
-from shared.direct_route import DirectRoute
-from shared.guarded_route import GuardedRoute
-from shared.problems import Problem, busy, not_found
-from shared.refusals import Refused
-from shared.tokens import ROLES, Principal, requires
+from shared.database import Database
+from shared.service.direct_route import DirectRoute
+from shared.service.guarded_route import GuardedRoute
+from shared.service.problems import Problem, busy, not_found
+from shared.service.refusals import Refused
+from shared.service.tokens import ROLES, Principal, requires
 
 VIEWER_IDS_MAX = 10_000
 EVENTS_MAX_BYTES = MAKE_GOOD_MAX_BYTES = 1024 * 1024  # 10,000 ids of 64 characters are 670,000 bytes

@@ -12,7 +12,6 @@ from services.checkin.consumers import build_consumers
 from services.checkin.recording import body_digest
 from services.checkin.refusals import ANSWERS
 from services.checkin.settings import Settings
-from shared import campaign_keys
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.contracts.checkin import (
@@ -23,8 +22,9 @@ from shared.contracts.checkin import (
     ViewerEnrolledV1,
     ViewerReassignedV1,
 )
-from shared.measured import Measured, events
+from shared.people import campaign_keys
 from shared.service import build_service, database_of
+from shared.service.measured import Measured, events
 
 
 def build_app(settings: Settings) -> FastAPI:

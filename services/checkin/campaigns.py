@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from services.checkin import store
 from services.checkin.domain import Course
-from shared.campaign_keys import PublicKeys
 from shared.contracts.campaign import CampaignDefinition
-from shared.db import Transaction
+from shared.database import Transaction
+from shared.people.campaign_keys import PublicKeys
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from services.checkin.campaigns import Catalogue
 from services.checkin.domain import Result
 from services.checkin.recording import Arrival, Digest, Seal, record
 from shared.clock import Clock
-from shared.db import Database, DatabaseAway, Transaction
+from shared.database import Database, DatabaseAway, Transaction
 
 log = structlog.get_logger()
 

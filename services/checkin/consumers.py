@@ -7,14 +7,14 @@ from faststream.nats import NatsRouter
 from services.checkin.committer import Committer
 from services.checkin.live_platform import BodyRefused, Item, read_body
 from services.checkin.recording import Arrival
-from shared import campaign_keys
 from shared.bus import build_router, subscribe_raw
+from shared.bus.consuming import consume
 from shared.clock import Clock
-from shared.consuming import consume
 from shared.contracts.certificate import CertificateKeyMadeV1
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from shared.failures import Poison
+from shared.people import campaign_keys
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
         try:
             items = read_body(body)
         except BodyRefused as error:
-            raise Poison(str(error)) from error  # parked; what comes from outside never brakes (shared/brake.py)
+            raise Poison(str(error)) from error  # parked; what comes from outside never brakes (shared/bus/brake.py)
         now = clock.now()
         await committer.submit([Arrival(_without_contact(item), "bus", now) for item in items])
 

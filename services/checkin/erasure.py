@@ -2,9 +2,9 @@
 
 # ruff: noqa: S608 - SQL is put together of constants
 
-from shared import erasure
-from shared.db import Transaction
-from shared.erasure import event_name_sql
+from shared.database import Transaction
+from shared.people import erasure
+from shared.people.erasure import event_name_sql
 
 # A viewer's rows in a campaign: $1 campaign, $2 account, $3 its new name.
 RENAMES = {

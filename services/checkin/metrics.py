@@ -11,8 +11,8 @@ from services.checkin import store
 from services.checkin.campaigns import Catalogue
 from services.checkin.domain import current_lesson, open_window
 from shared.clock import Clock
-from shared.db import Transaction
-from shared.metrics import Collector
+from shared.database import Transaction
+from shared.service.metrics import Collector
 
 
 def exact(clock: Clock, catalogue: Catalogue) -> list[Collector]:

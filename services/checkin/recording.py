@@ -27,8 +27,8 @@ from services.checkin.domain import (
     Verdict,
 )
 from services.checkin.live_platform import Item, LiveEvent
-from shared import outbox
-from shared.campaign_keys import PublicKeys
+from shared.bus import outbox
+from shared.bus.outgoing import Outgoing, column_events
 from shared.contracts.base import UNASSIGNED, ColumnEvent, SealedColumn
 from shared.contracts.checkin import (
     CheckinRecordedV1,
@@ -36,8 +36,8 @@ from shared.contracts.checkin import (
     ViewerEnrolledV1,
     ViewerReassignedV1,
 )
-from shared.db import Transaction
-from shared.outgoing import Outgoing, column_events
+from shared.database import Transaction
+from shared.people.campaign_keys import PublicKeys
 
 Seal = Callable[[PublicKeys, Sequence[bytes | None], Sequence[str]], SealedColumn | None]
 Digest = Callable[[bytes], bytes]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.refusals import Answer, Answers
+from shared.service.refusals import Answer, Answers
 
 NO_SUCH_CAMPAIGN: Final = "no-such-campaign"
 NO_SUCH_VIEWER: Final = "no-such-viewer"

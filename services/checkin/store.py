@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.checkin.domain import Lessons
-from shared.columns import columns
-from shared.db import Transaction
+from shared.database import Transaction
+from shared.database.columns import columns
 
 _NONE = Lessons()  # what a viewer had who was not known
 DEFINITIONS_LOCK = 0x43_41_4D_50  # shared by whoever classifies events, exclusive for whoever changes a definition
@@ -22,7 +22,9 @@ class CampaignRow(NamedTuple):
     campaign_no: int
     campaign_id: str
     revision: int
-    public_keys: str | None  # JSON, recipient → its key for this campaign, null: destroyed (shared/campaign_keys.py)
+    public_keys: (
+        str | None
+    )  # JSON, recipient → its key for this campaign, null: destroyed (shared/people/campaign_keys.py)
 
 
 async def hold_definitions(tx: Transaction) -> list[CampaignRow]:

@@ -16,14 +16,14 @@ from services.checkin import store
 from services.checkin.campaigns import Campaign, Catalogue
 from services.checkin.domain import Lessons, LessonView, lesson_view
 from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
-from shared import outbox
+from shared.bus import outbox
+from shared.bus.outgoing import Outgoing, column_events
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_freeze import frozen_differences
 from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1
-from shared.db import Transaction
+from shared.database import Transaction
 from shared.ids import new_event_id, new_public_id
-from shared.outgoing import Outgoing, column_events
-from shared.refusals import Refused
+from shared.service.refusals import Refused
 
 GRANTS_PER_TRANSACTION = 5_000
 UNCOUNTED_SHOWN_MAX = 50

@@ -11,15 +11,15 @@ from pydantic import BaseModel
 
 from services.notification import domain, store
 from services.notification.domain import Status
-from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
-from shared.db import Database
+from shared.database import Database
 from shared.definitions import is_defined
-from shared.guarded_route import GuardedRoute
-from shared.masks import mask_account
-from shared.problems import Problem, not_found
-from shared.tokens import Principal, requires
+from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.masks import mask_account
+from shared.service.guarded_route import GuardedRoute
+from shared.service.problems import Problem, not_found
+from shared.service.tokens import Principal, requires
 
 LIMIT_MAX = 500
 CURSOR_MAX_CHARS = 200

@@ -12,13 +12,13 @@ from services.notification.domain import Channel
 from services.notification.settings import Settings
 from services.notification.usecases import DueMessages, Secrets
 from shared.bus import Bus
-from shared.campaign_keys import Recipient
 from shared.clock import clock_from
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.definitions import Definitions, InForce
-from shared.due import DueWork
-from shared.measured import Measured, events
+from shared.people.campaign_keys import Recipient
 from shared.service import build_service, database_of
+from shared.service.due import DueWork
+from shared.service.measured import Measured, events
 
 NAME = "notification"
 FORGET_EVERY_S = 60

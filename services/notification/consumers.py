@@ -5,10 +5,10 @@ from faststream.nats import NatsRouter
 from services.notification import usecases
 from services.notification.usecases import Secrets
 from shared.bus import build_router
-from shared.consuming import consume
+from shared.bus.consuming import consume
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from shared.definitions import Definitions, InForce
 
 IN_FLIGHT = 4

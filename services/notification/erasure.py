@@ -1,7 +1,7 @@
 """What notification keeps of people, and how it is forgotten. That something was sent stays, to whom does not."""
 
-from shared import erasure
-from shared.db import Transaction
+from shared.database import Transaction
+from shared.people import erasure
 
 # What was not sent is not sent any more. The certificate's row goes, so that no later definition plans the text again.
 CANCEL = (

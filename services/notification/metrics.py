@@ -6,8 +6,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from services.notification import store
 from shared.clock import Clock
-from shared.db import Transaction
-from shared.metrics import Collector
+from shared.database import Transaction
+from shared.service.metrics import Collector
 
 
 def exact(clock: Clock) -> list[Collector]:
@@ -68,7 +68,7 @@ async def _rules_unknown(tx: Transaction) -> Iterable[Metric]:
 
 
 async def certificates_known(tx: Transaction) -> Iterable[Metric]:
-    """Too slow for a scrape: it is measured (shared/measured.py)."""
+    """Too slow for a scrape: it is measured (shared/service/measured.py)."""
     family = GaugeMetricFamily(
         "fanzha_certificates_known",
         "Certificates not revoked, as far as notification was told. More than certificate has: texts name certificates that do "

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.notification.domain import CERTIFICATE_READY, Certificate, Plan, Reference, Status
-from shared.columns import columns
 from shared.contracts.campaign import CHANNELS, unknown_messages
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
+from shared.database.columns import columns
 
 Row = Any  # asyncpg.Record
 

@@ -23,17 +23,17 @@ from services.notification.domain import (
     Status,
     UnreadableSecret,
 )
-from shared import erasure
-from shared.at_rest import lookup_hash
-from shared.campaign_keys import CampaignKeys, Recipient
 from shared.contracts.base import SealedColumn
 from shared.contracts.campaign import CampaignRules, unknown_messages
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from shared.definitions import Definitions, InForce
 from shared.failures import Poison
-from shared.sealing import CannotOpen
+from shared.people import erasure
+from shared.people.at_rest import lookup_hash
+from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.sealing import CannotOpen
 
 log = structlog.get_logger()
 

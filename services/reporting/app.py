@@ -2,16 +2,16 @@
 
 from fastapi import FastAPI
 
-from services.reporting import metrics
-from services.reporting.api import build_api
-from services.reporting.consumers import build_consumers
+from services.reporting.definition import Definition
 from services.reporting.refusals import ANSWERS
-from services.reporting.tree import Definition
+from services.reporting.totals import metrics
+from services.reporting.totals.api import build_api
+from services.reporting.totals.consumers import build_consumers
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.definitions import Definitions
-from shared.measured import Measured, events
 from shared.service import build_service, database_of
+from shared.service.measured import Measured, events
 from shared.settings import ServiceSettings
 
 

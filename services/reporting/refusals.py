@@ -1,6 +1,6 @@
 """How HTTP says what reporting's use cases refuse."""
 
-from shared.refusals import Answer, Answers
+from shared.service.refusals import Answer, Answers
 
 ANSWERS: Answers = {
     "no-such-campaign": Answer(404, "not-found", "没有找到该活动"),

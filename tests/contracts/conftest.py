@@ -12,13 +12,13 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 
-from deploy import contracts
-from deploy.devstack.ports import free_port
-from deploy.devstack.secrets import Secrets
-from shared import topology
+from checks import contracts
+from devstack.ports import free_port
+from devstack.secrets import Secrets
+from shared.bus import topology
+from shared.bus.topology import Durable
 from shared.contracts.base import Event
 from shared.contracts.registry import BY_SUBJECT
-from shared.topology import Durable
 from tests.support.databases import DatabaseFactory, FreshDatabase
 
 EXAMPLE_KEYS = {

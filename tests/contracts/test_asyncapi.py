@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from deploy import contracts
-from shared import topology
+from checks import contracts
+from shared.bus import topology
+from shared.bus.topology import SERVICES
 from shared.contracts.registry import BY_SUBJECT
-from shared.topology import SERVICES
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def subjects(document: dict[str, Any], action: str) -> list[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_committed_document_is_what_the_service_does(service: str) -> None:
-    assert contracts.asyncapi_complaints(service) == [], "python -m deploy.contracts write"
+    assert contracts.asyncapi_complaints(service) == [], "python -m checks.contracts write"
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -17,8 +17,8 @@ from shared.contracts.certificate import (
 )
 from shared.contracts.checkin import CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.contracts.registry import BY_SUBJECT
-from shared.db import Database
-from shared.sealing import unseal
+from shared.database import Database
+from shared.people.sealing import unseal
 from tests.contracts.conftest import EXAMPLE_KEYS, durables_of, examples_for
 from tests.support.certificate import CLAIM_FROM, CertificateService, checked_in, defined
 from tests.support.databases import DatabaseFactory

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from deploy.schema_compatibility import Schema, breaks, structure
+from checks.schema_compatibility import Schema, breaks, structure
 
 
 class Address(BaseModel):

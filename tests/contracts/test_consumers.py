@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from shared import topology
-from shared.topology import SERVICES
+from shared.bus import topology
+from shared.bus.topology import SERVICES
 from tests.contracts.conftest import ServiceFactory, State, durables_of, examples_for
 
 DURABLES = [durable for service in SERVICES for durable in durables_of(service)]

@@ -11,8 +11,8 @@ import jsonschema_rs
 import pytest
 
 import shared.contracts
-from deploy import contracts
-from shared import topology
+from checks import contracts
+from shared.bus import topology
 from shared.contracts.base import ColumnEvent, Event
 from shared.contracts.registry import BY_SUBJECT, EVENTS
 from tests.contracts.conftest import example_files

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deploy.demo.check import compare
-from deploy.demo.run import Run
+from demo.check import compare
+from demo.run import Run
 from tests.support.demo_stack import run_on, running_stack
 
 VIEWERS = 150

@@ -11,11 +11,11 @@ import httpx
 import nats
 import pytest
 
-from deploy.demo.deliveries import Step
-from deploy.demo.player import Addresses
-from deploy.demo.run import Run
-from deploy.devstack.home import Home, read_env
-from shared.topology import SERVICES, STREAMS, inbox_prefix
+from demo.deliveries import Step
+from demo.player import Addresses
+from demo.run import Run
+from devstack.home import Home, read_env
+from shared.bus.topology import SERVICES, STREAMS, inbox_prefix
 from tests.support.demo_stack import kill, run_on, running_stack
 from tests.support.operator import apply_topology, republish, topology_url
 

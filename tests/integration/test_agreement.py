@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import repair_command
-from deploy.cli.main import app
-from deploy.keeping import agreement, backup, check_agreement, forget
-from deploy.keeping.findings import Level
-from deploy.keeping.repair import CannotRepair, repair
-from deploy.keeping.restore import restore
-from shared.topology import DURABLES
+from cli import repair_command
+from cli.main import app
+from shared.bus.topology import DURABLES
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import LESSONS, VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
+from upkeep import agreement, backup, check_agreement, forget
+from upkeep.findings import Level
+from upkeep.repair import CannotRepair, repair
+from upkeep.restore import restore
 
 AGAIN = "2024-06-29T19:50:00+08:00"
 LATEST = "(SELECT event_id FROM outbox WHERE subject LIKE '%{}%' ORDER BY event_id DESC LIMIT {})"
@@ -134,7 +134,7 @@ async def test_one_database_restored_to_an_earlier_state_is_found(stack: WholeDe
 
 async def agreement_of(stack: WholeDeployment, service: str, taken: Path) -> dict[tuple[str, str], str]:
     """With only this database from the backup."""
-    from deploy.keeping import dump, manifest
+    from upkeep import dump, manifest
 
     here = stack.databases[service]
     content = manifest.read(taken).databases[service]

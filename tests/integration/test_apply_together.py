@@ -1,4 +1,4 @@
-"""Events that share a transaction (shared/inbox.py): each applied once, and one's misfortune is not its neighbours'."""
+"""Events that share a transaction (shared/bus/inbox.py): each applied once, and one's misfortune is not its neighbours'."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.bus.inbox import ApplyTogether
 from shared.contracts.certificate import CertificateClaimedV1
-from shared.db import Database, DatabaseAway, Transaction
+from shared.database import Database, DatabaseAway, Transaction
 from shared.failures import Poison
 from shared.ids import new_event_id
-from shared.inbox import ApplyTogether
 from tests.support.databases import DatabaseFactory
 
 Claimed = CertificateClaimedV1

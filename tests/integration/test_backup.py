@@ -17,18 +17,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from deploy.cli.main import app
-from deploy.devstack.home import read_env
-from deploy.keeping import backup, dump, keys, manifest
-from deploy.keeping.deployment import Deployment
-from deploy.keeping.dump import CannotRestore
-from deploy.keeping.manifest import Damaged
-from deploy.keeping.restore import restore, restore_env, restore_secrets
-from shared.topology import CONSUMERS_FIRST
+from cli.main import app
+from devstack.home import read_env
+from shared.bus.topology import CONSUMERS_FIRST
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import FINISHED, VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
+from upkeep import backup, dump, keys, manifest
+from upkeep.deployment import Deployment
+from upkeep.dump import CannotRestore
+from upkeep.manifest import Damaged
+from upkeep.restore import restore, restore_env, restore_secrets
 
 
 async def numbers(stack: WholeDeployment) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
-from shared.migrate import MIGRATION_LOCK, alembic_config, migrate, newest_schema
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
+from shared.database.migrate import MIGRATION_LOCK, alembic_config, migrate, newest_schema
 from tests.support.checkin import running_checkin
 from tests.support.databases import DatabaseFactory
 from tests.support.servers import RunningPostgres

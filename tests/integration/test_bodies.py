@@ -8,10 +8,10 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 
-from deploy.devstack.ports import free_port
-from shared import problems
-from shared.bodies import Bodies
-from shared.guarded_route import GuardedRoute
+from devstack.ports import free_port
+from shared.service import problems
+from shared.service.bodies import Bodies
+from shared.service.guarded_route import GuardedRoute
 from tests.support.nats_support import eventually
 
 KIB = 1024

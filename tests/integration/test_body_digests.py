@@ -16,11 +16,11 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.checkin.live_platform import read_body
+from shared.bus.dead_letters import park
 from shared.contracts.certificate import CertificateClaimedV1
-from shared.db import Database
-from shared.dead_letters import park
+from shared.database import Database
+from shared.database.migrate import alembic_config, migrate
 from shared.ids import new_event_id
-from shared.migrate import alembic_config, migrate
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import DURING, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory

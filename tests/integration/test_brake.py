@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from services.notification.app import build_app
-from shared import brake, dead_letters
-from shared.brake import Brake
+from shared.bus import brake, dead_letters
+from shared.bus.brake import Brake
 from shared.contracts.base import Event
 from shared.contracts.checkin import ViewerEnrolledV1
 from tests.support.databases import DatabaseFactory, FreshDatabase

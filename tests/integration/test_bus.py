@@ -18,7 +18,6 @@ from faststream.nats import NatsRouter
 from nats.js.errors import NotFoundError
 from pydantic import BaseModel
 
-from shared import topology
 from shared.bus import (
     Bus,
     NotConnected,
@@ -27,12 +26,13 @@ from shared.bus import (
     build_router,
     subscribe,
     subscribe_raw,
+    topology,
 )
+from shared.bus.pull import PullTimes
+from shared.bus.subscribing import retry_delay_s
+from shared.bus.topology import DURABLES, Durable
 from shared.contracts.base import Event
 from shared.ids import new_event_id
-from shared.pull import PullTimes
-from shared.subscribing import retry_delay_s
-from shared.topology import DURABLES, Durable
 from tests.support.nats_support import RunningNats, eventually
 from tests.support.parking import Parking
 

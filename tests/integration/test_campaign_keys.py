@@ -10,12 +10,12 @@ from typing import Any
 import nacl.public
 import pytest
 
-from shared.campaign_keys import destroy
 from shared.contracts.base import SealedColumn
 from shared.contracts.certificate import CertificateKeyMadeV1
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.ids import new_event_id
-from shared.sealing import is_sealed_for
+from shared.people.campaign_keys import destroy
+from shared.people.sealing import is_sealed_for
 from tests.support.campaigns import campaign_content
 from tests.support.certificate import BEFORE, CertificateService, checked_in, defined, enrolled
 from tests.support.checkin import CAMPAIGN, DURING, RECIPIENTS, CheckinUnderTest, enrolment, running_checkin

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import erase_commands
-from deploy.keeping import backup, campaign_keys, dump, forget, manifest
-from deploy.keeping.dump import CannotRestore
-from deploy.keeping.restore import restore
-from shared.db import Transaction
+from cli import erase_commands
+from shared.database import Transaction
 from shared.ids import new_event_id
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, enrolment
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
 from tests.support.opening import Intruder, Read
+from upkeep import backup, campaign_keys, dump, forget, manifest
+from upkeep.dump import CannotRestore
+from upkeep.restore import restore
 
 OTHER = "other-2024"
 ACTOR = "李主任，活动结束"

@@ -19,12 +19,11 @@ import jwt
 import pytest
 from pypdf import PdfReader
 
-from deploy.keeping import dump
 from services.certificate import files, usecases, wrong_claims
 from services.certificate.api import CLAIM_CODE_MAX
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
 from shared.contracts.certificate import CertificateClaimedV1
-from shared.db import DatabaseAway
+from shared.database import DatabaseAway
 from shared.whole_files import SCRATCH
 from tests.support.certificate import (
     CLAIM_FROM,
@@ -38,6 +37,7 @@ from tests.support.certificate import (
 )
 from tests.support.databases import DatabaseFactory
 from tests.support.servers import RunningPostgres
+from upkeep import dump
 
 NAME, PHONE = "王示例", "13800005678"
 

@@ -19,7 +19,7 @@ from shared.bus import Bus
 from shared.contracts.base import Event
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1
 from shared.contracts.checkin import ViewerEnrolledV1
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from tests.support.certificate import (
     AWAY,
     BEFORE,
@@ -227,8 +227,8 @@ class Mortal(Database):
 
 class Steps(Transaction):
     def __init__(self, tx: Transaction, mortal: Mortal) -> None:
-        super().__init__(tx._connection)
-        self.outgoing, self._step = tx.outgoing, mortal.step
+        super().__init__(tx._connection, tx.attached)
+        self._on_commit, self._step = tx._on_commit, mortal.step
 
     async def fetch(self, *arguments: Any) -> Any:
         self._step()

@@ -12,11 +12,11 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.devstack.ports import free_port
+from devstack.ports import free_port
 from services.certificate import domain
 from shared.contracts.base import Event
 from shared.contracts.certificate import CertificateIssuedV1
-from shared.logging import configure_logging
+from shared.service.logging import configure_logging
 from tests.support.certificate import (
     CAMPAIGN,
     CLAIM_FROM,

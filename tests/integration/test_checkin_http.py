@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from services.checkin import committer, usecases
-from shared.tokens import ROLES, Role
+from shared.service.tokens import ROLES, Role
 from tests.support.campaigns import campaign_content
 from tests.support.campaigns import unit as a_unit
 from tests.support.checkin import (

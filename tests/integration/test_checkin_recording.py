@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from services.checkin.domain import Lessons
 from services.checkin.store import Enrolment, upsert_viewers
-from shared import sealing
 from shared.contracts.base import SealedColumn
 from shared.contracts.checkin import CheckinRecordedV1, LiveRoomActionsRecordedV1, ViewerEnrolledV1, ViewerReassignedV1
+from shared.people import sealing
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import (
     LIVE,

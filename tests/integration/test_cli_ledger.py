@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner, Result
 
-from deploy.cli.ledger_commands import dead_letters_app, outbox_app
-from shared import outbox
-from shared.db import Database
-from shared.dead_letters import DeadLetters, Replays, park
+from cli.ledger_commands import dead_letters_app, outbox_app
+from shared.bus import outbox
+from shared.bus.dead_letters import DeadLetters, Replays, park
+from shared.bus.outgoing import Outgoing
+from shared.database import Database
 from shared.failures import Poison
 from shared.ids import new_event_id
-from shared.outgoing import Outgoing
 from tests.support.databases import DatabaseFactory
 from tests.support.parking import parked_message
 

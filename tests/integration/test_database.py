@@ -9,12 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from shared import outbox
+from shared.bus import outbox
+from shared.bus.inbox import apply_once
 from shared.contracts.certificate import CertificateClaimedV1
-from shared.db import Database, DatabaseAway, Transaction
+from shared.database import Database, DatabaseAway, Transaction
 from shared.ids import new_event_id
-from shared.inbox import apply_once
-from tests.support.databases import DatabaseFactory
+from tests.support.databases import DatabaseFactory, RecordingRelay
 from tests.support.servers import RunningPostgres, public_folder
 
 
@@ -63,16 +63,15 @@ async def test_a_change_says_how_many_rows_it_changed(db: Database) -> None:
 
 
 async def test_nothing_is_handed_to_the_relay_unless_it_committed(db: Database) -> None:
-    handed: list[object] = []
-    db.after_commit = handed.extend
+    relay = db.attached[outbox.Relay] = RecordingRelay()
     with pytest.raises(ZeroDivisionError):
         async with db.transaction() as tx:
             await outbox.add(tx, an_event())
             raise ZeroDivisionError
-    assert (handed, await rows(db, "outbox"), await rows(db, "outbox_pending")) == ([], 0, 0)
+    assert (relay.events, await rows(db, "outbox"), await rows(db, "outbox_pending")) == ([], 0, 0)
     async with db.transaction() as tx:
         await outbox.add(tx, an_event())
-    assert (len(handed), await rows(db, "outbox"), await rows(db, "outbox_pending")) == (1, 1, 1)
+    assert (len(relay.events), await rows(db, "outbox"), await rows(db, "outbox_pending")) == (1, 1, 1)
 
 
 async def test_an_event_is_applied_once_even_by_two_deliveries_at_once(db: Database) -> None:

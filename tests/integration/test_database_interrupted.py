@@ -12,10 +12,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared import outbox
-from shared.db import Database, DatabaseAway, Limits, OutcomeUnknown, RolledBack, Transaction
+from shared.bus import outbox
+from shared.database import Database, DatabaseAway, Limits, OutcomeUnknown, RolledBack, Transaction
 from tests.integration.test_database import an_event
-from tests.support.databases import DatabaseFactory, FreshDatabase
+from tests.support.databases import DatabaseFactory, FreshDatabase, RecordingRelay
 from tests.support.gate import Gate, Harm, gate_before
 from tests.support.nats_support import eventually
 
@@ -43,8 +43,7 @@ class Trial:
         self.observer = observer
         self.event = an_event()
         self.error: BaseException | None = None
-        self.handed: list[object] = []
-        db.after_commit = self.handed.extend
+        self.relay = db.attached[outbox.Relay] = RecordingRelay()
 
     async def work(self) -> None:
         async with self.db.transaction() as tx:
@@ -74,9 +73,9 @@ class Trial:
         stored = await self.is_stored()
         if self.error is None:
             assert stored
-            assert len(self.handed) == 1
+            assert len(self.relay.events) == 1
             return
-        assert self.handed == [], "handed to the relay without a confirmed COMMIT"
+        assert self.relay.events == [], "handed to the relay without a confirmed COMMIT"
         assert not stored or commit_was_sent
         if isinstance(self.error, DatabaseAway) and not isinstance(self.error, OutcomeUnknown):
             assert not stored

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from shared.contracts.checkin import CampaignDefinedV1
-from shared.db import Database
+from shared.database import Database
 from shared.definitions import Definitions, InForce, is_defined
 from shared.failures import Poison
 from tests.support.databases import DatabaseFactory

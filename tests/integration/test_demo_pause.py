@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from deploy.demo.pause import standing_still
-from deploy.devstack.home import Home
+from demo.pause import standing_still
+from devstack.home import Home
 from tests.support.servers import RunningPostgres
 
 PAUSE_S = 1.5

@@ -24,15 +24,15 @@ import pytest
 from nats.errors import NoServersError
 from rich.console import Console
 
-from deploy.devstack import main as devstack
-from deploy.devstack import ports
-from deploy.devstack.home import Home, StackError, read_env
-from deploy.devstack.plan import Stack
-from deploy.devstack.processes import ROTATE_LOG_BYTES, identity, open_log
-from deploy.devstack.secrets import load_or_create
-from deploy.devstack.supervisor import Process, State
-from shared.tokens import TokenVerifier
-from shared.topology import SERVICES
+from devstack import main as devstack
+from devstack import ports
+from devstack.home import Home, StackError, read_env
+from devstack.plan import Stack
+from devstack.processes import ROTATE_LOG_BYTES, identity, open_log
+from devstack.secrets import load_or_create
+from devstack.supervisor import Process, State
+from shared.bus.topology import SERVICES
+from shared.service.tokens import TokenVerifier
 from tests.support.servers import RunningNats, RunningPostgres, public_folder
 
 FOREVER = "echo up; echo working; exec sleep 1000"

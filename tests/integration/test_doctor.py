@@ -8,16 +8,16 @@ import nats
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import doctor_command
-from deploy.cli.main import app
-from deploy.keeping import check_databases, check_nats, check_services
-from deploy.keeping.deployment import Deployment
-from deploy.keeping.findings import Finding, Level
-from shared import topology
+from cli import doctor_command
+from cli.main import app
+from shared.bus import topology
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import WholeDeployment
 from tests.support.deployment import stack as stack
+from upkeep import check_databases, check_nats, check_services
+from upkeep.deployment import Deployment
+from upkeep.findings import Finding, Level
 
 DURING = datetime.fromisoformat("2024-06-29T19:45:00+08:00")
 

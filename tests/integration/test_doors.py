@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from deploy import contracts
-from deploy.devstack.ports import free_port
-from deploy.devstack.secrets import Secrets
-from shared.bodies import Bodies
+from checks import contracts
+from devstack.ports import free_port
+from devstack.secrets import Secrets
+from shared.bus.topology import SERVICES
 from shared.clock import write_clock
-from shared.tokens import ALL_CAMPAIGNS, ROLES, create_token
-from shared.topology import SERVICES
+from shared.service.bodies import Bodies
+from shared.service.tokens import ALL_CAMPAIGNS, ROLES, create_token
 from tests.support.certificate import CLAIM_FROM
 from tests.support.checkin import signature
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import erase_commands
-from deploy.keeping import dump, forget
-from shared import erasure
+from cli import erase_commands
+from shared.bus.topology import LIVE_SUBJECT, NEXT, SERVICES
 from shared.contracts.checkin import ViewerEnrolledV1
-from shared.db import Transaction
-from shared.topology import LIVE_SUBJECT, NEXT, SERVICES
+from shared.database import Transaction
+from shared.people import erasure
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
+from upkeep import dump, forget
 
 PERSON = VIEWERS[0]  # enrolled with name and phone, completed, claimed
 NAME = "观众01"

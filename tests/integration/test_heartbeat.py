@@ -12,9 +12,9 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shared.db import Database
-from shared.heartbeat import Heartbeat
-from shared.migrate import newest_schema
+from shared.database import Database
+from shared.database.heartbeat import Heartbeat
+from shared.database.migrate import newest_schema
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import checkin, running_checkin
 from tests.support.databases import DatabaseFactory, FreshDatabase, fresh_database

@@ -6,17 +6,16 @@ import asyncpg
 import pytest
 import sqlalchemy.exc
 
-from deploy.devstack.home import REPOSITORY
-from deploy.devstack.postgres import SETTINGS
-from deploy.keeping import check_limits, dump
-from deploy.keeping.deployment import Deployment
-from deploy.keeping.findings import Level
-from deploy.keeping.repair import REPAIRING
-from shared import migrate
-from shared.db import Limits
-from shared.topology import SERVICES
+from devstack.home import REPOSITORY
+from devstack.postgres import SETTINGS
+from shared.bus.topology import SERVICES
+from shared.database import Limits, migrate
 from tests.support.databases import DatabaseFactory, FreshDatabase
 from tests.support.servers import RunningPostgres
+from upkeep import check_limits, dump
+from upkeep.deployment import Deployment
+from upkeep.findings import Level
+from upkeep.repair import REPAIRING
 
 OF_THE_ROLE = {
     "statement_timeout": "1min",

@@ -10,20 +10,19 @@ import asyncpg
 import pytest
 from nats.js.errors import NotFoundError
 
-from deploy.keeping import stream
-from shared import topology
-from shared.bus import Bus, Poison, build_router, subscribe_raw
-from shared.emptying import empty_behind
-from shared.topology import LIVE_SUBJECT
+from shared.bus import Bus, Poison, build_router, subscribe_raw, topology
+from shared.bus.emptying import empty_behind
+from shared.bus.topology import LIVE_SUBJECT
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import checkin, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
 from tests.support.nats_support import RunningNats, eventually
 from tests.support.parking import Parking
+from upkeep import stream
 
 DURABLE = topology.durable("checkin-live")
 PHONE = "13900001234"
-LAG_S = 5  # how often checkin looks (shared/bus.py)
+LAG_S = 5  # how often checkin looks (shared/bus/connection.py)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.notification.metrics import certificates_known
-from shared.db import Database
-from shared.measured import Measured, events
-from shared.topology import DURABLES, SERVICES
+from shared.bus.topology import DURABLES, SERVICES
+from shared.database import Database
+from shared.service.measured import Measured, events
 from tests.support.checkin import CAMPAIGN
 from tests.support.deployment import FINISHED, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack

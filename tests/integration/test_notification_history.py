@@ -16,7 +16,7 @@ from services.notification.consumers import build_consumers
 from services.notification.usecases import DueMessages
 from shared.bus import Bus
 from shared.contracts.base import Event
-from shared.db import Database
+from shared.database import Database
 from tests.support.campaigns import campaign
 from tests.support.databases import DatabaseFactory
 from tests.support.notification import (

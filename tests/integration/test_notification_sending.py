@@ -15,7 +15,7 @@ from services.notification.consumers import build_consumers
 from services.notification.domain import Outcome, Reference, Report
 from services.notification.usecases import ChannelFailed, DueMessages
 from shared.bus import Bus
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from shared.failures import Poison
 from tests.support.campaigns import campaign
 from tests.support.databases import DatabaseFactory

@@ -15,9 +15,9 @@ from fastapi import FastAPI
 
 from services.notification.app import build_app
 from shared.clock import write_clock
-from shared.db import Database
+from shared.database import Database
 from shared.service import Service
-from shared.tokens import Role, create_token
+from shared.service.tokens import Role, create_token
 from tests.support.databases import DatabaseFactory
 from tests.support.notification import (
     CAMPAIGN,

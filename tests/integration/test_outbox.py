@@ -9,10 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from shared import outbox
-from shared.bus import Bus
+from shared.bus import Bus, outbox
 from shared.contracts.certificate import CertificateClaimedV1
-from shared.db import Database
+from shared.database import Database
 from shared.ids import new_event_id
 from tests.support.databases import DatabaseFactory
 from tests.support.nats_support import RunningNats, eventually

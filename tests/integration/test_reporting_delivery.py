@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.reporting import store
+from services.reporting.totals import store
 from shared.contracts.base import Event
-from shared.db import Database, Transaction
+from shared.database import Database, Transaction
 from tests.support.databases import fresh_database
 from tests.support.reporting_events import DAY_1, checkins, moved
 from tests.support.reporting_history import GROUPS, LESSONS, START, UNITS, VIEWERS, History, histories

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.tokens import ROLES
+from shared.service.tokens import ROLES
 from tests.support.databases import fresh_database
 from tests.support.reporting_events import (
     DAY_1,

@@ -5,8 +5,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.migrate import migrate
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
+from shared.database.migrate import migrate
 from tests.support.databases import DatabaseFactory
 
 # a: append (INSERT), w: write (UPDATE), w(…): only these columns, d: DELETE. Everything can be read. As in psql's \dp.

@@ -13,13 +13,13 @@ import nats.errors
 import pytest
 from nats.js import JetStreamContext, api
 
-from deploy.devstack.nats import CONFIG, NatsServer
-from deploy.devstack.ports import free_port
 from deploy.nats.permissions import render
-from shared import topology
+from devstack.nats import CONFIG, NatsServer
+from devstack.ports import free_port
+from shared.bus import topology
+from shared.bus.topology import DURABLES, LIVE_SUBJECT, PRODUCERS_FIRST, SERVICES, Durable, permissions
 from shared.contracts.base import CampaignKeyMade
 from shared.contracts.registry import EVENTS
-from shared.topology import DURABLES, LIVE_SUBJECT, PRODUCERS_FIRST, SERVICES, Durable, permissions
 from tests.support.nats_support import RunningNats, eventually, topology_settings
 from tests.support.servers import RunningServer
 

@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from deploy.cli.init_command import env_text
-from deploy.devstack.home import REPOSITORY, Home, write_env
-from deploy.devstack.ports import Ports, free_port, is_free
-from deploy.keeping.secret_files import FANZHA, DeploymentSecrets, secret_files, write_all
+from cli.init_command import env_text
+from devstack.home import REPOSITORY, Home, write_env
+from devstack.ports import Ports, free_port, is_free
+from shared.bus.topology import SERVICES
 from shared.clock import write_clock
-from shared.tokens import ALL_CAMPAIGNS, create_token
-from shared.topology import SERVICES
+from shared.service.tokens import ALL_CAMPAIGNS, create_token
 from tests.ops.compose_engine import compose_command
+from upkeep.secret_files import FANZHA, DeploymentSecrets, secret_files, write_all
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.devstack.home import REPOSITORY
-from deploy.keeping.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
-from shared.topology import SERVICES, TopologySettings
+from devstack.home import REPOSITORY
+from shared.bus.topology import SERVICES, TopologySettings
+from upkeep.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)

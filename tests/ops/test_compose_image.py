@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.devstack.home import REPOSITORY
-from shared.topology import SERVICES
+from devstack.home import REPOSITORY
+from shared.bus.topology import SERVICES
 
 # Import names of what an image lacks: the dev group, and what only certificate has (deploy/docker/certificate-only.txt).
 DEVELOPMENT = (
@@ -66,12 +66,16 @@ def _run(image: Path, service: str, program: str) -> None:
 
 @pytest.mark.parametrize(("image", "service"), [(each, each) for each in SERVICES], indirect=["image"])
 def test_a_service_is_whole_with_only_itself_and_shared(image: Path, service: str) -> None:
-    _run(image, service, f"import services.{service}.app, shared.migrate, shared.topology, shared.healthcheck")
+    _run(
+        image,
+        service,
+        f"import services.{service}.app, shared.database.migrate, shared.bus.topology, shared.healthcheck",
+    )
 
 
 @pytest.mark.parametrize(("image", "service"), [(each, each) for each in SERVICES], indirect=["image"])
 def test_the_command_line_works_in_an_image(image: Path, service: str) -> None:
-    _run(image, service, "from deploy.cli.main import app; app(['--help'])")
+    _run(image, service, "from cli.main import app; app(['--help'])")
 
 
 def test_what_is_left_out_of_other_images_is_what_certificate_alone_has() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deploy.cli.init_command import env_text
-from deploy.cli.main import app
-from deploy.devstack.home import read_env
-from deploy.keeping.missing import keys_of
-from deploy.keeping.secret_files import OWNERS, DeploymentSecrets, secret_files, words
+from cli.init_command import env_text
+from cli.main import app
+from devstack.home import read_env
+from upkeep.missing import keys_of
+from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files, words
 
 run = CliRunner().invoke
 

@@ -21,20 +21,20 @@ import httpx
 import pytest
 from rich.console import Console
 
-from deploy.cli.campaign_file import load
-from deploy.demo import main as demo
-from deploy.demo.campaign import read
-from deploy.demo.deliveries import Step
-from deploy.demo.player import player_of
-from deploy.demo.run import Outcome, Run
-from deploy.demo.traffic import Traffic
-from deploy.keeping import manifest
-from deploy.keeping.backup import existing
-from deploy.keeping.secret_files import FANZHA, OWNERS
+from cli.campaign_file import load
+from demo import main as demo
+from demo.campaign import read
+from demo.deliveries import Step
+from demo.player import player_of
+from demo.run import Outcome, Run
+from demo.traffic import Traffic
 from deploy.offline import __main__ as offline
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 from tests.ops.compose_deployment import CONTAINERS, HERE, Deployment, bridge, docker, from_outside, outside
 from tests.ops.compose_engine import NoEngine, engine
+from upkeep import manifest
+from upkeep.backup import existing
+from upkeep.secret_files import FANZHA, OWNERS
 
 pytestmark = [
     pytest.mark.long,

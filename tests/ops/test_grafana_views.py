@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy.devstack.home import REPOSITORY
-from deploy.devstack.processes import environment
+from devstack.home import REPOSITORY
+from devstack.processes import environment
 from tests.support.databases import DatabaseFactory, FreshDatabase
 from tests.support.reporting_events import DAY_2, checkins, defined, issued
 from tests.support.reporting_service import ReportingService, column, token

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.devstack.ports import free_port
+from devstack.ports import free_port
 from tests.support.nats_support import eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

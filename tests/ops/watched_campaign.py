@@ -23,15 +23,15 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from deploy.cli.clock_commands import settle
-from deploy.devstack import main as devstack
-from deploy.devstack.home import Home, read_env
-from deploy.devstack.plan import Stack
-from deploy.devstack.ports import free_port, kept
-from deploy.devstack.processes import dying_with_parent, environment
-from deploy.devstack.secrets import load_or_create
+from cli.clock_commands import settle
+from devstack import main as devstack
+from devstack.home import Home, read_env
+from devstack.plan import Stack
+from devstack.ports import free_port, kept
+from devstack.processes import dying_with_parent, environment
+from devstack.secrets import load_or_create
+from shared.bus.topology import SERVICES
 from shared.clock import write_clock
-from shared.topology import SERVICES
 from tests.ops.boards import DEPLOY
 from tests.support.campaigns import campaign_content, unit
 from tests.support.checkin import signature
@@ -292,7 +292,7 @@ def _exporters(watched: WatchedCampaign, cleanup: ExitStack) -> dict[str, str]:
     database = stack.postgres.url("postgres_exporter", "pw_exporter", "postgres") + "?sslmode=disable"
     commands: dict[str, tuple[list[str], dict[str, str]]] = {
         "nats": (
-            [sys.executable, "-m", "shared.nats_exporter"],
+            [sys.executable, "-m", "upkeep.nats_exporter"],
             {
                 "NATS_MONITORING_URL": f"http://127.0.0.1:{stack.nats.monitoring_port}",
                 "HOST": "127.0.0.1",

@@ -14,18 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.certificate import store, usecases
 from services.certificate.app import build_app
 from services.certificate.settings import Settings
-from shared.campaign_keys import CampaignKeys
 from shared.clock import write_clock
 from shared.contracts.base import UNASSIGNED, Event
 from shared.contracts.certificate import CertificateIssuedV1
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
 from shared.contracts.registry import BY_SUBJECT
-from shared.db import COLLISIONS, Database
+from shared.database import COLLISIONS, Database
 from shared.definitions import Definitions
 from shared.ids import new_event_id
-from shared.sealing import seal, unseal
+from shared.people.campaign_keys import CampaignKeys
+from shared.people.sealing import seal, unseal
 from shared.service import Service
-from shared.tokens import Role, create_token
+from shared.service.tokens import Role, create_token
 from tests.support.campaigns import campaign
 from tests.support.nats_support import durables_of
 

@@ -20,7 +20,7 @@ from services.checkin.live_platform import Source
 from services.checkin.settings import Settings
 from shared.clock import write_clock
 from shared.service import Service
-from shared.tokens import Role, create_token
+from shared.service.tokens import Role, create_token
 from tests.support.databases import FreshDatabase
 
 CAMPAIGN = "small-2024"

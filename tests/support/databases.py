@@ -2,14 +2,15 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from shared.migrate import migrate
+from shared.bus.outgoing import Outgoing
+from shared.database.migrate import migrate
 from tests.support.servers import RunningPostgres
 
 _numbers = itertools.count(1)
@@ -24,6 +25,16 @@ class FreshDatabase:
     name: str
     url: str
     owner_url: str
+
+
+class RecordingRelay:
+    """Stands where the outbox's relay is attached to a database, and publishes nothing."""
+
+    def __init__(self) -> None:
+        self.events: list[Outgoing] = []
+
+    def enqueue(self, outgoing: Sequence[Outgoing]) -> None:
+        self.events += outgoing
 
 
 DatabaseFactory = Callable[[str], Awaitable[FreshDatabase]]

@@ -8,15 +8,15 @@ from io import StringIO
 
 from rich.console import Console
 
-from deploy.cli.campaign_file import load
-from deploy.demo.campaign import read
-from deploy.demo.main import CAMPAIGN, start
-from deploy.demo.player import player_of
-from deploy.demo.run import Run
-from deploy.demo.traffic import Traffic
-from deploy.devstack import main as devstack
-from deploy.devstack.home import Home
-from deploy.devstack.ports import free_ports
+from cli.campaign_file import load
+from demo.campaign import read
+from demo.main import CAMPAIGN, start
+from demo.player import player_of
+from demo.run import Run
+from demo.traffic import Traffic
+from devstack import main as devstack
+from devstack.home import Home
+from devstack.ports import free_ports
 from tests.support.servers import public_folder
 
 

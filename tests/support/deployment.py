@@ -13,21 +13,21 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from deploy.devstack.home import Home
-from deploy.devstack.plan import Stack
-from deploy.devstack.ports import Ports
-from deploy.devstack.secrets import Secrets, load_or_create
-from deploy.keeping.deployment import Deployment
-from shared import outbox
+from devstack.home import Home
+from devstack.plan import Stack
+from devstack.ports import Ports
+from devstack.secrets import Secrets, load_or_create
+from shared.bus import outbox
+from shared.bus.topology import SERVICES, TopologySettings
+from shared.bus.topology import main as apply_topology
 from shared.clock import write_clock
-from shared.tokens import create_token
-from shared.topology import SERVICES, TopologySettings
-from shared.topology import main as apply_topology
+from shared.service.tokens import create_token
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin, enrolment, signature
 from tests.support.databases import FreshDatabase, fresh_database
 from tests.support.nats_support import RunningNats, eventually
 from tests.support.servers import RunningPostgres, public_folder
+from upkeep.deployment import Deployment
 
 LESSONS = ("2024-06-29", "2024-06-30")
 VIEWERS = [f"ks_{number:04}" for number in range(1, 41)]

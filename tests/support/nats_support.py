@@ -8,8 +8,8 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 
-from shared import topology
-from shared.topology import DURABLES, Durable, TopologySettings
+from shared.bus import topology
+from shared.bus.topology import DURABLES, Durable, TopologySettings
 from tests.support import servers
 
 

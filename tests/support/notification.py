@@ -14,19 +14,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.notification.domain import Message, Outcome, Reference, Report
 from services.notification.settings import Settings
 from services.notification.usecases import DueMessages, Secrets
-from shared.at_rest import lookup_hash
 from shared.bus import Bus
-from shared.campaign_keys import Recipient
 from shared.clock import write_clock
 from shared.contracts.base import Event
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.db import Database
+from shared.database import Database
 from shared.definitions import Definitions, InForce
 from shared.ids import new_event_id
-from shared.sealing import seal
+from shared.people.at_rest import lookup_hash
+from shared.people.campaign_keys import Recipient
+from shared.people.sealing import seal
 from tests.support.campaigns import campaign
 from tests.support.nats_support import durables_of
 from tests.support.servers import RunningPostgres

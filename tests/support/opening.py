@@ -11,15 +11,15 @@ import nats
 from cryptography.exceptions import InvalidTag
 from nats.js import api
 
-from deploy.keeping import dump, manifest
-from deploy.keeping.campaign_keys import ANNOUNCEMENTS
-from shared.campaign_keys import CampaignKeys, Recipient
+from shared.bus.topology import inbox_prefix
 from shared.contracts.base import SealedColumn
-from shared.erasure import SEALED_FIELDS
-from shared.sealing import CannotOpen
-from shared.topology import inbox_prefix
+from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.erasure import SEALED_FIELDS
+from shared.people.sealing import CannotOpen
 from tests.support.databases import fresh_database
 from tests.support.deployment import WholeDeployment
+from upkeep import dump, manifest
+from upkeep.campaign_keys import ANNOUNCEMENTS
 
 Read = set[tuple[str, str]]
 """(campaign, name, phone or claim code)"""

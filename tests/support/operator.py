@@ -4,10 +4,10 @@ import asyncio
 import subprocess
 import sys
 
-from deploy.devstack.home import REPOSITORY, Home
-from deploy.devstack.ports import kept
-from deploy.devstack.processes import environment
-from deploy.devstack.secrets import load_or_create
+from devstack.home import REPOSITORY, Home
+from devstack.ports import kept
+from devstack.processes import environment
+from devstack.secrets import load_or_create
 
 COMMAND_WITHIN_S = 180
 
@@ -44,8 +44,8 @@ def topology_url(home: Home) -> str:
 
 
 async def apply_topology(home: Home) -> None:
-    await run_command("shared.topology", NATS_URL=topology_url(home))
+    await run_command("shared.bus", NATS_URL=topology_url(home))
 
 
 async def republish(home: Home) -> None:
-    await run_command("deploy.cli.main", "outbox", "republish", FANZHA_HOME=str(home.root))
+    await run_command("cli.main", "outbox", "republish", FANZHA_HOME=str(home.root))

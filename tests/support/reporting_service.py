@@ -8,11 +8,11 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.reporting.app import build_app
+from shared.bus.topology import DURABLES
 from shared.contracts.base import Event
-from shared.db import COLLISIONS, Database
+from shared.database import COLLISIONS, Database
+from shared.service.tokens import ALL_CAMPAIGNS, Role, create_token
 from shared.settings import ServiceSettings
-from shared.tokens import ALL_CAMPAIGNS, Role, create_token
-from shared.topology import DURABLES
 from tests.support.databases import FreshDatabase
 
 DURABLE_OF = {durable.subject: durable.name for durable in DURABLES if durable.service == "reporting"}

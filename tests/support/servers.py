@@ -11,12 +11,12 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.devstack.nats import NatsServer
-from deploy.devstack.ports import free_port
-from deploy.devstack.postgres import PostgresServer
-from deploy.devstack.processes import dying_with_parent, environment, last_lines, open_log
-from deploy.devstack.secrets import NATS_USERS, POSTGRES_ROLES
-from shared.topology import SERVICES
+from devstack.nats import NatsServer
+from devstack.ports import free_port
+from devstack.postgres import PostgresServer
+from devstack.processes import dying_with_parent, environment, last_lines, open_log
+from devstack.secrets import NATS_USERS, POSTGRES_ROLES
+from shared.bus.topology import SERVICES
 
 START_WITHIN_S = 60
 STOP_WITHIN_S = 30

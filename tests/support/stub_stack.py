@@ -8,11 +8,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from deploy.devstack import ports
-from deploy.devstack.home import Home, write_env
-from deploy.devstack.plan import Stack
-from deploy.devstack.secrets import load_or_create
-from deploy.devstack.supervisor import Child, Plan, supervise
+from devstack import ports
+from devstack.home import Home, write_env
+from devstack.plan import Stack
+from devstack.secrets import load_or_create
+from devstack.supervisor import Child, Plan, supervise
 
 
 def shell_child(home: Home, argument: str) -> Child:

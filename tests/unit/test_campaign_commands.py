@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deploy.cli.campaign_commands import app, changes
+from cli.campaign_commands import app, changes
 from tests.support.campaigns import campaign, campaign_content, unit
 
 CONFLICT = {

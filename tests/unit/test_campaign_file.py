@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.cli import campaign_file
-from deploy.cli.campaign_file import CampaignFileError, load
+from cli import campaign_file
+from cli.campaign_file import CampaignFileError, load
 from shared.contracts.campaign import CampaignDefinition
 from tests.support.campaigns import campaign_content
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from deploy.cli.campaign_file import load
+from cli.campaign_file import load
 from shared.contracts.campaign import CampaignDefinition, Lesson, Part, added_later
 from tests.support.campaigns import campaign_content
 

@@ -37,8 +37,8 @@ from services.certificate.domain import (
     valid_serial,
     verify_document,
 )
-from shared.bodies import BODY_MAX_BYTES
 from shared.contracts.campaign import LESSONS_MAX
+from shared.service.bodies import BODY_MAX_BYTES
 
 CONTENT = CertificateContent(
     serial="2222-2222-2222",

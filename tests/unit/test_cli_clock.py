@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deploy.cli import clock_commands
-from deploy.cli.clock_commands import NotSettled, settle
-from shared.topology import PRODUCERS_FIRST, SERVICES
+from cli import clock_commands
+from cli.clock_commands import NotSettled, settle
+from shared.bus.topology import PRODUCERS_FIRST, SERVICES
 from tests.support.json_server import JsonServer
 
 EARLIER = "2024-06-29T19:00:00+08:00"

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from deploy.cli import platform_count_command
+from cli import platform_count_command
 from tests.support.json_server import JsonServer
 
 PATH = "/v1/campaigns/small-2024/lessons/2024-06-29/platform-count"

@@ -8,8 +8,8 @@ import pytest
 from nacl.signing import SigningKey
 from typer.testing import CliRunner, Result
 
-from deploy.cli import token_commands
-from shared.tokens import Principal, TokenVerifier
+from cli import token_commands
+from shared.service.tokens import Principal, TokenVerifier
 
 KEY = SigningKey.generate()
 PRIVATE = base64.b64encode(bytes(KEY)).decode()

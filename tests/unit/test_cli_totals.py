@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from deploy.cli import totals_command
+from cli import totals_command
 from tests.support.json_server import JsonServer
 
 FIGURES = {"checkins": 12_345, "credited": 12_000, "late": 3, "made_good": 0, "viewers": 9_876}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.keeping.daily import LOOK_EVERY_S, RETRY_AFTER, keep_going, next_after
+from upkeep.daily import LOOK_EVERY_S, RETRY_AFTER, keep_going, next_after
 
 AT = time(2, 30)
 

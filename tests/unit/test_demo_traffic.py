@@ -5,14 +5,14 @@ from datetime import datetime
 
 import pytest
 
-from deploy.demo.campaign import Campaign, read
-from deploy.demo.comparison import Check
-from deploy.demo.deliveries import Item, Post, Step, item_of
-from deploy.demo.expectation import ACTIONS, Expectation, printed
-from deploy.demo.main import CAMPAIGN
-from deploy.demo.people import SPECIAL_NAMES
-from deploy.demo.privacy import Watcher
-from deploy.demo.traffic import Traffic
+from demo.campaign import Campaign, read
+from demo.comparison import Check
+from demo.deliveries import Item, Post, Step, item_of
+from demo.expectation import ACTIONS, Expectation, printed
+from demo.main import CAMPAIGN
+from demo.people import SPECIAL_NAMES
+from demo.privacy import Watcher
+from demo.traffic import Traffic
 
 VIEWERS = 300
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from deploy.cli.doctor_command import examine
-from deploy.keeping import check_databases, check_machine, check_nats, check_services, secret_files
-from deploy.keeping.check_databases import State
-from deploy.keeping.check_services import Answer
-from deploy.keeping.deployment import Deployment, NotFound
-from deploy.keeping.findings import Finding, Level, ok
-from deploy.keeping.secret_files import FANZHA, DeploymentSecrets
-from shared import topology
-from shared.migrate import newest_schema
+from cli.doctor_command import examine
+from shared.bus import topology
+from shared.database.migrate import newest_schema
+from upkeep import check_databases, check_machine, check_nats, check_services, secret_files
+from upkeep.check_databases import State
+from upkeep.check_services import Answer
+from upkeep.deployment import Deployment, NotFound
+from upkeep.findings import Finding, Level, ok
+from upkeep.secret_files import FANZHA, DeploymentSecrets
 
 NOW = datetime(2024, 6, 29, 12, tzinfo=UTC)
 GIB = 1024**3

@@ -1,4 +1,4 @@
-"""An upgrade of FastStream that takes away what shared/subscribing.py stands on is said at import."""
+"""An upgrade of FastStream that takes away what shared/bus/subscribing.py stands on is said at import."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from shared.faststream_internals import BUILT_ON
+from shared.bus.faststream_internals import BUILT_ON
 
 AN_UPGRADE_THAT = {
     "moved a module": (
@@ -27,7 +27,7 @@ AN_UPGRADE_THAT = {
 
 def importing(before: str) -> subprocess.CompletedProcess[str]:
     """Imports the bus in a process in which `before` was done to FastStream."""
-    script = f"import sys, faststream.nats\n{before}\nimport shared.subscribing\nprint('imported')"
+    script = f"import sys, faststream.nats\n{before}\nimport shared.bus.subscribing\nprint('imported')"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
@@ -36,7 +36,9 @@ def test_an_upgrade_that_takes_something_away_is_named(upgrade: str) -> None:
     before, missing = AN_UPGRADE_THAT[upgrade]
     done = importing(before)
     said = done.stderr.strip().splitlines()[-1]
-    assert said.startswith(f"ImportError: shared/subscribing.py was built on the internals of FastStream {BUILT_ON}; ")
+    assert said.startswith(
+        f"ImportError: shared/bus/subscribing.py was built on the internals of FastStream {BUILT_ON}; "
+    )
     assert missing in said
     assert done.stdout == ""
 

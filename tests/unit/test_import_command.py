@@ -11,10 +11,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from deploy.cli import import_command
-from deploy.cli.import_events import Reading
-from deploy.cli.import_file import Row, open_table
-from deploy.cli.import_sending import POST_MAX_BYTES, POST_MAX_ROWS, Lost, Refused, Sender, Tally, send_rows
+from cli import import_command
+from cli.import_events import Reading
+from cli.import_file import Row, open_table
+from cli.import_sending import POST_MAX_BYTES, POST_MAX_ROWS, Lost, Refused, Sender, Tally, send_rows
 from tests.support.campaigns import campaign, campaign_content
 from tests.support.json_server import JsonServer
 

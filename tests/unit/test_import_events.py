@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deploy.cli.import_events import Outcome, Reading, cell_text, moment
+from cli.import_events import Outcome, Reading, cell_text, moment
 from tests.support.campaigns import campaign, campaign_content, unit
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

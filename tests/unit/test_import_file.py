@@ -9,8 +9,8 @@ from typing import Any
 import openpyxl
 import pytest
 
-from deploy.cli import import_sheet
-from deploy.cli.import_file import FileFault, inert, open_table, without_apostrophe
+from cli import import_sheet
+from cli.import_file import FileFault, inert, open_table, without_apostrophe
 
 ROWS = "观看账号,签到时间,单位代码\nks_1,2024/6/29 19:31,140902\nks_2,2024/6/29 19:32,\n"
 

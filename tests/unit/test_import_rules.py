@@ -1,9 +1,9 @@
-"""The rule of deploy/import_rules.py sees an offence, and refuses to be about nothing."""
+"""The rule of checks/import_rules.py sees an offence, and refuses to be about nothing."""
 
 from grimp import ImportGraph
 from importlinter import ContractCheck
 
-from deploy.import_rules import ImportOnly
+from checks.import_rules import ImportOnly
 
 
 def check(*imports: tuple[str, str], modules: tuple[str, ...] = ("shop.*.domain",)) -> ContractCheck:

@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.reporting.answers import GROUP_MIN_VIEWERS, TotalsRow, without_small_groups
-from services.reporting.domain import Change, Counts, TotalKey, checkin_changes, latest_moves, move_changes
-from services.reporting.tree import Tree
+from services.reporting.totals.answers import GROUP_MIN_VIEWERS, TotalsRow, without_small_groups
+from services.reporting.totals.domain import Change, Counts, TotalKey, checkin_changes, latest_moves, move_changes
 from shared.contracts.campaign import read_unit
 from shared.contracts.checkin import ViewerReassignedV1
+from shared.tree import Tree
 from tests.support.reporting_events import AT, DAY_1, TREE, checkins, meta, moved
 
 C = "small-2024"

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)

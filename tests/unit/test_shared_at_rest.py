@@ -3,7 +3,7 @@ import base64
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from shared.at_rest import Vault, lookup_hash
+from shared.people.at_rest import Vault, lookup_hash
 
 OLD, NEW = (base64.b64encode(bytes([byte]) * 32).decode() for byte in (1, 2))
 ROW = "jinshan-2024/ks_1"

@@ -3,9 +3,9 @@ import base64
 import pytest
 from nacl.public import PrivateKey
 
-from shared.at_rest import Vault
-from shared.campaign_keys import CampaignKeys, seal
-from shared.sealing import CannotOpen, is_sealed_for
+from shared.people.at_rest import Vault
+from shared.people.campaign_keys import CampaignKeys, seal
+from shared.people.sealing import CannotOpen, is_sealed_for
 
 CONTACT_KEYS = {"k1": base64.b64encode(b"1" * 32).decode()}
 SECRETS, VIEWERS = [b"13900000001", None], ["a", "b"]

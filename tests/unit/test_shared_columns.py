@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.columns import columns
+from shared.database.columns import columns
 
 
 def test_rows_become_columns() -> None:

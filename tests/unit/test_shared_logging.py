@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from shared.logging import mask_phones
+from shared.service.logging import mask_phones
 
 PHONE = "13912345678"
 
@@ -32,7 +32,7 @@ def test_mobile_numbers_are_masked_and_other_digits_are_not(text: str, masked: s
 
 PROGRAM = f"""
 import logging, structlog
-from shared.logging import configure_logging
+from shared.service.logging import configure_logging
 configure_logging("checkin")
 log = structlog.get_logger()
 log.info("text {PHONE}", field="{PHONE}", nested={{"phone": "{PHONE}", "list": ["{PHONE}"]}}, number={PHONE})

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.masks import mask_account
+from shared.people.masks import mask_account
 
 
 def test_one_character_at_each_end_from_six_on() -> None:

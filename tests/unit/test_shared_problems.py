@@ -7,10 +7,10 @@ import pytest
 from fastapi import FastAPI, Query, Request
 from starlette.types import Message
 
-from shared import problems
-from shared.db import DatabaseAway
-from shared.problems import Problem, not_found
-from shared.refusals import Answer, Refused
+from shared.database import DatabaseAway
+from shared.service import problems
+from shared.service.problems import Problem, not_found
+from shared.service.refusals import Answer, Refused
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import base64
 import pytest
 from nacl.public import PrivateKey
 
-from shared.sealing import CannotOpen, seal, unseal
+from shared.people.sealing import CannotOpen, seal, unseal
 
 KEYS = {name: PrivateKey.generate() for name in ("certificate", "notification")}
 PUBLIC = {name: base64.b64encode(bytes(key.public_key)).decode() for name, key in KEYS.items()}

@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, FastAPI
 
-from shared import problems
-from shared.problems import Problem
-from shared.tokens import Principal, TokenVerifier, create_token, requires
+from shared.service import problems
+from shared.service.problems import Problem
+from shared.service.tokens import Principal, TokenVerifier, create_token, requires
 
 KEY = Ed25519PrivateKey.generate()
 PRIVATE = base64.b64encode(KEY.private_bytes_raw()).decode()

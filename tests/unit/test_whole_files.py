@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from deploy.devstack.home import write_whole
+from devstack.home import write_whole
 from services.notification.channel_file import FileChannel
 from services.notification.domain import Message, Reference
 from shared.whole_files import LEFT_OVER_AFTER_S, SCRATCH, WholeFiles

@@ -1,7 +1,7 @@
 """Keys of one campaign, which can be destroyed."""
 
-from shared.migrations import run
-from shared.schema import CAMPAIGN_KEY_V1
+from shared.database.migrations import run
+from shared.database.schema import CAMPAIGN_KEY_V1
 
 revision = "0003"
 down_revision = "0002"

@@ -2,7 +2,7 @@
 instead of a random one. On the evening on which everybody completes that was 2.5 of 11 µs of Postgres (docs/performance.md).
 """
 
-from shared.migrations import run
+from shared.database.migrations import run
 
 revision = "0004"
 down_revision = "0003"

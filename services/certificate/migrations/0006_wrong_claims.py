@@ -1,7 +1,7 @@
 """Wrong tries to claim, counted over all replicas. Unlogged: no backup has them, and after a crash of Postgres counting starts
 anew."""
 
-from shared.migrations import run
+from shared.database.migrations import run
 
 revision = "0006"
 down_revision = "0005"

@@ -1,7 +1,7 @@
 """Campaigns, viewers, enrolments, what was not counted, live-room actions."""
 
-from shared.migrations import run
-from shared.schema import INBOX_V1, OUTBOX_V1
+from shared.database.migrations import run
+from shared.database.schema import INBOX_V1, OUTBOX_V1
 
 revision = "0001"
 down_revision = None

@@ -1,6 +1,6 @@
 """What the live platform itself counted, stated by the office: ours is held against it."""
 
-from shared.migrations import run
+from shared.database.migrations import run
 
 revision = "0002"
 down_revision = "0001"

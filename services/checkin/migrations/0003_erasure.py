@@ -1,7 +1,7 @@
 """The record of what was forgotten."""
 
-from shared.migrations import run
-from shared.schema import ERASURE_V1
+from shared.database.migrations import run
+from shared.database.schema import ERASURE_V1
 
 revision = "0003"
 down_revision = "0002"

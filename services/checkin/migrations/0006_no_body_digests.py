@@ -1,7 +1,7 @@
 """No digest of a body that can be computed without a key: it gave a phone in it away, once guessed in a second."""
 
-from shared.migrations import run
-from shared.schema import DEAD_LETTER_V2
+from shared.database.migrations import run
+from shared.database.schema import DEAD_LETTER_V2
 
 revision = "0006"
 down_revision = "0005"

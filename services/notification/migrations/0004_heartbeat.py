@@ -1,7 +1,7 @@
-"""The row by which a process sees that its commits are commits (shared/heartbeat.py)."""
+"""The row by which a process sees that its commits are commits (shared/database/heartbeat.py)."""
 
-from shared.migrations import run
-from shared.schema import HEARTBEAT_V1
+from shared.database.migrations import run
+from shared.database.schema import HEARTBEAT_V1
 
 revision = "0004"
 down_revision = "0003"

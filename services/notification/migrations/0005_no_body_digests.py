@@ -1,7 +1,7 @@
 """No digest of a parked message's body: it gave a phone in it away."""
 
-from shared.migrations import run
-from shared.schema import DEAD_LETTER_V2
+from shared.database.migrations import run
+from shared.database.schema import DEAD_LETTER_V2
 
 revision = "0005"
 down_revision = "0004"

@@ -1,7 +1,7 @@
 """Totals, certificates and live-room counts, and the tables that every service has."""
 
-from shared.migrations import run
-from shared.schema import DEFINITION_V1, INBOX_V1, OUTBOX_V1
+from shared.database.migrations import run
+from shared.database.schema import DEFINITION_V1, INBOX_V1, OUTBOX_V1
 
 revision = "0001"
 down_revision = None

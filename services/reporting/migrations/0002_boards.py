@@ -4,7 +4,7 @@ The role that reads them is made by deploy/postgres/watchers.sql; where it exist
 the two does not matter. Units are named by the definition in force; codes it does not know keep their code.
 """
 
-from shared.migrations import run
+from shared.database.migrations import run
 
 revision = "0002"
 down_revision = "0001"
@@ -24,7 +24,7 @@ SELECT campaign_id, (lesson ->> 'date')::date AS lesson_date, position::int AS n
 FROM definition CROSS JOIN LATERAL jsonb_array_elements(rules -> 'lessons') WITH ORDINALITY AS listed (lesson, position);
 """
 
-# `county_code`: the nearest unit at county level or above, the unit itself included (services/reporting/tree.py, rolled_up).
+# `county_code`: the nearest unit at county level or above, the unit itself included (shared/tree.py, rolled_up).
 UNIT = """
 CREATE VIEW boards.unit AS
 WITH RECURSIVE node AS (

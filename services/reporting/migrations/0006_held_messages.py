@@ -1,7 +1,7 @@
-"""At which message a consumer stands that it cannot understand (shared/brake.py)."""
+"""At which message a consumer stands that it cannot understand (shared/bus/brake.py)."""
 
-from shared.migrations import run
-from shared.schema import HELD_MESSAGE_V1
+from shared.database.migrations import run
+from shared.database.schema import HELD_MESSAGE_V1
 
 revision = "0006"
 down_revision = "0005"

@@ -19,7 +19,7 @@ import nats
 import nats.errors
 from standardwebhooks import Webhook
 
-from shared.topology import LIVE_SUBJECT, inbox_prefix
+from shared.bus.topology import LIVE_SUBJECT, inbox_prefix
 from tests.e2e.faults.course import CAMPAIGN_ID, Event, Traffic
 from tests.e2e.faults.journal import Journal, Outcome
 from tests.e2e.faults.stack import Cluster, keep_quiet

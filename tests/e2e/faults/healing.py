@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from shared.topology import DURABLES, SERVICES
+from shared.bus.topology import DURABLES, SERVICES
 from tests.e2e.faults.kinds.bus import until_done
 from tests.e2e.faults.stack import Cluster
 from tests.support.operator import apply_topology

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from deploy.devstack.home import Home
+from devstack.home import Home
 
 SIZE = "3g"  # a limit; memory is taken only for what is written
 POSTGRES, NATS, CERTIFICATES = "postgres", "nats", "certificates"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 from tests.e2e.faults.clients import SERIAL
 from tests.e2e.faults.course import CAMPAIGN_ID, MODES
 from tests.e2e.faults.healing import SCHEDULED

@@ -17,14 +17,14 @@ import psutil
 from nats.aio.client import Client
 from rich.console import Console
 
-from deploy.devstack import main as devstack
-from deploy.devstack import ports as ports_module
-from deploy.devstack.home import Home, StackError, read_env
-from deploy.devstack.plan import Stack
-from deploy.devstack.ports import free_port
-from deploy.devstack.processes import dying_with_parent, environment, identity, open_log
-from deploy.devstack.secrets import load_or_create
-from shared.topology import SERVICES
+from devstack import main as devstack
+from devstack import ports as ports_module
+from devstack.home import Home, StackError, read_env
+from devstack.plan import Stack
+from devstack.ports import free_port
+from devstack.processes import dying_with_parent, environment, identity, open_log
+from devstack.secrets import load_or_create
+from shared.bus.topology import SERVICES
 from tests.e2e.faults.proxy import Proxy
 from tests.e2e.faults.small_disks import Disks
 

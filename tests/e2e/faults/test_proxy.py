@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from deploy.devstack.ports import free_port
+from devstack.ports import free_port
 from tests.e2e.faults.proxy import TO_CLIENT, TO_SERVER, Proxy, Weather
 
 SOON_S = 5

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from deploy.cli.import_events import Reading
-from deploy.cli.import_file import FileFault, open_table
+from cli.import_events import Reading
+from cli.import_file import FileFault, open_table
 from shared.bus import Poison
 from tests.e2e.fuzz import certificates, export_files
 from tests.e2e.fuzz.asgi import Answer, Tally, all_of, call

@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from shared.topology import DURABLES
+from shared.bus.topology import DURABLES
 from tests.e2e.faults.nemesis import Fault
 from tests.e2e.faults.stack import Cluster
 from tests.support.operator import CommandFailed, apply_topology, republish

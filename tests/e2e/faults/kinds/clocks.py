@@ -4,7 +4,7 @@ import asyncio
 import random
 from pathlib import Path
 
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 from tests.e2e.faults.nemesis import Fault
 from tests.e2e.faults.stack import Cluster
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from deploy.devstack.home import read_env
-from shared.topology import SERVICES
+from devstack.home import read_env
+from shared.bus.topology import SERVICES
 from tests.e2e.faults.nemesis import Fault
 from tests.e2e.faults.stack import Cluster
 

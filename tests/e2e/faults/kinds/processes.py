@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from shared.topology import SERVICES
+from shared.bus.topology import SERVICES
 from tests.e2e.faults.nemesis import Fault
 from tests.e2e.faults.stack import CHILDREN, Cluster
 

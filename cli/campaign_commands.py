@@ -1,0 +1,146 @@
+"""`fanzha campaign apply FILE` and `fanzha campaign show [ID]`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.campaign_file import CampaignFileError, load
+from cli.client import client, fail
+from shared.contracts.campaign import LEVELS, CampaignDefinition
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
+
+CODES_SHOWN_MAX = 8
+ROW_KEYS = {
+    "units": "unit_code",
+    "lessons": "date",
+    "groups": "code",
+    "channels": None,
+}  # how a row is called; channels are keyed
+
+AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")]
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="活动文件（YAML），如 campaigns/jinshan-2024.yaml")],
+    as_json: AsJson = False,
+) -> None:
+    """检查活动文件并应用到系统；内容没有变化时什么也不做。"""
+    try:
+        new = load(file)
+    except CampaignFileError as error:
+        fail(f"{file} 有 {len(error.findings)} 处需要修改：\n" + "\n".join(f"  - {found}" for found in error.findings))
+    path = f"/v1/campaigns/{new.campaign_id}"
+    with client("checkin") as checkin:
+        old = checkin.find(path)
+        revision = checkin.put(path, new.model_dump(mode="json"))["revision"]
+    changed = None if old is None else changes(old.json(), new.model_dump(mode="json"))
+    if as_json:
+        answer = {"campaign_id": new.campaign_id, "revision": revision, "created": old is None, "changes": changed}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    typer.echo(f"活动 {new.campaign_id}：第 {revision} 版")
+    if changed is None:
+        typer.echo(f"新活动：{_summary(new)}")
+    elif not changed:
+        typer.echo("内容没有变化")
+    else:
+        typer.echo("\n".join(["已更新：", *(f"  - {line}" for line in changed)]))
+
+
+@app.command()
+def show(
+    campaign_id: Annotated[str | None, typer.Argument(help="活动 ID；不写则取 campaigns/ 里唯一的活动")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """显示系统中的活动定义。"""
+    campaign_id = campaign_id or only_campaign(Path("campaigns"))
+    with client("checkin") as checkin:
+        found = checkin.find(f"/v1/campaigns/{campaign_id}")
+    if found is None:
+        fail(f"系统中没有活动 {campaign_id}。请先运行 fanzha campaign apply 活动文件")
+    revision = int(found.headers["x-revision"])
+    if as_json:
+        answer = {"campaign_id": campaign_id, "revision": revision, "definition": found.json()}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    _print(CampaignDefinition.model_validate(found.json(), extra="ignore"), revision)
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs between two definitions (JSON form), one line per key; rows of lists are told by their codes."""
+    lines: list[str] = []
+    for key in new:
+        before, after = old.get(key), new[key]
+        if before == after:
+            continue
+        if key in ROW_KEYS:
+            lines.append(f"{key}：{_row_changes(_by_code(key, before), _by_code(key, after))}")
+        else:
+            lines.append(f"{key}：{_compact(before)} → {_compact(after)}")
+    return lines
+
+
+def _by_code(key: str, rows: Any) -> dict[str, Any]:
+    code = ROW_KEYS[key]
+    return (rows or {}) if code is None else {row[code]: row for row in rows or []}
+
+
+def _row_changes(old: dict[str, Any], new: dict[str, Any]) -> str:
+    kinds = {
+        "新增": [code for code in new if code not in old],
+        "删除": [code for code in old if code not in new],
+        "修改": [code for code in new if code in old and new[code] != old[code]],
+    }
+    told = [f"{kind} {len(codes)} 项（{_few(codes)}）" for kind, codes in kinds.items() if codes]
+    return "，".join(told) or "次序改变"
+
+
+def _few(codes: list[str]) -> str:
+    return "、".join(codes[:CODES_SHOWN_MAX]) + ("…" if len(codes) > CODES_SHOWN_MAX else "")
+
+
+def _compact(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _summary(definition: CampaignDefinition) -> str:
+    first, last = definition.lessons[0].date, definition.lessons[-1].date
+    return (
+        f"{definition.title}，{len(definition.lessons)} 节课（{first} 至 {last}），"
+        f"{len(definition.units)} 个单位，{len(definition.channels)} 个渠道码"
+    )
+
+
+def _print(definition: CampaignDefinition, revision: int) -> None:
+    console = Console()
+    console.print(f"[bold]{definition.campaign_id}[/bold] 第 {revision} 版")
+    console.print(_summary(definition), markup=False)
+    policy = Table("规则", "内容")
+    windows = definition.windows
+    for name, listed in (("首播 live", windows.live), ("重播 replay", windows.replay)):
+        policy.add_row(name, "，".join(f"{'次日 ' if w.day else ''}{w.opens}–{w.closes}" for w in listed) or "—")
+    policy.add_row("计入 credit", "、".join(definition.credit))
+    policy.add_row("结课天数 required_days", str(definition.required_days))
+    policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
+    policy.add_row("领取证书 claim_from", definition.certificate.claim_from.isoformat())
+    for level in LEVELS:
+        policy.add_row(f"单位 {level}", str(sum(unit.level == level for unit in definition.units)))
+    console.print(policy)
+    lessons = Table("日期", "课程")
+    for lesson in definition.lessons:
+        lessons.add_row(str(lesson.date), lesson.title)
+    console.print(lessons)
+
+
+def only_campaign(folder: Path) -> str:
+    stems = sorted(path.stem for path in folder.glob("*.yaml"))
+    if len(stems) != 1:
+        fail(f"请写明活动 ID，如 fanzha campaign show jinshan-2024（{folder}/ 里有 {len(stems)} 个活动文件）")
+    return stems[0]

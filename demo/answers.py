@@ -1,0 +1,103 @@
+"""What the ways in answered, held against what they must have answered."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from demo.comparison import Check
+from demo.deliveries import Export, Post, Step
+from demo.expectation import STATUS_OF_FAULT, Expected
+
+
+class Answers:
+    """Holds what the three ways in answered against what they must have answered, step by step.
+
+    Not `exact`: services were killed, so a first answer may have been lost and its repeat be a `duplicate`.
+    """
+
+    def __init__(self, *, exact: bool = True) -> None:
+        self._exact = exact
+        self.posts = Check("webhook: answer to every event")
+        self.bodies = Check("webhook: bodies refused as a whole")
+        self.files = Check("import: rows by verdict and reason")
+
+    def hold(self, step: Step, expected: Mapping[int, list[Expected]]) -> None:
+        firsts: Counter[tuple[str, ...]] = Counter()
+        unsure: set[tuple[str, ...]] = set()  # identities of which not every first answer was seen
+        new: set[tuple[str, ...]] = set()
+        for post in step.posts:
+            self._post(post, expected[id(post)], firsts, unsure, new)
+        on_bus = {_subject(item.value) for message in step.bus for item in message.items}
+        for identity in new:
+            certain = identity not in unsure and (identity[0], identity[1]) not in on_bus
+            wanted = 1 if certain else min(firsts[identity], 1)
+            if firsts[identity] != wanted:
+                self.posts.equal((*identity, "times first"), wanted, firsts[identity])
+        for export in step.exports:
+            self._export(export, expected[id(export)])
+
+    def _post(
+        self,
+        post: Post,
+        expected: list[Expected],
+        firsts: Counter[tuple[str, ...]],
+        unsure: set[tuple[str, ...]],
+        new: set[tuple[str, ...]],
+    ) -> None:
+        answer = post.answer
+        assert answer is not None  # noqa: S101 - the player raises for what was never answered
+        if post.fault:
+            self.bodies.equal(post.fault, STATUS_OF_FAULT[post.fault], answer.status)
+            self.bodies.equal(f"{post.fault}: kind of answer", "application/problem+json", answer.kind)
+            return
+        self.posts.equal(f"status of {len(post.items)} events", 200, answer.status)
+        self.posts.equal("number of results", len(post.items), len(answer.results))
+        self.posts.equal("counts", Counter(result["verdict"] for result in answer.results), Counter(answer.counts))
+        for item, wanted, result in zip(post.items, expected, answer.results, strict=False):
+            found = (result["verdict"], result["reason"])
+            if wanted.identity is None:
+                self.posts.equal(item.value, (wanted.verdict, wanted.reason), found)
+                continue
+            self.posts.equal("event_id", item.value["event_id"], result["event_id"])
+            first = found == (wanted.verdict, wanted.reason) and not wanted.known
+            if not first:
+                self.posts.equal(item.value, ("duplicate", None), found)
+            if not wanted.known:
+                new.add(wanted.identity)
+                firsts[wanted.identity] += first
+                if answer.tries > 1 or not self._exact:
+                    unsure.add(wanted.identity)
+
+    def _export(self, export: Export, expected: list[Expected]) -> None:
+        """A file is read from top to bottom, so its rows have an order."""
+        counts: Counter[tuple[str, str]] = Counter()
+        seen: set[tuple[str, ...]] = set()
+        for each in expected:
+            repeated = each.identity is not None and (each.known or each.identity in seen)
+            counts[("duplicate", "") if repeated else (each.verdict, each.reason or "")] += 1
+            if each.identity is not None:
+                seen.add(each.identity)
+        assert export.answer is not None  # noqa: S101 - the player raises otherwise
+        found: Counter[tuple[str, str]] = Counter()
+        for verdict, number in export.answer["verdicts"].items():
+            reasons = export.answer["reasons"].get(verdict, {})
+            found[verdict, ""] = number - sum(reasons.values())
+            found |= Counter({(verdict, reason): n for reason, n in reasons.items()})
+        if not self._exact:
+            counts, found = _only_taken_or_rejected(counts), _only_taken_or_rejected(found)
+        self.files.same(_named(export.name, counts), _named(export.name, found))
+
+
+def _subject(event: Any) -> tuple[str, str]:
+    return (str(event.get("type")), str(event.get("viewer_id"))) if isinstance(event, dict) else ("", "")
+
+
+def _only_taken_or_rejected(counts: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
+    folded: Counter[tuple[str, str]] = Counter()
+    for (verdict, reason), number in counts.items():
+        folded[(verdict, reason) if verdict == "rejected" else ("taken", "")] += number
+    return folded
+
+
+def _named(name: str, counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], int]:
+    return {(name, *key): number for key, number in counts.items() if number}

@@ -1,0 +1,127 @@
+"""`fanzha demo`: a fresh dev stack, sixteen days of traffic, every number compared (DESIGN §8)."""
+
+import asyncio
+import json
+import shutil
+import time
+from contextlib import nullcontext
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.campaign_file import load
+from demo.campaign import Campaign, read
+from demo.pause import PAUSE_S, standing_still
+from demo.player import GaveUp, player_of
+from demo.run import Outcome, Run
+from demo.traffic import EARLY, MOMENTS, Traffic
+from devstack import main as devstack
+from devstack.home import REPOSITORY, Home, StackError
+from devstack.ports import busy, kept
+
+CAMPAIGN = REPOSITORY / "campaigns" / "jinshan-2024.yaml"
+LISTED_MAX = 200
+PAUSED_LESSON = 4  # on whose evening Postgres stands still for some seconds
+MARK = "demo.json"  # this home belongs to the demo, which may begin it anew
+
+
+def demo(home: Home, console: Console, *, viewers: int, seed: int, keep: bool, ports: str = "") -> bool:
+    """Runs all of it; whether everything agreed. Raises `StackError` where the stack cannot be had."""
+    began = time.monotonic()
+    campaign = read(CAMPAIGN)
+    traffic = Traffic(campaign, viewers, seed)
+    start(home, console, campaign, ports=ports)
+    try:
+        outcome = asyncio.run(_run(home, console, traffic, seed))
+    except GaveUp as error:
+        console.print(f"[red]the demo could not be finished:[/] {error}", soft_wrap=True)
+        return False
+    finally:
+        if not keep:
+            with console.status("stopping the dev stack"):
+                devstack.down(home)
+    report(home, console, outcome, keep=keep)
+    console.print(f"{viewers:,} viewers, {outcome.events:,} events, seed {seed}, {time.monotonic() - began:.0f} s")
+    console.print(f"differences: {len(outcome.differences)}")
+    return not outcome.differences
+
+
+def start(home: Home, console: Console, campaign: Campaign, *, ports: str = "") -> None:
+    """A dev stack without any data, its clock at the first evening."""
+    _clear(home, console)
+    if not ports and (taken := busy(kept(home))):
+        console.print(f"ports in use: {', '.join(map(str, taken.values()))}; taking free ones (PORTS=18000 chooses)")
+        ports = "auto"
+    home.create()
+    (home.root / MARK).write_text(json.dumps({"campaign": campaign.id}) + "\n")
+    devstack.up(home, console, ports=ports, clock_at=campaign.at(campaign.days[0], "19:00"))
+
+
+def _clear(home: Home, console: Console) -> None:
+    """Removes what the last demo left. Raises `StackError` where the data is somebody else's."""
+    if not home.root.exists() or not any(home.root.iterdir()):
+        return
+    if not (home.root / MARK).exists():
+        raise StackError(
+            f"{home.root} holds the data of a dev stack that is not the demo's, so it is left alone.\n"
+            "Give the demo a folder of its own: `FANZHA_HOME=/tmp/fanzha-demo make demo`, or remove that one after `make down`."
+        )
+    if devstack.down(home):
+        console.print("stopped the stack of the last demo")
+    console.print(f"removing the data of the last demo in {home.root}")
+    shutil.rmtree(home.root)
+
+
+async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> Outcome:
+    """Everything from the definition to the comparison, on a running stack."""
+    async with player_of(home, traffic.campaign) as player:
+        run = Run(player, traffic, seed)
+        paused_at = traffic.campaign.at(traffic.campaign.days[PAUSED_LESSON - 1], MOMENTS[EARLY])
+        await run.define(load(CAMPAIGN).model_dump(mode="json"))
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        )
+        with bar:
+            days = bar.add_task("sixteen days", total=len(traffic.campaign.days))
+            for step in traffic.steps():
+                task = bar.add_task(step.title, total=step.events)
+                pausing = step.at == paused_at
+                if pausing:
+                    console.print(f"{step.title}: Postgres stands still for {PAUSE_S:.0f} s in the middle of the posts")
+                    run.repeats_possible = True
+                async with standing_still(home, player.addresses.urls.values()) if pausing else nullcontext():
+                    await run.send(step, partial(bar.advance, task))
+                await run.finish(step)
+                bar.remove_task(task)
+                bar.update(
+                    days, completed=min((step.at.date() - traffic.campaign.days[0]).days, len(traffic.campaign.days))
+                )
+        with console.status("comparing"):
+            return await run.compare()
+
+
+def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> None:
+    table = Table("what", title="Sent against found")
+    for column in ("compared", "expected", "found", "differences"):
+        table.add_column(column, justify="right")
+    for check in outcome.found.checks:
+        style = "bold red" if check.differences else None
+        numbers = (check.compared, check.expected, check.found, len(check.differences))
+        table.add_row(check.what, *(f"{number:,}" for number in numbers), style=style)
+    console.print(table)
+    for difference in outcome.differences[:LISTED_MAX]:
+        console.print(difference, style="red", soft_wrap=True, markup=False)
+    if len(outcome.differences) > LISTED_MAX:
+        path = home.root / "differences.txt"
+        path.write_text("\n".join(outcome.differences) + "\n", encoding="utf-8")
+        console.print(f"… and more: all {len(outcome.differences):,} are in {path}", style="red")
+    console.print(f"certificates (PDF): {home.certificates}/*.pdf, {len(outcome.found.pdfs)} of them")
+    console.print(f"messages:           {home.messages}")
+    console.print(f"a viewer's page:    {outcome.found.viewer_page}", soft_wrap=True)
+    console.print(f"behind a QR code:   {outcome.found.certificate_page}", soft_wrap=True)
+    if not keep:
+        console.print(
+            "the stack is stopped and its data kept: `make up` starts it again with these pages, KEEP=1 leaves it running"
+        )

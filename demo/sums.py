@@ -1,0 +1,137 @@
+"""The totals that reporting must answer, added up from every viewer's own record."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from demo.campaign import Campaign
+from demo.expectation import Expectation
+
+BY = ("unit", "county", "city", "group", "lesson", "mode")
+
+
+class Row(NamedTuple):
+    checkins: int = 0
+    late: int = 0
+    made_good: int = 0
+    credited: int = 0
+    viewers: int = 0
+    issued: int | None = None
+    claimed: int | None = None
+    per_10k: float | None = None
+
+
+class Cell(NamedTuple):
+    lesson: str
+    mode: str
+    unit: str
+    group: str
+
+
+class Sums:
+    def __init__(self, expectation: Expectation, root: str | None = None) -> None:
+        """`root`: as a token of this unit sees it, which is only its subtree and nothing above it."""
+        self._campaign: Campaign = expectation.campaign
+        self._root = root
+        within = None if root is None else self._campaign.below(root)
+        self.checkins: Counter[Cell] = Counter()
+        self.late: Counter[Cell] = Counter()
+        self.made_good: Counter[Cell] = Counter()
+        lessons: set[tuple[str, str, str, str]] = set()
+        people: dict[str, tuple[str, str]] = {}
+        for row in expectation.checkins():
+            if within is not None and row.unit not in within:
+                continue
+            cell = Cell(row.day.isoformat(), row.mode, row.unit, row.group)
+            if row.mode == "made_good":
+                self.made_good[cell] += 1
+                continue
+            self.checkins[cell] += 1
+            self.late[cell] += row.late
+            lessons.add((row.viewer_id, cell.lesson, row.unit, row.group))
+            people[row.viewer_id] = (row.unit, row.group)
+        self._by_lesson_and_mode: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+        for cell in self.checkins.keys() | self.made_good.keys():
+            self._by_lesson_and_mode[cell.lesson, cell.mode].append(cell)
+        self.lesson_viewers = Counter((lesson, unit, group) for _, lesson, unit, group in lessons)
+        self.viewers = Counter(people.values())
+        self.issued: Counter[tuple[str, str]] = Counter()
+        self.claimed: Counter[tuple[str, str]] = Counter()
+        for certificate in expectation.valid().values():
+            holder = expectation.viewers[certificate.viewer_id]
+            if within is None or holder.unit in within:
+                self.issued[holder.unit, holder.group] += 1
+                self.claimed[holder.unit, holder.group] += certificate.claimed
+
+    def rows(self, by: str, lesson: str | None = None, mode: str | None = None) -> dict[str, Row]:
+        """Rows as `GET …/totals?by=…[&lesson=…][&mode=…]` must answer them, without those that are all 0."""
+        numbers: dict[str, list[int]] = defaultdict(lambda: [0] * 5)
+        for cell in self._cells(lesson, mode):
+            checkins, late, made_good = self.checkins[cell], self.late[cell], self.made_good[cell]
+            row = numbers[self._key(by, cell.unit, cell.group, cell.lesson, cell.mode)]
+            row[0] += checkins
+            row[1] += late
+            row[2] += made_good
+            row[3] += made_good + (checkins - late if cell.mode in self._campaign.credit else 0)
+            if mode is not None or by == "mode":
+                row[4] += checkins
+        if mode is None and by != "mode":
+            for key, number in self._people(by, lesson):
+                numbers[key][4] += number
+        tells = lesson is None and mode is None and by not in ("lesson", "mode")
+        issued: Counter[str] = Counter()
+        claimed: Counter[str] = Counter()
+        for (unit, group), number in self.issued.items() if tells else ():
+            issued[self._key(by, unit, group)] += number
+            claimed[self._key(by, unit, group)] += self.claimed[unit, group]
+        keys = {key for key, row in numbers.items() if any(row)} | issued.keys()
+        return {key: self._row(by, key, numbers[key], issued[key], claimed[key], tells=tells) for key in keys}
+
+    def _row(self, by: str, key: str, numbers: list[int], issued: int, claimed: int, *, tells: bool) -> Row:
+        checkins, late, made_good, credited, viewers = numbers
+        per_10k = self._per_10k(by, key, viewers)
+        if not tells:
+            return Row(checkins, late, made_good, credited, viewers, per_10k=per_10k)
+        return Row(checkins, late, made_good, credited, viewers, issued, claimed, per_10k)
+
+    def _cells(self, lesson: str | None, mode: str | None) -> Iterable[Cell]:
+        return [
+            cell
+            for (day, how), cells in self._by_lesson_and_mode.items()
+            if lesson in (None, day) and mode in (None, how)
+            for cell in cells
+        ]
+
+    def _people(self, by: str, lesson: str | None) -> Iterable[tuple[str, int]]:
+        if lesson is None and by != "lesson":
+            return [(self._key(by, unit, group), number) for (unit, group), number in self.viewers.items()]
+        return [
+            (self._key(by, unit, group, day), number)
+            for (day, unit, group), number in self.lesson_viewers.items()
+            if lesson in (None, day)
+        ]
+
+    def _key(self, by: str, unit: str, group: str, lesson: str = "", mode: str = "") -> str:
+        match by:
+            case "unit":
+                return unit
+            case "county":
+                return self._campaign.county(unit)
+            case "city":
+                return self._root or self._campaign.city(unit)
+            case "group":
+                return group
+            case "lesson":
+                return lesson
+        return mode
+
+    def _per_10k(self, by: str, key: str, viewers: int) -> float | None:
+        unit = self._campaign.units.get(key) if by in ("unit", "county", "city") else None
+        covered = {"county": ("county", "unit"), "city": ("city", "county", "unit")}.get(by)
+        if unit is None or unit.residents is None or (covered and unit.level not in covered):
+            return None
+        return round(viewers * 10_000 / unit.residents, 2)
+
+    def attributed_share(self) -> float:
+        attributed = sum(number for (unit, _), number in self.viewers.items() if unit in self._campaign.units)
+        return round(attributed / sum(self.viewers.values()), 4)

@@ -1,0 +1,87 @@
+"""Every secret of a dev stack: made on the first start, kept in `secrets.json` (0600) from then on."""
+
+import base64
+import json
+import secrets as random
+from collections.abc import Callable
+
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+from pydantic import BaseModel, ConfigDict, Field
+
+from devstack.home import PRIVATE, Home, write_whole
+from shared.bus.topology import SERVICES
+
+NATS_USERS = (*SERVICES, "topology", "live", "operator")
+POSTGRES_ROLES = ("postgres", *(f"{service}_{role}" for service in SERVICES for role in ("owner", "app")))
+SEALED_TO = ("certificate", "notification")
+KEY_BYTES = 32
+
+
+def _key() -> str:
+    return base64.b64encode(random.token_bytes(KEY_BYTES)).decode()
+
+
+def password() -> str:
+    # The letter in front keeps NATS from reading `$NATS_…_PASSWORD` as a number: its config parser sees the bare value.
+    return "p" + random.token_hex(20)
+
+
+def _passwords(names: tuple[str, ...]) -> Callable[[], dict[str, str]]:
+    return lambda: {name: password() for name in names}
+
+
+class Secrets(BaseModel):
+    """All keys are raw bytes in base64. A field added later is filled in when an older file is read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    webhook_secret: str = Field(default_factory=lambda: "whsec_" + _key())
+    token_private_key: str = Field(default_factory=_key, description="Ed25519")
+    certificate_signing_key: str = Field(default_factory=_key, description="Ed25519")
+    link_key: str = Field(default_factory=_key)
+    sealing_private_keys: dict[str, str] = Field(default_factory=lambda: {name: _key() for name in SEALED_TO})
+    contact_keys: dict[str, dict[str, str]] = Field(
+        default_factory=lambda: {name: {"k1": _key()} for name in SEALED_TO}
+    )
+    lookup_keys: dict[str, str] = Field(default_factory=lambda: {name: _key() for name in SEALED_TO})
+    postgres: dict[str, str] = Field(default_factory=_passwords(POSTGRES_ROLES), description="password by role")
+    nats: dict[str, str] = Field(default_factory=_passwords(NATS_USERS), description="password by user")
+
+    @property
+    def token_public_key(self) -> str:
+        public = SigningKey(base64.b64decode(self.token_private_key)).verify_key
+        return base64.b64encode(bytes(public)).decode()
+
+    def sealing_public_key(self, recipient: str) -> str:
+        public = PrivateKey(base64.b64decode(self.sealing_private_keys[recipient])).public_key
+        return base64.b64encode(bytes(public)).decode()
+
+    def of(self, service: str) -> dict[str, str]:
+        """The keys that a service is told, by setting; its database and bus addresses are not among them."""
+        own: dict[str, str] = {"TOKEN_PUBLIC_KEY": self.token_public_key}
+        if service in SEALED_TO:
+            own["SEALING_PRIVATE_KEY"] = self.sealing_private_keys[service]
+            own["CONTACT_KEYS"] = json.dumps(self.contact_keys[service])
+            own["LOOKUP_KEY"] = self.lookup_keys[service]
+        if service == "checkin":
+            sources = {"standard": {"verifier": "standard", "secrets": [self.webhook_secret]}}
+            own["WEBHOOK_SOURCES"] = json.dumps(sources)
+            own["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys(*SEALED_TO)
+            own["LINK_KEY"] = self.link_key
+        if service == "certificate":
+            own["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys("notification")
+            own["CERTIFICATE_SIGNING_KEY"] = self.certificate_signing_key
+        return own
+
+    def _sealing_public_keys(self, *recipients: str) -> str:
+        return json.dumps({name: self.sealing_public_key(name) for name in recipients})
+
+
+def load_or_create(home: Home) -> Secrets:
+    kept = home.secrets.read_text() if home.secrets.exists() else "{}"
+    secrets = Secrets.model_validate_json(kept)
+    text = secrets.model_dump_json(indent=2) + "\n"
+    if text != kept:
+        write_whole(home.secrets, text, PRIVATE)
+    return secrets

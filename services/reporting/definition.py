@@ -1,0 +1,32 @@
+"""A campaign's definition as reporting needs it: the unit tree, lessons, groups and credit policy; joined when read."""
+
+from dataclasses import dataclass, field
+from datetime import date
+
+from shared.contracts.base import Mode
+from shared.definitions import InForce
+from shared.tree import Tree
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A campaign's definition in force. Before it has arrived (`UNDEFINED`) figures have no names and no credit policy."""
+
+    revision: int = 0
+    credit: frozenset[Mode] | None = None
+    lessons: dict[date, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    tree: Tree = field(default_factory=Tree)
+
+    @classmethod
+    def of(cls, found: InForce) -> "Definition":
+        return cls(
+            revision=found.revision,
+            credit=frozenset(found.rules.credit),
+            lessons={lesson.date: lesson.title for lesson in found.rules.lessons},
+            groups={group.code: group.name for group in found.rules.groups},
+            tree=Tree(found.units),
+        )
+
+
+UNDEFINED = Definition()

@@ -1,0 +1,309 @@
+"""What reporting answers, and how figures become rows. Pure; the models are the OpenAPI document (DESIGN §5.2)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from services.reporting.definition import Definition
+from services.reporting.totals.domain import Certificates, Counts, TotalMode, TotalsLine
+from shared.contracts.base import UNASSIGNED, Id, Mode
+from shared.contracts.campaign import Residents
+
+By = Literal["unit", "county", "city", "group", "lesson", "mode"]
+LiveRoomBy = Literal["unit", "county", "city", "lesson", "item"]
+
+GROUP_MIN_VIEWERS = 10  # smaller groups are not shown outside the office (FACTS, "Viewers and the law")
+UNASSIGNED_NAME = "未归属"
+UNNAMED_ITEM = "未注明"
+MODE_NAMES: dict[TotalMode, str] = {"live": "首播", "replay": "重播", "made_good": "补记"}
+
+Checkins = Annotated[int, Field(description="签到人次: check-ins, late ones included, made-good lessons not")]
+Late = Annotated[int, Field(description="of `checkins`, those received after the lesson was sealed: never credited")]
+MadeGood = Annotated[int, Field(description="lessons granted by the office after an outage; no check-ins, no viewers")]
+Credited = Annotated[
+    int | None,
+    Field(
+        description="计入: check-ins of credited modes that are not late, plus `made_good`; null before the definition is known"
+    ),
+]
+Issued = Annotated[
+    int | None,
+    Field(
+        description="certificates not revoked, under the holder's present unit; null by lesson or mode, or with a filter"
+    ),
+]
+Claimed = Annotated[int | None, Field(description="of those issued, the claimed (领取) ones; null as above")]
+
+
+class TotalsRow(BaseModel):
+    """One unit, group, lesson or mode."""
+
+    key: str = Field(
+        description="unit code, group code, lesson date or mode; `unassigned` for viewers nobody has attributed"
+    )
+    name: str | None = Field(description="null where the definition in force does not name the key")
+    checkins: Checkins
+    late: Late
+    made_good: MadeGood
+    credited: Credited
+    viewers: int = Field(
+        description="人数: people who checked in; by lesson or with `lesson`, in that lesson; by mode or with `mode`, equal to "
+        "`checkins`"
+    )
+    certificates_issued: Issued
+    certificates_claimed: Claimed
+    per_10k: float | None = Field(
+        description="`viewers` per 10,000 residents of the unit; null (shown as —) where its residents are not known or the row "
+        "is only what is left above the asked level"
+    )
+    residents: Residents | None = Field(
+        description="what `per_10k` divides by, with year and source; null where that is null"
+    )
+
+
+class TotalsSum(BaseModel):
+    """All rows together, withheld ones included. Viewers are people: each counts once, however many lessons or rows."""
+
+    checkins: Checkins
+    late: Late
+    made_good: MadeGood
+    credited: Credited
+    viewers: int = Field(
+        description="people; with `lesson` those of that lesson, with `mode` equal to `checkins`; not the sum of rows by lesson"
+    )
+    certificates_issued: Issued
+    certificates_claimed: Claimed
+    attributed_share: float | None = Field(
+        description="share of viewers that belongs to a unit of the tree, 0 to 1 (FACTS A3); null without viewers, and for a "
+        "token of one unit, which sees only its own"
+    )
+
+
+class Totals(BaseModel):
+    """Sums of all facts applied by `as_of`."""
+
+    as_of: AwareDatetime
+    campaign_id: Id
+    by: By
+    lesson: date | None
+    mode: Mode | None
+    rows: list[TotalsRow] = Field(
+        description="units in administrative order, lessons by date, groups as the definition lists them; nothing without figures"
+    )
+    sum: TotalsSum
+    withheld: int = Field(
+        description="groups left out: under 10 viewers, and the next smallest where the sum would tell them"
+    )
+
+
+class LiveRoomRow(BaseModel):
+    """What viewers did in the live room besides checking in (FACTS A6). Times, not people."""
+
+    key: str = Field(
+        description="unit code, lesson date or item (which prize, account or quiz; empty where the platform did not say)"
+    )
+    name: str | None
+    quiz_answered: int
+    prize_won: int = Field(description="prizes handed out")
+    account_followed: int
+
+
+class LiveRoom(BaseModel):
+    as_of: AwareDatetime
+    campaign_id: Id
+    by: LiveRoomBy
+    lesson: date | None
+    rows: list[LiveRoomRow]
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked. `root`: the unit whose subtree may be seen, None for the whole tree."""
+
+    by: By | LiveRoomBy
+    lesson: date | None = None
+    mode: Mode | None = None
+    root: str | None = None
+
+    @property
+    def keeps_units(self) -> bool:
+        return self.by in ("unit", "county", "city")
+
+    @property
+    def sums_certificates(self) -> bool:
+        """A certificate belongs to a unit and a group, and to no lesson or mode."""
+        return self.lesson is None and self.mode is None
+
+    @property
+    def lists_certificates(self) -> bool:
+        return self.sums_certificates and self.by not in ("lesson", "mode")
+
+
+NOTHING = Counts()
+
+
+@dataclass
+class Tally:
+    counts: Counts = NOTHING
+    credited: int = 0
+
+    def add(self, line: TotalsLine, credit: frozenset[Mode] | None) -> None:
+        self.counts = self.counts.plus(line.counts)
+        self.credited += credited(line, credit or frozenset())
+
+
+def credited(line: TotalsLine, credit: frozenset[Mode]) -> int:
+    """What of these sums counts towards the certificate under the credit policy in force (FACTS A4)."""
+    counts = line.counts
+    return counts.made_good + (counts.checkins - counts.late if line.mode in credit else 0)
+
+
+def people(counts: Counts, *, lesson: bool, mode: bool) -> int:
+    """Viewers behind the counts: inside one mode a viewer checks in once a lesson, so check-ins are people there."""
+    if mode:
+        return counts.checkins
+    return counts.first_for_lesson if lesson else counts.first_for_campaign
+
+
+def row_keys(definition: Definition, question: Question) -> Callable[[str], str]:
+    """The row that something under this key belongs to."""
+    if question.by not in ("county", "city"):
+        return lambda key: key
+    rolled_up = definition.tree.rolled_up(question.by, question.root)
+    return lambda code: rolled_up.get(code, UNASSIGNED)
+
+
+def totals_rows(
+    definition: Definition,
+    question: Question,
+    lines: Iterable[TotalsLine],
+    certificates: Mapping[str, Certificates],
+) -> list[TotalsRow]:
+    key_of = row_keys(definition, question)
+    tallies: dict[str, Tally] = {}
+    for line in lines:
+        tallies.setdefault(key_of(line.key), Tally()).add(line, definition.credit)
+    held: dict[str, Certificates] = {}
+    for code, number in certificates.items() if question.lists_certificates else ():
+        known = held.get(key_of(code), Certificates())
+        held[key_of(code)] = Certificates(known.issued + number.issued, known.claimed + number.claimed)
+    keys = {key for key, tally in tallies.items() if any(tally.counts)} | held.keys()
+    rows = [_row(definition, question, key, tallies.get(key, Tally()), held.get(key, Certificates())) for key in keys]
+    return sorted(rows, key=lambda row: order(definition, question, row.key))
+
+
+def _row(definition: Definition, question: Question, key: str, tally: Tally, held: Certificates) -> TotalsRow:
+    viewers = people(
+        tally.counts,
+        lesson=question.lesson is not None or question.by == "lesson",
+        mode=question.mode is not None or question.by == "mode",
+    )
+    residents = _residents(definition, question, key)
+    return TotalsRow(
+        key=key,
+        name=name(definition, question, key),
+        checkins=tally.counts.checkins,
+        late=tally.counts.late,
+        made_good=tally.counts.made_good,
+        credited=None if definition.credit is None else tally.credited,
+        viewers=viewers,
+        certificates_issued=held.issued if question.lists_certificates else None,
+        certificates_claimed=held.claimed if question.lists_certificates else None,
+        per_10k=round(viewers * 10_000 / residents.count, 2) if residents else None,
+        residents=residents,
+    )
+
+
+def totals_sum(
+    definition: Definition, question: Question, units: Sequence[TotalsLine], certificates: Iterable[Certificates]
+) -> TotalsSum:
+    """`units`: the sums by unit code as sent."""
+    tally = Tally()
+    attributed = 0
+    for line in units:
+        tally.add(line, definition.credit)
+        if line.key in definition.tree or (definition.revision == 0 and line.key != UNASSIGNED):
+            attributed += _viewers(question, line.counts)
+    viewers = _viewers(question, tally.counts)
+    numbers = list(certificates)
+    return TotalsSum(
+        checkins=tally.counts.checkins,
+        late=tally.counts.late,
+        made_good=tally.counts.made_good,
+        credited=None if definition.credit is None else tally.credited,
+        viewers=viewers,
+        certificates_issued=sum(number.issued for number in numbers) if question.sums_certificates else None,
+        certificates_claimed=sum(number.claimed for number in numbers) if question.sums_certificates else None,
+        attributed_share=round(attributed / viewers, 4) if viewers and question.root is None else None,
+    )
+
+
+def _viewers(question: Question, counts: Counts) -> int:
+    return people(counts, lesson=question.lesson is not None, mode=question.mode is not None)
+
+
+def without_small_groups(rows: Sequence[TotalsRow]) -> list[TotalsRow]:
+    """Leaves out groups of fewer than 10 viewers, and then the next smallest while the sum less the shown rows would tell
+    them: as long as all that are left out come to fewer than 10, as one alone always does."""
+    smallest_first = sorted(rows, key=lambda row: (row.viewers, row.key))
+    left_out = [row for row in smallest_first if row.viewers < GROUP_MIN_VIEWERS]
+    for row in smallest_first[len(left_out) :]:
+        if not left_out or sum(row.viewers for row in left_out) >= GROUP_MIN_VIEWERS:
+            break
+        left_out.append(row)
+    keys = {row.key for row in left_out}
+    return [row for row in rows if row.key not in keys]
+
+
+def live_room_rows(
+    definition: Definition, question: Question, lines: Iterable[tuple[str, str, int]]
+) -> list[LiveRoomRow]:
+    """`lines`: (key, action, number)."""
+    key_of = row_keys(definition, question)
+    actions: dict[str, dict[str, int]] = {}
+    for key, action, number in lines:
+        row = actions.setdefault(key_of(key), {"quiz_answered": 0, "prize_won": 0, "account_followed": 0})
+        row[action] += number
+    return [
+        LiveRoomRow(key=key, name=name(definition, question, key), **actions[key])
+        for key in sorted(actions, key=lambda key: order(definition, question, key))
+    ]
+
+
+# ---- names and order -------------------------------------------------------------------------------------------------
+
+
+def name(definition: Definition, question: Question, key: str) -> str | None:
+    if question.keeps_units:
+        unit = definition.tree.unit(key)
+        return unit.name if unit else UNASSIGNED_NAME if key == UNASSIGNED else None
+    match question.by:
+        case "group":
+            return definition.groups.get(key, UNASSIGNED_NAME if key == UNASSIGNED else None)
+        case "lesson":
+            return definition.lessons.get(date.fromisoformat(key))
+        case "mode":
+            return {str(mode): text for mode, text in MODE_NAMES.items()}.get(key)
+        case _:
+            return key or UNNAMED_ITEM
+
+
+def order(definition: Definition, question: Question, key: str) -> tuple[int, int, str]:
+    """Units as in the tree, groups as in the definition, modes as they follow each other; then by key, `unassigned` last."""
+    if question.keeps_units:
+        return definition.tree.order(key)
+    listed = {"group": list(definition.groups), "mode": [str(mode) for mode in MODE_NAMES]}.get(question.by, [])
+    return key == UNASSIGNED, listed.index(key) if key in listed else len(listed), key
+
+
+def _residents(definition: Definition, question: Question, key: str) -> Residents | None:
+    unit = definition.tree.unit(key) if question.keeps_units else None
+    if unit is None or (question.by in ("county", "city") and not definition.tree.covers(key, question.by)):
+        return None
+    return unit.residents

@@ -1,0 +1,122 @@
+"""What reporting does, each in a transaction that the caller opened."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from services.reporting.definition import UNDEFINED, Definition
+from services.reporting.totals import answers, domain, store
+from services.reporting.totals.answers import By, LiveRoom, LiveRoomBy, Question, Totals
+from shared.contracts.base import Mode
+from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
+from shared.contracts.checkin import CheckinRecordedV1, ViewerReassignedV1
+from shared.database import Transaction
+from shared.definitions import Definitions
+from shared.service.refusals import Refused
+from shared.service.tokens import Principal
+
+
+async def add_checkins(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> None:
+    """Adds several events to the totals, in one sorted statement a campaign."""
+    changes: dict[str, list[domain.Change]] = defaultdict(list)
+    for event in events:
+        changes[event.campaign_id] += domain.checkin_changes(event)
+    for campaign_id in sorted(changes):
+        await store.add_to_totals(tx, campaign_id, domain.folded(changes[campaign_id]))
+
+
+async def move_viewers(tx: Transaction, event: ViewerReassignedV1) -> None:
+    """Moves the sums of their check-ins, and remembers where their certificates count."""
+    await store.add_to_totals(tx, event.campaign_id, domain.move_changes(event))
+    moves = domain.latest_moves(event)
+    async with store.counting_certificates(tx, event.campaign_id, [move.viewer_id for move in moves]):
+        await store.keep_moves(tx, event.campaign_id, moves)
+
+
+async def issue_certificates(tx: Transaction, event: CertificateIssuedV1) -> None:
+    async with store.counting_certificates(tx, event.campaign_id, event.viewer_ids):
+        await store.issue(tx, event.campaign_id, domain.issues(event))
+
+
+async def claim_certificates(tx: Transaction, event: CertificateClaimedV1) -> None:
+    async with store.counting_certificates(tx, event.campaign_id, event.viewer_ids):
+        await store.mark_claimed(tx, event.campaign_id, domain.holders(event))
+
+
+async def revoke_certificates(tx: Transaction, event: CertificateRevokedV1) -> None:
+    async with store.counting_certificates(tx, event.campaign_id, event.viewer_ids):
+        await store.mark_revoked(tx, event.campaign_id, domain.holders(event))
+
+
+async def totals(
+    tx: Transaction,
+    known: Definitions[Definition],
+    principal: Principal,
+    campaign_id: str,
+    *,
+    by: By,
+    lesson: date | None,
+    mode: Mode | None,
+    now: datetime,
+) -> Totals:
+    """The campaign's sums as the principal may see them; `tx` must be one snapshot."""
+    definition = await _definition(tx, known, campaign_id)
+    question = Question(by, lesson, mode, principal.unit)
+    scope = _scope(definition, principal)
+    units = await store.totals_by(tx, campaign_id, "unit", scope=scope, lesson=lesson, mode=mode)
+    lines = units
+    if by in ("group", "lesson", "mode"):
+        lines = await store.totals_by(tx, campaign_id, by, scope=scope, lesson=lesson, mode=mode)
+    certificates = (
+        await store.certificates_by(tx, campaign_id, "group" if by == "group" else "unit", scope=scope)
+        if question.sums_certificates
+        else {}
+    )
+    rows = answers.totals_rows(definition, question, lines, certificates)
+    shown = answers.without_small_groups(rows) if by == "group" and principal.role == "liaison" else rows
+    return Totals(
+        as_of=now,
+        campaign_id=campaign_id,
+        by=by,
+        lesson=lesson,
+        mode=mode,
+        rows=shown,
+        sum=answers.totals_sum(definition, question, units, certificates.values()),
+        withheld=len(rows) - len(shown),
+    )
+
+
+async def live_room(
+    tx: Transaction,
+    known: Definitions[Definition],
+    principal: Principal,
+    campaign_id: str,
+    *,
+    by: LiveRoomBy,
+    lesson: date | None,
+    now: datetime,
+) -> LiveRoom:
+    """What was done in the live room as the principal may see it; `tx` must be one snapshot."""
+    definition = await _definition(tx, known, campaign_id)
+    scope = _scope(definition, principal)
+    column = by if by in ("lesson", "item") else "unit"
+    lines = await store.live_room_by(tx, campaign_id, column, scope=scope, lesson=lesson)
+    rows = answers.live_room_rows(definition, Question(by, lesson, None, principal.unit), lines)
+    return LiveRoom(as_of=now, campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
+
+
+async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
+    """The definition in force, `UNDEFINED` where facts arrived before it. `no-such-campaign` where there is neither."""
+    definition = await known.in_force(tx, campaign_id)
+    if definition is None and not await store.knows_campaign(tx, campaign_id):
+        raise Refused("no-such-campaign", f"campaign {campaign_id} has no definition and no figures here")
+    return definition or UNDEFINED
+
+
+def _scope(definition: Definition, principal: Principal) -> store.Scope:
+    """The unit codes the principal may read: those of the token's subtree. Everything is read through this."""
+    if principal.unit is None:
+        return None
+    if principal.unit not in definition.tree:
+        raise Refused("unit-not-in-campaign")
+    return definition.tree.subtree(principal.unit)

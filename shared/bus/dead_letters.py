@@ -1,0 +1,168 @@
+"""Messages that no retry can fix: parked with their reason, listed, replayed on request (DESIGN §4.7).
+
+The payload is kept only where it satisfied its contract, so a parked row never holds a name, a phone or an unknown field. Without
+a payload the way back is the producer's ledger: correct the cause, then `fanzha outbox republish`.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from shared.contracts.base import Event
+from shared.database import Database, Transaction
+from shared.failures import ParkedMessage, Poison
+
+log = structlog.get_logger()
+
+REPLAYS_MAX = 100  # parked messages handled again in one go
+REASON_MAX_CHARS = 500
+
+Replay = Callable[[str, bytes], Awaitable[None]]
+
+
+class DeadLetters:
+    """The service's tables of messages that no retry can fix (shared/bus/brake.py)."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def park(self, message: ParkedMessage) -> None:
+        async with self._db.transaction() as tx:
+            await park(tx, message)
+
+    async def hold(self, message: ParkedMessage) -> bool:
+        async with self._db.transaction() as tx:
+            may_park = await tx.fetchval(
+                """
+                INSERT INTO held_message AS h (durable, stream_seq, reason) VALUES ($1, $2, $3)
+                ON CONFLICT (durable) DO UPDATE SET
+                    stream_seq = excluded.stream_seq, reason = excluded.reason, may_park = greatest(h.may_park - 1, 0),
+                    held_since = CASE WHEN h.stream_seq = excluded.stream_seq THEN h.held_since ELSE now() END
+                RETURNING coalesce(old.may_park, 0) > 0
+                """,
+                message.durable,
+                message.stream_seq,
+                message.reason[:REASON_MAX_CHARS],
+            )
+            if may_park:
+                await park(tx, message)
+        return bool(may_park)
+
+    async def holds(self, durable: str) -> bool:
+        async with self._db.transaction() as tx:
+            return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM held_message WHERE durable = $1)", durable))
+
+    async def release(self, durable: str) -> None:
+        async with self._db.transaction() as tx:
+            await tx.execute("DELETE FROM held_message WHERE durable = $1", durable)
+
+
+async def held(tx: Transaction) -> list[dict[str, Any]]:
+    """The consumers that stand at a message which they cannot understand."""
+    rows = await tx.fetch(
+        "SELECT durable, stream_seq, reason, held_since::text, may_park FROM held_message ORDER BY durable"
+    )
+    return [dict(row) for row in rows]
+
+
+async def let_park(tx: Transaction, durable: str, number: int) -> bool:
+    """Lets a consumer that stands park this many of its next messages all the same. False where it does not stand."""
+    sql = "UPDATE held_message SET may_park = $2 WHERE durable = $1 RETURNING true"
+    return bool(await tx.fetchval(sql, durable, number))
+
+
+async def park(tx: Transaction, message: ParkedMessage) -> None:
+    """Keeps one message; the same message again for the same durable is the same row, with the newest reason."""
+    event = message.event
+    await tx.execute(
+        """
+        INSERT INTO dead_letter (durable, subject, stream_seq, event_id, reason, message_key, payload)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (durable, message_key) DO UPDATE
+        SET reason = excluded.reason, parked_at = now(), replay_requested_at = NULL, replayed_at = NULL
+        """,
+        message.durable,
+        message.subject,
+        message.stream_seq,
+        message.event_id,
+        message.reason[:REASON_MAX_CHARS],
+        message_key(message.subject, message.stream_seq, message.body, event),
+        event.model_dump_json().encode() if event else None,
+    )
+
+
+def message_key(subject: str, stream_seq: int, body: bytes, event: Event | None) -> str:
+    """What tells a message from others of its durable: the event's id, and where there is none its place in the stream.
+
+    Nothing computed from the body, whose digest would give a phone in it away. A stream made anew counts from 1 again: then the
+    length tells most messages apart.
+    """
+    return str(event.event_id) if event else f"{subject} {stream_seq} {len(body)}"
+
+
+async def listed(tx: Transaction) -> list[dict[str, Any]]:
+    """Parked messages neither replayed nor closed, oldest first, without their payload."""
+    rows = await tx.fetch(
+        "SELECT id, durable, subject, stream_seq, event_id::text, reason, parked_at::text, payload IS NOT NULL AS replayable, "
+        "replay_requested_at::text FROM dead_letter WHERE replayed_at IS NULL ORDER BY id"
+    )
+    return [dict(row) for row in rows]
+
+
+async def request_replay(tx: Transaction, ids: list[int] | None) -> int:
+    """Asks the running service to handle these parked messages (None: all) again; returns how many can be."""
+    return len(
+        await tx.fetch(
+            "UPDATE dead_letter SET replay_requested_at = now() WHERE replayed_at IS NULL AND payload IS NOT NULL "
+            "AND ($1::bigint[] IS NULL OR id = ANY($1)) RETURNING id",
+            ids,
+        )
+    )
+
+
+async def close(tx: Transaction, ids: list[int], why: str) -> list[int]:
+    """Takes off the list what was dealt with in another way, such as sent again by its sender; returns the numbers it closed.
+    The rows stay, with the reason for closing before that for parking. A number that is not on the list is passed over."""
+    closed = await tx.fetch(
+        "UPDATE dead_letter SET replayed_at = now(), replay_requested_at = NULL, "
+        "reason = left('closed: ' || $2::text || '; ' || reason, $3::int) "
+        "WHERE id = ANY($1::bigint[]) AND replayed_at IS NULL RETURNING id",
+        ids,
+        why,
+        REASON_MAX_CHARS,
+    )
+    return [row["id"] for row in closed]
+
+
+class Replays:
+    """Handles again what was asked for. The handlers apply an event once, so a replay after a replay changes nothing."""
+
+    def __init__(self, db: Database, handle: Replay) -> None:
+        self._db = db
+        self._handle = handle
+
+    async def run(self, _: datetime) -> int:
+        async with self._db.transaction() as tx:
+            rows = await tx.fetch(
+                "SELECT id, durable, payload FROM dead_letter WHERE replay_requested_at IS NOT NULL "
+                "AND replayed_at IS NULL ORDER BY id LIMIT $1",
+                REPLAYS_MAX,
+            )
+        for row in rows:
+            await self._replay(row["id"], row["durable"], bytes(row["payload"]))
+        return len(rows)
+
+    async def _replay(self, row_id: int, durable: str, payload: bytes) -> None:
+        try:
+            await self._handle(durable, payload)
+        except Poison as error:
+            await self._update(row_id, "replay_requested_at = NULL, reason = $2", str(error)[:REASON_MAX_CHARS])
+        else:
+            await self._update(row_id, "replayed_at = now()")
+            log.info("dead letter replayed", durable=durable, id=row_id)
+
+    async def _update(self, row_id: int, assignments: str, *values: Any) -> None:
+        async with self._db.transaction() as tx:
+            await tx.execute(f"UPDATE dead_letter SET {assignments} WHERE id = $1", row_id, *values)  # noqa: S608

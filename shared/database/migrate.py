@@ -1,0 +1,138 @@
+"""Migrations: `python -m shared.database SERVICE` brings a service's database to the newest schema, as the owner role.
+
+A one-shot job under an advisory lock: any number may start at once, one works, the others find nothing to do.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from shared.database import Limits
+
+MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
+DATABASE_WAIT_S = 60
+LIMITS = Limits(
+    statement_s=0,  # an index over a province's viewers takes as long as it takes
+    lock_s=6 * 3600,  # for our turn: a backup holds the migration lock from beginning to end
+    idle_in_transaction_s=60,  # between two statements we only compute
+    transaction_s=0,  # all of it is one
+)
+TABLE_LOCK_WAIT = "30s"  # no transaction of a service is open for longer; meanwhile they all wait behind us
+
+# What the service's own role may not do, though it may write every other table (deploy/postgres/provision.sql): what was done
+# stays on record, what was published stays as it was, and only a migration changes the schema's number. Whoever forgets people
+# (shared/people/erasure.py) or restores a backup is the owner. tests/integration/test_rights.py has the whole table.
+WITHHELD = {
+    "alembic_version": "INSERT, UPDATE, DELETE",
+    "outbox": "UPDATE, DELETE",
+    "inbox": "UPDATE, DELETE",
+    "dead_letter": "DELETE",
+    "definition": "DELETE",
+    "definition_page": "UPDATE",
+    "unit": "UPDATE",
+    "campaign_key": "DELETE",
+    "erasure": "UPDATE, DELETE",
+    "campaign": "DELETE",
+    "campaign_revision": "UPDATE, DELETE",
+    "viewer": "DELETE",
+    "enrolment": "UPDATE, DELETE",
+    "uncounted": "UPDATE, DELETE",
+    "live_room_action": "UPDATE, DELETE",
+    "verdict_count": "DELETE",
+    "credited_days_count": "DELETE",
+    "make_good": "UPDATE, DELETE",
+    "platform_count": "DELETE",
+    "total": "DELETE",
+    "live_room_total": "DELETE",
+    "certificate_holder": "DELETE",
+    "viewer_move": "DELETE",
+    "completion": "UPDATE, DELETE",
+    "certificate": "DELETE",
+}
+# Of what is withheld above, the columns that it may change all the same.
+CHANGING = {
+    "erasure": "erased_at, counts",  # of expired data there is one row a day, which grows
+    "make_good": "granted",
+    "completion": "issued",
+}
+
+
+def alembic_config(service: str) -> Config:
+    spec = importlib.util.find_spec(f"services.{service}")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"there is no service named {service}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("version_locations", str(Path(spec.submodule_search_locations[0]) / "migrations"))
+    config.set_main_option("path_separator", "newline")
+    return config
+
+
+def newest_schema(service: str) -> str | None:
+    """The revision that the code expects (the head of the service's migrations)."""
+    return ScriptDirectory.from_config(alembic_config(service)).get_current_head()
+
+
+def is_enough(found: str | None, needed: str | None) -> bool:
+    """Whether code that needs one schema works on another: on its own, and on a newer one, which has only more (expand first,
+    contract a release later: docs/operations/upgrade.md). Revisions are numbers of four digits."""
+    return found is not None and needed is not None and found >= needed
+
+
+def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": table_lock_wait})
+    # Where there is enough, there is nothing to do, or a later version was here before us and we were rolled back.
+    if not is_enough(_current(connection), newest_schema(service)):
+        config = alembic_config(service)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    withhold(connection)
+
+
+def withhold(connection: Connection) -> None:
+    """Takes back what the default privileges of the database (deploy/postgres/provision.sql) give to others than the owner."""
+    for table, rights in WITHHELD.items():
+        grantees = connection.execute(
+            text(
+                "SELECT grantee::regrole::text, bool_or(privilege_type = 'INSERT') FROM pg_class, aclexplode(relacl) "
+                "WHERE oid = to_regclass('public.' || :table) AND grantee NOT IN (0, relowner) GROUP BY 1"
+            ),
+            {"table": table},
+        )
+        for grantee, writes in grantees.all():
+            connection.execute(text(f"REVOKE {rights} ON {table} FROM {grantee}"))
+            if writes and table in CHANGING:
+                connection.execute(text(f"GRANT UPDATE ({CHANGING[table]}) ON {table} TO {grantee}"))
+
+
+def _current(connection: Connection) -> str | None:
+    if connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is None:
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+@retry(
+    retry=retry_if_exception_type((OSError, ConnectionError)),
+    stop=stop_after_delay(DATABASE_WAIT_S),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+async def migrate(service: str, url: str, *, table_lock_wait: str = TABLE_LOCK_WAIT) -> None:
+    """Upgrades the database at `url` (postgresql://owner:password@host:port/database) to the newest schema, or changes nothing:
+    where a table stays locked for `table_lock_wait`, the job fails, and may be run again."""
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1), connect_args={"server_settings": LIMITS.settings()}
+    )
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, service, table_lock_wait)
+    finally:
+        await engine.dispose()

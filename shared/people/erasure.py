@@ -1,0 +1,171 @@
+"""Forgetting people (DESIGN §4.8): what an erasure does to the tables that every service has, and the record it leaves.
+
+An account is not deleted but renamed, everywhere to the same random name that nobody can lead back: sums, certificates and the
+ledger go on agreeing. So are the platform's ids of its events, which may hold the account. What was sealed for it in the ledger
+is taken out. The record says who did what when, and to how many rows; never to whom.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.contracts.base import SealedColumn
+from shared.database import Transaction
+from shared.database.columns import columns
+from shared.people.sealing import is_sealed_for
+
+ERASED_PREFIX = "erased-"
+EVENT_HASH_CHARS = 12
+PAGE_ROWS = 200  # of up to 256 KiB
+SEALED_FIELDS = ("contacts", "claim_codes")
+
+Rewrite = Callable[[bytes], bytes]
+
+
+def new_name() -> str:
+    """What an erased account is called from now on."""
+    return ERASED_PREFIX + secrets.token_hex(12)
+
+
+def event_name(name: str, event_id: str) -> str:
+    """What the platform's id of an erased account's event is called from now on."""
+    return f"{name}-{hashlib.sha256((name + event_id).encode()).hexdigest()[:EVENT_HASH_CHARS]}"
+
+
+def event_name_sql(column: str) -> str:
+    """`event_name` in SQL, where $3 is the account's new name."""
+    return f"$3 || '-' || left(encode(sha256(convert_to($3 || {column}, 'UTF8')), 'hex'), {EVENT_HASH_CHARS})"
+
+
+def without_viewer(payload: bytes, viewer_id: str, name: str) -> bytes:
+    """A column event in which the viewer's rows stand under another name, with nothing sealed in them."""
+    event = json.loads(payload)
+    viewers: list[str] = event.get("viewer_ids", [])
+    for row, viewer in enumerate(viewers):
+        if viewer == viewer_id:
+            viewers[row] = name
+            if enrolments := event.get("enrolment_ids"):
+                enrolments[row] = event_name(name, enrolments[row])
+            for field in SEALED_FIELDS:
+                if event.get(field):
+                    event[field]["boxes"][row] = None
+    return _encoded(event)
+
+
+def without_secrets(payload: bytes) -> bytes:
+    """An event without anything sealed: its facts stay, whom they were told about is gone."""
+    event = json.loads(payload)
+    return _encoded({key: None if key in SEALED_FIELDS else value for key, value in event.items()})
+
+
+def _encoded(event: dict[str, Any]) -> bytes:
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def forget_in_ledger(tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> int:
+    """Rewrites what the service has published, and parked, about a viewer. The only exception to "inserted once"."""
+    rewrite: Rewrite = lambda payload: without_viewer(payload, viewer_id, name)  # noqa: E731
+    return await _rewrite(tx, campaign_id, f'"{viewer_id}"'.encode(), rewrite)
+
+
+async def forget_sealed_in_ledger(tx: Transaction, campaign_id: str) -> int:
+    """Takes everything sealed out of what the service has published, and parked, about a campaign."""
+    return await _rewrite(tx, campaign_id, b'"boxes":', without_secrets)
+
+
+async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[str, str]) -> int:
+    """How many boxes in what the service has published about a campaign one of these keys (recipient → base64) opens."""
+    found = 0
+    async for rows in _pages(tx, campaign_id, b'"boxes":'):
+        for event in (json.loads(row["payload"]) for row in rows):
+            sealed = [SealedColumn.model_validate(event[field]) for field in SEALED_FIELDS if event.get(field)]
+            for column in sealed:
+                if any(is_sealed_for(column, name, key) for name, key in private_keys.items()):
+                    found += sum(box is not None for box in column.boxes)
+    return found
+
+
+async def _pages(tx: Transaction, campaign_id: str, containing: bytes) -> AsyncIterator[Sequence[Any]]:
+    """The ledger's rows about a campaign that contain these bytes."""
+    after: Any = None
+    while True:
+        rows = await tx.fetch(
+            "SELECT event_id, payload FROM outbox WHERE campaign_id = $1 AND ($2::uuid IS NULL OR event_id > $2) "
+            "AND position($3::bytea IN payload) > 0 ORDER BY event_id LIMIT $4",
+            campaign_id,
+            after,
+            containing,
+            PAGE_ROWS,
+        )
+        if not rows:
+            return
+        after = rows[-1]["event_id"]
+        yield rows
+
+
+async def _rewrite(tx: Transaction, campaign_id: str, containing: bytes, rewrite: Rewrite) -> int:
+    changed = 0
+    async for rows in _pages(tx, campaign_id, containing):
+        changed += await _update(tx, "outbox", "event_id", "uuid", rows, rewrite)
+    parked = await tx.fetch(
+        "SELECT id, payload FROM dead_letter WHERE position($1::bytea IN payload) > 0 AND position($2::bytea IN payload) > 0",
+        containing,
+        f'"{campaign_id}"'.encode(),
+    )
+    return changed + await _update(tx, "dead_letter", "id", "bigint", parked, rewrite)
+
+
+async def _update(tx: Transaction, table: str, key: str, kind: str, rows: Sequence[Any], rewrite: Rewrite) -> int:
+    new = [(row[0], after) for row in rows if (after := rewrite(bytes(row["payload"]))) != row["payload"]]
+    if new:
+        await tx.execute(
+            f"UPDATE {table} SET payload = given.payload "  # noqa: S608 - names from above
+            f"FROM unnest($1::{kind}[], $2::bytea[]) AS given (id, payload) WHERE {table}.{key} = given.id",
+            *columns(new, 2),
+        )
+    return len(new)
+
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
+
+async def record(
+    tx: Transaction, *, kind: str, campaign_id: str | None, actor: str, counts: dict[str, int], now: datetime
+) -> None:
+    """`kind`: viewer, campaign, or retention. Kept for ever; holds nobody's data."""
+    await tx.execute(
+        "INSERT INTO erasure (erased_at, kind, campaign_id, actor, counts) VALUES ($1, $2, $3, $4, $5)",
+        now,
+        kind,
+        campaign_id,
+        actor,
+        json.dumps(counts, sort_keys=True),
+    )
+
+
+async def record_retention(tx: Transaction, counts: dict[str, int], now: datetime) -> None:
+    """One row a day for what a retention job has deleted, however often it ran."""
+    await tx.execute(
+        """
+        INSERT INTO erasure (erased_at, kind, actor, counts) VALUES ($1, 'retention', 'retention', $2)
+        ON CONFLICT (((erased_at AT TIME ZONE 'UTC')::date)) WHERE kind = 'retention' DO UPDATE
+        SET erased_at = excluded.erased_at, counts = (
+            SELECT jsonb_object_agg(what, coalesce((erasure.counts->>what)::bigint, 0)
+                                        + coalesce((excluded.counts->>what)::bigint, 0))
+            FROM jsonb_object_keys(erasure.counts || excluded.counts) AS what)
+        """,
+        now,
+        json.dumps(counts, sort_keys=True),
+    )
+
+
+async def recorded(tx: Transaction, limit: int) -> list[dict[str, Any]]:
+    """The newest first."""
+    rows = await tx.fetch(
+        "SELECT erased_at::text, kind, campaign_id, actor, counts::text FROM erasure ORDER BY erased_at DESC, id DESC LIMIT $1",
+        limit,
+    )
+    return [dict(row) | {"counts": json.loads(row["counts"])} for row in rows]

@@ -1,0 +1,91 @@
+"""Request bodies: how large one may be, how long it may take, and how much of all of them is held at once.
+
+A body is held from its first byte until its request is answered, so what waits for a commit counts as well as what is still
+being sent. Beyond `HELD_MAX_BYTES` a request is told to come back before its body is read.
+"""
+
+import asyncio
+
+from starlette.types import Message, Receive, Scope
+
+from shared.service.problems import Problem, busy
+
+KIB = 1024
+BODY_MAX_BYTES = 16 * KIB  # where people type; routes that take more say so (`max_body_size`)
+HELD_MAX_BYTES = 48 * KIB * KIB  # checkin then has 199 MiB of its 512 (docs/performance.md)
+DIGITS_MAX = 18  # of a declared length: more is too large in any case
+BODY_WITHIN_S = 20.0  # 1 MiB at 52 KB/s
+
+
+class Bodies:
+    """The bodies of one process."""
+
+    def __init__(self, held_max_bytes: int = HELD_MAX_BYTES, within_s: float = BODY_WITHIN_S) -> None:
+        self.held_bytes = 0
+        self.held_max_bytes = held_max_bytes
+        self.within_s = within_s
+
+    def expect(self, scope: Scope, receive: Receive, max_bytes: int) -> "Body":
+        """The body of a request. Raises 429 and 413 problems where what the headers declare is too much."""
+        if self.held_bytes >= self.held_max_bytes:
+            raise busy()
+        declared = _declared_bytes(scope)
+        if declared > max_bytes:
+            raise _too_large(max_bytes)
+        if self.held_bytes + declared > self.held_max_bytes:
+            raise busy()
+        return Body(self, receive, max_bytes, asyncio.get_running_loop().time() + self.within_s)
+
+
+class Body:
+    """One request's body. `receive` takes the place of the server's; `let_go` gives back what was held."""
+
+    __slots__ = ("_bodies", "_complete", "_deadline", "_max_bytes", "_receive", "_received")
+
+    def __init__(self, bodies: Bodies, receive: Receive, max_bytes: int, deadline: float) -> None:
+        self._bodies = bodies
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._deadline = deadline
+        self._received = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """Raises a 413 problem for too much, 429 where all bodies together are too much, 408 for a slow sender."""
+        if self._complete:
+            return await self._receive()  # the caller hanging up
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise _too_slow() from None
+        size = len(message.get("body", b""))
+        self._received += size
+        self._bodies.held_bytes += size
+        self._complete = not message.get("more_body", False)
+        if self._received > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        if self._bodies.held_bytes > self._bodies.held_max_bytes:
+            raise busy()
+        return message
+
+    def let_go(self) -> None:
+        """Once the request is answered."""
+        self._bodies.held_bytes -= self._received
+
+
+def _declared_bytes(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value[:DIGITS_MAX]) if value.isdigit() else 0
+    return 0
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(413, "too-large", "请求内容过大", f"at most {max_bytes} bytes")
+
+
+def _too_slow() -> Problem:
+    problem = Problem(408, "too-slow", "请求内容没有按时发完", "the body did not arrive in time")
+    problem.headers = {"Connection": "close"}  # else the rest is read for as long as it trickles
+    return problem

@@ -1,0 +1,56 @@
+"""The routes of every service: who may come in and how much they may bring is settled before a body is read.
+
+FastAPI reads and parses a body before it looks at dependencies. Here the token comes first.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from shared.service.bodies import BODY_MAX_BYTES, Bodies
+from shared.service.tokens import Gate
+
+BODILESS = frozenset(("GET", "HEAD"))
+
+
+class GuardedRoute(APIRoute):
+    """For `APIRouter(route_class=GuardedRoute)`. Each `requires(…)` among the endpoint's parameters is asked first. A body may
+    have `max_body_size` bytes, as the route says, else `BODY_MAX_BYTES`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.gates = tuple(_gates(self.dependant))
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method not in (self.methods or ()):
+            await super().handle(scope, receive, send)  # 405
+        elif method in BODILESS:
+            await self._let_in(scope, receive, send)
+        else:
+            bodies: Bodies = scope["app"].state.bodies
+            body = bodies.expect(scope, receive, self.max_body_size or BODY_MAX_BYTES)
+            try:
+                await self._let_in(scope, body.receive, send)
+            finally:
+                body.let_go()
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for gate in self.gates:
+            gate.admit(Request(scope))
+        await self.answer(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """To whoever was let in."""
+        await super().handle(scope, receive, send)
+
+
+def _gates(dependant: Dependant) -> Iterator[Gate]:
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, Gate):
+            yield dependency.call
+        yield from _gates(dependency)

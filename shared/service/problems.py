@@ -1,0 +1,105 @@
+"""Errors that callers see: RFC 9457 problem details with a stable `type`."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from shared.database import DatabaseAway
+from shared.service.refusals import Answers, Refused
+
+log = structlog.get_logger()
+
+RETRY_AFTER_S = 2
+
+
+class Problem(HTTPException):
+    """Raise it anywhere in a request. `type` is a stable slug, `title` is for people (zh-Hans), `more` are extra members."""
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        title: str,
+        detail: str | None = None,
+        *,
+        retry_after_s: int | None = None,
+        **more: Any,
+    ) -> None:
+        headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else None
+        super().__init__(status_code=status, detail=detail or title, headers=headers)
+        self.body: dict[str, Any] = {"type": f"/problems/{type}", "title": title, "status": status}
+        if detail:
+            self.body["detail"] = detail
+        self.body |= more
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body, self.status_code, self.headers, "application/problem+json")
+
+
+def database_away() -> Problem:
+    return Problem(503, "database-away", "数据库暂时不可用，请稍后重试", retry_after_s=RETRY_AFTER_S)
+
+
+def busy() -> Problem:
+    return Problem(429, "busy", "请求过多，请稍后重试", retry_after_s=RETRY_AFTER_S)
+
+
+def not_found(what: str, detail: str | None = None) -> Problem:
+    return Problem(404, "not-found", f"没有找到{what}", detail)
+
+
+def problem_of(refused: Refused, answers: Answers) -> Problem:
+    status, type, title = answers[refused.name]
+    more = refused.members | {"retry_after_s": refused.retry_after_s}
+    return Problem(status, type, title.format(refused.subject), refused.detail, **more)
+
+
+def install(app: FastAPI, answers: Answers | None = None) -> None:
+    """Turns every way a request can fail into a problem. `answers`: to the refusals of the service's use cases."""
+
+    @app.exception_handler(Refused)
+    async def _refused(request: Request, refused: Refused) -> JSONResponse:
+        if answers is None or refused.name not in answers:
+            return await _unexpected(request, refused)
+        return problem_of(refused, answers).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, Problem):
+            return error.response()
+        phrase = HTTPStatus(error.status_code).phrase
+        problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, str(error.detail))
+        problem.headers = error.headers
+        return problem.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"at": ".".join(str(part) for part in item["loc"]), "message": item["msg"]} for item in error.errors()[:50]
+        ]
+        return Problem(422, "invalid-request", "请求内容不符合要求", errors=errors).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        """Nobody reads this answer. It is no error of ours: nothing is logged, and no alert on 5xx rings."""
+        return Problem(400, "disconnected", "请求没有发完").response()
+
+    @app.exception_handler(DatabaseAway)
+    async def _away(_: Request, error: DatabaseAway) -> JSONResponse:
+        log.warning("request refused: database away", error=str(error))
+        return database_away().response()
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request failed", method=request.method, route=_route(request), exc_info=error)
+        return Problem(500, "internal", "服务内部错误，已记录").response()
+
+
+def _route(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", "")

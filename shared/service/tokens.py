@@ -1,0 +1,123 @@
+"""Who may do what: EdDSA JWTs minted by `fanzha token create` with the deployment's key (DESIGN §5)."""
+
+import base64
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, get_args
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+
+from shared.service.problems import Problem
+
+Role = Literal["admin", "office", "auditor", "liaison"]
+ROLES: tuple[Role, ...] = get_args(Role)
+ALL_CAMPAIGNS = "*"
+CLAIM_MAX_CHARS = 200
+
+_bearer = HTTPBearer(auto_error=False, description="from `fanzha token create`")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The bearer of a valid token. `unit` None means the whole tree, else that unit's subtree."""
+
+    subject: str
+    role: Role
+    campaign: str
+    unit: str | None
+
+
+def create_token(
+    private_key: str, *, subject: str, role: Role, campaign: str, unit: str | None, valid_for: timedelta
+) -> str:
+    """A signed token. `private_key`: Ed25519, raw, base64. Expiry is wall time, whatever a simulated clock says."""
+    now = datetime.now(UTC)
+    claims = {"sub": subject, "role": role, "campaign": campaign, "unit": unit, "iat": now, "exp": now + valid_for}
+    key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(private_key))
+    return jwt.encode(claims, key, algorithm="EdDSA")
+
+
+class TokenVerifier:
+    """`public_key`: Ed25519, raw, base64."""
+
+    def __init__(self, public_key: str) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
+
+    def verify(self, token: str) -> Principal:
+        """Raises a 401 problem for whatever is not a token of ours, with claims of the right kind."""
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._key, algorithms=["EdDSA"], options={"require": ["sub", "role", "campaign", "exp"]}
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise Problem(401, "token-expired", "令牌已过期，请重新签发") from error
+        except (jwt.InvalidTokenError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _invalid() from error  # PyJWT lets some through: `exp` as a list, or infinite
+        role, unit = claims["role"], claims.get("unit")
+        if role not in ROLES:
+            raise _invalid("unknown role")
+        if not (_is_text(claims["sub"]) and _is_text(claims["campaign"]) and (unit is None or _is_text(unit))):
+            raise _invalid("sub, campaign and unit are short texts")
+        if isinstance(claims["exp"], str | bool):  # which PyJWT reads as numbers
+            raise _invalid("exp is a number")
+        return Principal(claims["sub"], role, claims["campaign"], unit)
+
+
+def _is_text(claim: object) -> bool:
+    """No control characters and no halves of characters: Postgres takes neither, and `sub` is recorded as the actor."""
+    return (
+        isinstance(claim, str)
+        and len(claim) <= CLAIM_MAX_CHARS
+        and not any(unicodedata.category(char) in ("Cc", "Cs") for char in claim)
+    )
+
+
+def _invalid(detail: str | None = None) -> Problem:
+    return Problem(401, "token-invalid", "令牌无效", detail)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A FastAPI dependency: the principal. `GuardedRoute` asks it before the body is read."""
+
+    roles: tuple[Role, ...]
+    subtrees: bool
+
+    async def __call__(
+        self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Principal:
+        return self.admit(request)
+
+    def admit(self, request: Request) -> Principal:
+        """Raises 401 and 403 problems. Looks at the token once a request."""
+        admitted: dict[Gate, Principal] = request.scope.setdefault("admitted", {})
+        if self not in admitted:
+            admitted[self] = self._check(request)
+        return admitted[self]
+
+    def _check(self, request: Request) -> Principal:
+        scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Problem(401, "token-missing", "需要令牌", "send Authorization: Bearer <token>")
+        verifier: TokenVerifier = request.app.state.token_verifier
+        found = verifier.verify(token.strip())
+        if found.role not in self.roles:
+            needed = f"needs one of: {', '.join(self.roles)}"
+            raise Problem(403, "role-not-allowed", "该令牌的角色无权执行此操作", needed)
+        campaign_id = request.path_params.get("campaign_id")
+        if campaign_id is not None and found.campaign not in (ALL_CAMPAIGNS, campaign_id):
+            raise Problem(403, "other-campaign", "该令牌不适用于此活动")
+        if found.unit is not None and not self.subtrees:
+            raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")
+        return found
+
+
+def requires(*roles: Role, subtrees: bool = False) -> Gate:
+    """The principal, who has one of `roles` and whose token is for the path's campaign. Only a route that itself keeps to the
+    principal's unit says `subtrees`; no other lets in the token of a unit."""
+    return Gate(roles, subtrees)

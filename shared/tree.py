@@ -1,0 +1,61 @@
+"""The unit tree of a campaign: what lies below a unit, and where its figures are counted at a level. Pure."""
+
+from collections.abc import Iterable
+
+from shared.contracts.base import UNASSIGNED
+from shared.contracts.campaign import LEVELS, Level, Unit
+
+
+class Tree:
+    """The units of a campaign in administrative order (`units` comes in that order)."""
+
+    def __init__(self, units: Iterable[Unit] = ()) -> None:
+        self._units = {unit.unit_code: unit for unit in units}
+        self._position = {code: position for position, code in enumerate(self._units)}
+
+    def __contains__(self, code: str) -> bool:
+        return code in self._units
+
+    def unit(self, code: str) -> Unit | None:
+        return self._units.get(code)
+
+    def order(self, code: str) -> tuple[int, int, str]:
+        """Sorts codes: the tree's in its order, then unknown ones, `unassigned` last."""
+        return code == UNASSIGNED, self._position.get(code, len(self._position)), code
+
+    def subtree(self, root: str) -> frozenset[str]:
+        """Codes of a unit and everything below it."""
+        inside = {root: True}
+        return frozenset(code for code in self._units if self._is_inside(code, inside))
+
+    def rolled_up(self, level: Level, root: str | None = None) -> dict[str, str]:
+        """Each code → the nearest unit, itself included, that is at `level` or above it; never above `root`.
+
+        So what hangs beside the counties, such as a department of the city, is counted under the city's own code.
+        """
+        return {code: self._rolled_up(unit, LEVELS.index(level), root) for code, unit in self._units.items()}
+
+    def covers(self, code: str, level: Level) -> bool:
+        """Whether a row rolled up to `level` covers the whole unit; above that level it is only what no row below has."""
+        unit = self._units.get(code)
+        return unit is not None and LEVELS.index(unit.level) >= LEVELS.index(level)
+
+    def _rolled_up(self, unit: Unit, level: int, root: str | None) -> str:
+        while LEVELS.index(unit.level) > level and unit.unit_code != root:
+            parent = self._units.get(unit.parent_code or "")
+            if parent is None:
+                break
+            unit = parent
+        return unit.unit_code
+
+    def _is_inside(self, code: str, inside: dict[str, bool]) -> bool:
+        """`inside` remembers what was found on the way up."""
+        path = []
+        at: str | None = code
+        while at is not None and at not in inside:
+            path.append(at)
+            unit = self._units.get(at)
+            at = unit.parent_code if unit else None
+        answer = at is not None and inside[at]
+        inside.update(dict.fromkeys(path, answer))
+        return answer

@@ -1,0 +1,81 @@
+"""Puts right what went beyond the ledgers (upkeep/agreement.py): the ledgers are true, what was derived is made anew.
+
+With every service stopped, so that nothing of it is under way. The stream is emptied and will be published again from the
+ledgers, sums are emptied and counted again, texts of certificates that do not exist are not sent. The stream comes first: after
+a crash the damage is still seen, and the next run goes on. What is lost comes back only from outside: an import, a newer backup.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import services.notification.store
+import services.reporting.totals.store
+from shared.bus import inbox
+from shared.bus.topology import SERVICES
+from shared.database import Limits
+from upkeep import agreement, dump, forget
+from upkeep.agreement import Databases
+from upkeep.deployment import Deployment
+
+REPAIRING = Limits(
+    statement_s=3600,  # a million texts are looked through in pages, and a page on a slow disk takes minutes
+    lock_s=60,  # the services are stopped
+    idle_in_transaction_s=60,  # single statements
+    transaction_s=0,
+)
+
+
+class CannotRepair(Exception):
+    """Nothing was changed; the text says what has to be done first (zh-Hans)."""
+
+
+@dataclass
+class Repaired:
+    """`events`: unfounded ones by durable. `surplus`: facts in sums beyond checkin's counts. `texts`: of certificates that do not
+    exist; of these `cancelled` before they were sent. `published`: events that the services publish again once they run."""
+
+    events: dict[str, int]
+    surplus: int
+    texts: int
+    cancelled: int = 0
+    published: int = 0
+
+    @property
+    def nothing_wrong(self) -> bool:
+        return not (self.events or self.surplus or self.texts)
+
+
+async def repair(deployment: Deployment, *, dry_run: bool) -> Repaired:
+    """Raises `CannotRepair`. A dry run only looks."""
+    async with agreement.opened(deployment, dump.LOOKING if dry_run else REPAIRING) as databases:
+        found = await _look(databases)
+        if dry_run or found.nothing_wrong:
+            return found
+        await _check_stopped(deployment)
+        found.published = await forget.rebuild_stream(deployment)
+        await services.reporting.totals.store.forget_everything_derived(databases["reporting"])
+        async for each in agreement.unfounded_events(databases):
+            await inbox.forget(databases[each.durable.service], each.durable.name, each.event_ids)
+        async for page in agreement.unfounded_texts(databases):
+            notification, now = databases["notification"], datetime.now(UTC)
+            found.cancelled += await services.notification.store.cancel_texts(notification, page, now)
+    return found
+
+
+async def _look(databases: Databases) -> Repaired:
+    events: dict[str, int] = {}
+    async for each in agreement.unfounded_events(databases):
+        events[each.durable.name] = events.get(each.durable.name, 0) + len(each.event_ids)
+    surplus = sum((await agreement.surplus(databases)).values())
+    texts = sum([len(page) async for page in agreement.unfounded_texts(databases)])
+    return Repaired(events, surplus, texts)
+
+
+async def _check_stopped(deployment: Deployment) -> None:
+    if deployment.topology_url is None:
+        raise CannotRepair("不知道 NATS 的地址，事件流不能重建")
+    for service in SERVICES:
+        if users := await dump.who_is_connected(deployment.databases[service]):
+            raise CannotRepair(
+                f"{service} 的数据库正在使用（{'、'.join(users)}）。请先停止所有服务，只留 Postgres 和 NATS"
+            )
