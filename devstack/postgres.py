@@ -196,11 +196,12 @@ def _binary(name: str) -> str:
 
 @cache
 def _as_account() -> tuple[str, ...]:
-    """Options of `setpriv` that leave root. The one capability lets the server pass through private folders such as /root
-    to its program and data; where the kernel refuses to hand it on, we do without."""
+    """Options of `setpriv` that leave root. One capability lets the server pass through private folders such as /root to its
+    program and data; the securebit makes access(2), which initdb asks about its program, count that capability. Where the
+    kernel refuses either (a container with fewer rights), we do without."""
     if os.geteuid() != 0:
         return ()
     account = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    capability = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    capability = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
     probe = subprocess.run(["setpriv", *account, *capability, "true"], capture_output=True)  # noqa: S603, S607
     return account + capability if probe.returncode == 0 else account
