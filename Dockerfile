@@ -1,4 +1,4 @@
-# One service per image:  docker build --build-arg SERVICE=checkin --tag fanzha/checkin:0.1.0 .
+# One service per image:  docker build --build-arg SERVICE=checkin --tag fanzha/checkin:0.2.0 .
 # With SERVICE= (empty) it is the operator's: the command line, which needs the migrations of all.
 # Read by BuildKit and by the classic builder: no RUN --mount, no here-documents, no COPY --chmod.
 

@@ -16,7 +16,7 @@ RESULTS ?= faults.ndjson
 .PHONY: help install up down status demo test lint contract contracts compose-test bench faults
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed ## set up .venv with the locked dependencies; the targets below do it by themselves
 

@@ -45,6 +45,8 @@ def apply(
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     typer.echo(f"活动 {new.campaign_id}：第 {revision} 版")
+    if unused := _without_effect(new):
+        typer.echo(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
     if changed is None:
         typer.echo(f"新活动：{_summary(new)}")
     elif not changed:
@@ -70,6 +72,17 @@ def show(
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     _print(CampaignDefinition.model_validate(found.json(), extra="ignore"), revision)
+
+
+def _without_effect(definition: CampaignDefinition) -> list[str]:
+    """Keys that the author wrote and that nothing reads yet: units' reporting will (FACTS A9, A12)."""
+    named = [
+        key for key in ("closing_time", "non_working_days", "extra_working_days") if key in definition.model_fields_set
+    ]
+    of_units = ("sector", "headcount", "joins_on")
+    return named + [
+        f"units 的 {key}" for key in of_units if any(getattr(unit, key) is not None for unit in definition.units)
+    ]
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+import shared
 from cli import (
     backup_commands,
     campaign_commands,
@@ -47,8 +48,18 @@ console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fanzha {shared.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def run() -> None:
+def run(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="显示版本后退出")
+    ] = False,
+) -> None:
     """全民反诈活动：定义、导入、数字、证书，以及部署的日常。"""
     # In a container: addresses and tokens come from its mounted secret, as the service's own settings do (shared/settings.py).
     if secrets := os.environ.get("SECRETS_FILE"):

@@ -23,6 +23,7 @@ class Comparison:
     checks: list[Check]
     viewer_page: str
     certificate_page: str
+    to_claim: tuple[str, str]  # claim code and phone tail; empty where everybody has claimed
     pdfs: list[Path]
 
 
@@ -47,4 +48,4 @@ async def compare(
     size, seen = await everywhere(player.home, viewers, metrics.pages)
     private = Check("names and phones in logs, metrics, streams, databases", found=len(seen), compared=size)
     private.differences = [f"{each.where}: {each.what}" for each in seen]
-    return Comparison([*checks, private], apis.viewer_page, certificates.page, certificates.pdfs)
+    return Comparison([*checks, private], apis.viewer_page, certificates.page, certificates.to_claim, certificates.pdfs)

@@ -26,7 +26,8 @@ class Certificates:
         self._campaign = expectation.campaign
         self._claimed = claimed
         self.pdfs: list[Path] = []
-        self.page = ""
+        self.page = ""  # of the first one fetched: an ordinary name with a rare character
+        self.to_claim = ("", "")  # claim code and phone tail of a certificate that nobody has claimed yet
 
     async def check(self) -> list[Check]:
         return [await self._messages(), *await self._certificates()]
@@ -73,6 +74,7 @@ class Certificates:
                 continue
             of_viewer = f"/v1/campaigns/{self._campaign.id}/certificates/{viewer_id}"
             held = await self._player.ask("GET", "certificate", of_viewer)
+            self.page = self.page or f"{self._player.addresses.urls['certificate']}/v/{held['code']}"
             verified.equal((viewer_id, "claimed"), valid[viewer_id].claimed, held["claimed_at"] is not None)
             answer = {"claim_code": held["claim_code"], "phone_tail": self._expectation.phone_tail(viewer_id)}
             claim = await self._player.ask("POST", "certificate", "/v1/claims", json=answer)
@@ -85,10 +87,17 @@ class Certificates:
             for part in (name, held["serial"]):
                 pdfs.equal((viewer_id, part), True, _packed(part) in _packed(text))
             await self._verify(verified, viewer_id, held, claim["json_url"], name)
-        self.page = f"{self._player.addresses.urls['certificate']}/v/{held['code']}" if self.pdfs else ""
+        self.to_claim = await self._unclaimed()
         unknown = await self._player.fetch("GET", "certificate", f"/v/{'2' * 26}")
         verified.equal("page of no certificate", 404, unknown.status_code)
         return [pdfs, verified]
+
+    async def _unclaimed(self) -> tuple[str, str]:
+        for viewer_id, certificate in sorted(self._expectation.valid().items()):
+            if not certificate.claimed and (tail := self._expectation.phone_tail(viewer_id)):
+                of_viewer = f"/v1/campaigns/{self._campaign.id}/certificates/{viewer_id}"
+                return (await self._player.ask("GET", "certificate", of_viewer))["claim_code"], tail
+        return "", ""
 
     async def _verify(self, check: Check, viewer_id: str, held: Mapping[str, str], json_url: str, name: str) -> None:
         page = await self._player.fetch("GET", "certificate", f"/v/{held['code']}")

@@ -18,8 +18,9 @@ from demo.player import GaveUp, player_of
 from demo.run import Outcome, Run
 from demo.traffic import EARLY, MOMENTS, Traffic
 from devstack import main as devstack
-from devstack.home import REPOSITORY, Home, StackError
+from devstack.home import REPOSITORY, Home, StackError, read_env
 from devstack.ports import busy, kept
+from shared.bus.topology import SERVICES
 
 CAMPAIGN = REPOSITORY / "campaigns" / "jinshan-2024.yaml"
 LISTED_MAX = 200
@@ -117,11 +118,45 @@ def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> Non
         path = home.root / "differences.txt"
         path.write_text("\n".join(outcome.differences) + "\n", encoding="utf-8")
         console.print(f"… and more: all {len(outcome.differences):,} are in {path}", style="red")
-    console.print(f"certificates (PDF): {home.certificates}/*.pdf, {len(outcome.found.pdfs)} of them")
-    console.print(f"messages:           {home.messages}")
-    console.print(f"a viewer's page:    {outcome.found.viewer_page}", soft_wrap=True)
-    console.print(f"behind a QR code:   {outcome.found.certificate_page}", soft_wrap=True)
-    if not keep:
+    _say_what_to_look_at(home, console, outcome)
+    if keep:
+        _say_what_to_do(home, console)
+    else:
         console.print(
             "the stack is stopped and its data kept: `make up` starts it again with these pages, KEEP=1 leaves it running"
         )
+
+
+def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None:
+    found = outcome.found
+    say = partial(console.print, soft_wrap=True, markup=False)
+    if found.pdfs:
+        say(
+            f"a certificate:      {found.pdfs[0]} ({len(found.pdfs)} in that folder; the later ones have the oddest names)"
+        )
+    say(f"behind its QR code: {found.certificate_page}")
+    say(f"a viewer's page:    {found.viewer_page}")
+    if found.to_claim[0]:
+        code, tail = found.to_claim
+        say(f"claim one yourself: {claim_page(home)} with claim code {code}, phone ending in {tail}")
+    say(f"messages:           {home.messages} (the demo writes texts to files; nothing is sent to anybody)")
+
+
+def claim_page(home: Home) -> str:
+    """Where a viewer types the claim code; the address is known while the stack runs."""
+    return (
+        f"{read_env(home.env)['CERTIFICATE_URL']}/claim" if home.env.exists() else "/claim of the certificate service"
+    )
+
+
+def _say_what_to_do(home: Home, console: Console) -> None:
+    variables = read_env(home.env)
+    where = "" if home == Home(REPOSITORY / ".devstack") else f"FANZHA_HOME={home.root} "
+    console.print("the stack runs; what you can do with it:", soft_wrap=True)
+    for what, how in (
+        ("the numbers", f"{where}.venv/bin/fanzha totals --by county"),
+        ("ask the services", " ".join(f"{variables[f'{name.upper()}_URL']}/docs" for name in SERVICES)),
+        ("what runs", f"{where}make status"),
+        ("stop it", f"{where}make down"),
+    ):
+        console.print(f"  {what:<18}{how}", soft_wrap=True, markup=False)

@@ -37,6 +37,7 @@ def up(
     """Returns when everything is ready. Raises `StackError` when it cannot be, and then nothing is left running."""
     home.create()
     if _is_running(home):
+        _refuse_clock(home, clock_at)
         _join(home, console)
         return
     _end_strays(home)
@@ -193,6 +194,18 @@ def _say_where(home: Home, console: Console) -> None:
     if home.clock.exists():
         console.print(f"  simulated clock stands at {home.clock.read_text().strip()} ({home.clock})")
     console.print(f"  addresses and keys: {home.env}")
+
+
+def _refuse_clock(home: Home, at: datetime | None) -> None:
+    """A running stack keeps the clock it was started with."""
+    if at is None:
+        return
+    if home.clock.exists():
+        raise StackError(
+            f"the stack is running and CLOCK_AT is ignored: its clock stands at {home.clock.read_text().strip()}. "
+            f"Move it with `.venv/bin/fanzha clock set {at.isoformat()}`, or `make down` first"
+        )
+    raise StackError("the stack is running on the wall clock and CLOCK_AT is ignored: `make down` first")
 
 
 def _set_clock(home: Home, at: datetime | None) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 import yaml
 
+import shared
 from devstack.home import REPOSITORY
 from shared.bus.topology import SERVICES
 
@@ -58,7 +59,7 @@ def third_party_images() -> list[str]:
 
 
 def own_images() -> list[str]:
-    version = os.environ.get("FANZHA_VERSION", "0.1.0")
+    version = os.environ.get("FANZHA_VERSION", shared.__version__)
     return [f"fanzha/{name}:{version}" for name in (*SERVICES, OPERATOR)]
 
 

@@ -193,6 +193,8 @@ def test_up_twice_says_so_and_changes_nothing(home: Home) -> None:
     pid = pid_of(home, "one")
     said = up(home, f"one={FOREVER}")
     assert said.startswith("already running\n  checkin ")
+    with pytest.raises(StackError, match="on the wall clock and CLOCK_AT is ignored: `make down` first"):
+        up(home, f"one={FOREVER}", clock_at=datetime.fromisoformat("2024-06-29T19:00:00+08:00"))
     assert "http://127.0.0.1:1" in said
     assert pid_of(home, "one") == pid
 
@@ -395,6 +397,10 @@ def test_ports_outside_the_range_of_outgoing_connections() -> None:
 def test_the_simulated_clock_stays_and_never_goes_back(home: Home) -> None:
     evening = datetime.fromisoformat("2024-06-29T19:00:00+08:00")
     assert "2024-06-29T19:00:00+08:00" in up(home, f"one={FOREVER}", clock_at=evening)
+    with pytest.raises(
+        StackError, match=r"running and CLOCK_AT is ignored: its clock stands at 2024-06-29T19:00:00\+08:00"
+    ):
+        up(home, f"one={FOREVER}", clock_at=evening)
     devstack.down(home)
     assert "2024-06-29T19:00:00+08:00" in up(home, f"one={FOREVER}"), "it is in force without being asked for"
     devstack.down(home)

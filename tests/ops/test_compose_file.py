@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+import shared
 from devstack.home import REPOSITORY
 from shared.bus.topology import SERVICES, TopologySettings
 from upkeep.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
@@ -92,7 +93,7 @@ def test_images_are_pinned() -> None:
     for name, container in ALL.items():
         _, _, tag = container["image"].partition(":")
         if "build" in container:
-            assert tag == "${FANZHA_VERSION:-0.1.0}", name
+            assert tag == f"${{FANZHA_VERSION:-{shared.__version__}}}", name
         else:
             assert re.match(r"v?\d+\.\d+", tag), f"{name}: {container['image']}"
 

@@ -225,3 +225,9 @@ def test_changes_name_rows_by_their_codes() -> None:
     assert changes(old, campaign(units=campaign_content()["units"][::-1]).model_dump(mode="json")) == [
         "units：次序改变"
     ]
+
+
+def test_a_key_that_nothing_reads_yet_is_named(checkin: Checkin, tmp_path: Path) -> None:
+    assert "还没有功能用到" not in fanzha("apply", write(tmp_path)).output
+    told = fanzha("apply", write(tmp_path, closing_time="17:30")).output
+    assert "注意：closing_time 已保存，但这个版本还没有功能用到" in told

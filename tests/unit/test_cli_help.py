@@ -1,5 +1,7 @@
 """`--help` says all of it at 80 columns: Rich ends long Chinese text with an ellipsis, and click long summaries."""
 
+import re
+import subprocess
 from collections.abc import Iterator
 
 import click
@@ -8,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli.main import app
+from devstack.home import REPOSITORY
 
 
 def paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -23,3 +26,18 @@ def test_help_is_whole(path: tuple[str, ...]) -> None:
     said = [line for line in done.output.splitlines() if not line.startswith("Usage")]
     assert len(said) > 3
     assert [line for line in said if "…" in line or "..." in line] == []
+
+
+def test_the_version_is_the_one_that_the_changelog_begins_with() -> None:
+    said = CliRunner().invoke(app, ["--version"]).output
+    newest = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert said == f"fanzha {newest[1]}\n"
+
+
+def test_make_lists_every_target_that_says_what_it_does() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    listed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True).stdout
+    described = re.findall(r"^([^\s:]+):.*## ", makefile, re.MULTILINE)
+    assert "compose-test" in described
+    assert [line.split()[1] for line in listed.splitlines()] == described

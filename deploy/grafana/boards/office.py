@@ -175,12 +175,7 @@ def _places() -> list[Panel]:
                     "ORDER BY viewers DESC"
                 )
             ],
-            Place(15, 18, 5, 9),
+            Place(15, 18, 9, 9),
             unit=COUNT,
-        ),
-        parts.note(
-            "单位上报",
-            "这里留给单位每日上报：**已报**、**未报**、**逾期**。\n\n上报功能启用后显示，在此之前不显示数字。",
-            Place(20, 18, 4, 9),
         ),
     ]

@@ -16,7 +16,6 @@ from grafana_foundation_sdk.builders import (
     stat,
     statetimeline,
     table,
-    text,
     timeseries,
 )
 from grafana_foundation_sdk.cog.builder import Builder
@@ -24,7 +23,6 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-from grafana_foundation_sdk.models.text import TextMode
 
 PROMETHEUS = common_models.DataSourceRef(type_val="prometheus", uid="prometheus")
 REPORTING = common_models.DataSourceRef(type_val="grafana-postgresql-datasource", uid="reporting")
@@ -250,12 +248,6 @@ def listing(
     for name, its_unit in (units or {}).items():
         panel = panel.override_by_name(columns[name], [_value("unit", its_unit)])
     return panel
-
-
-def note(title: str, markdown: str, place: Place) -> text.Panel:
-    """Words: how to read the board, or what will stand here."""
-    panel = text.Panel().title(title).description(title).grid_pos(place.grid())
-    return panel.content(markdown.strip()).mode(TextMode.MARKDOWN)
 
 
 def heading(title: str, y: int) -> dashboard.Row:
