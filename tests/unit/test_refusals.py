@@ -21,6 +21,6 @@ LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a li
 )
 def test_each_refusal_has_its_answer(service: object, refusals: object, elsewhere: set[str]) -> None:
     folder = Path(service.__file__).parent
-    written = {name for path in folder.glob("*.py") for name in NAME.findall(path.read_text())} - {"self.refusal"}
+    written = {name for path in folder.rglob("*.py") for name in NAME.findall(path.read_text())} - {"self.refusal"}
     names = {name.strip('"') if name.startswith('"') else getattr(refusals, name) for name in written}
     assert names | elsewhere == set(refusals.ANSWERS)
