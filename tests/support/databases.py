@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import asyncpg
 import pytest
+from alembic import command
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from shared.bus.outgoing import Outgoing
-from shared.database.migrate import migrate
+from shared.database.migrate import alembic_config, migrate
 from tests.support.servers import RunningPostgres
 
 _numbers = itertools.count(1)
@@ -56,6 +59,20 @@ async def fresh_database(postgres: RunningPostgres, service: str) -> FreshDataba
 async def _clone(postgres: RunningPostgres, service: str, name: str) -> None:
     """The connection that migrated may still be closing."""
     await postgres.clone(service, name)
+
+
+async def migrate_to(service: str, url: str, revision: str) -> None:
+    """Brings an empty database to the schema of an earlier version. `url`: of the owner role."""
+
+    def upgrade(connection: Connection) -> None:
+        config = alembic_config(service)
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()
 
 
 @pytest.fixture
