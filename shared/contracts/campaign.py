@@ -10,7 +10,7 @@ import json
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -36,14 +36,14 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 Level = Literal["province", "city", "county", "unit"]
 LEVELS: tuple[Level, ...] = ("province", "city", "county", "unit")
-MessageEvent = Literal["certificate_ready"]
-MESSAGE_EVENTS: tuple[MessageEvent, ...] = get_args(MessageEvent)
-Channel = Literal["file"]
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
+# The kinds of message that this version knows, with what a template of each may name; and the channels that it knows.
+# Whoever writes a definition may name no others; whoever reads one leaves out the rules that do (`read_rules`).
 MESSAGE_PLACEHOLDERS: dict[str, frozenset[str]] = {
     "certificate_ready": frozenset({"campaign_title", "serial", "claim_code"}),
 }
+MESSAGE_EVENTS: tuple[str, ...] = tuple(MESSAGE_PLACEHOLDERS)
+CHANNELS: tuple[str, ...] = ("file",)
 CERTIFICATE_PLACEHOLDERS = frozenset({"name", "credited_days", "campaign_title", "first_date", "last_date"})
 HOTLINE = "96110"  # every message to the public names it (FACTS, "Viewers and the law")
 
@@ -74,6 +74,17 @@ def _not_reserved(code: str) -> str:
     return code
 
 
+def _one_of(known: tuple[str, ...]) -> Any:
+    """Annotates a text that must be one of these. Not a `Literal`: the list is data, which a reader may look into."""
+
+    def check(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"只能是 {'、'.join(map(repr, known))} 之一")
+        return text
+
+    return AfterValidator(check)
+
+
 def _sorted(modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
     return tuple(sorted(modes))
 
@@ -87,6 +98,8 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 ClosingTime = Annotated[str, StringConstraints(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+MessageEvent = Annotated[str, _one_of(MESSAGE_EVENTS), Field(json_schema_extra={"enum": [*MESSAGE_EVENTS]})]
+Channel = Annotated[str, _one_of(CHANNELS), Field(json_schema_extra={"enum": [*CHANNELS]})]
 
 
 class Part(BaseModel):
