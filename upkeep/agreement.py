@@ -15,10 +15,10 @@ from uuid import UUID
 
 import services.certificate.store
 import services.checkin.store
-import services.notification.store
+import services.notification.plans.certificates.store
 import services.reporting.totals.store
 from services.checkin.domain import LIVE_ROOM_ACTIONS
-from services.notification.store import Text
+from services.notification.plans.certificates.store import Text
 from shared.bus import inbox, outbox
 from shared.bus.topology import DURABLES, SERVICES, Durable
 from shared.database import Limits, Transaction
@@ -82,7 +82,9 @@ async def surplus(databases: Databases) -> dict[Fact, int]:
 async def unfounded_texts(databases: Databases) -> AsyncIterator[list[Text]]:
     """Texts that are sent, or may be, for certificates that do not exist; in pages."""
     after: Text | None = None
-    while page := await services.notification.store.texts(databases["notification"], after, PAGE_ROWS):
+    while page := await services.notification.plans.certificates.store.texts(
+        databases["notification"], after, PAGE_ROWS
+    ):
         serials = [text.serial for text in page]
         unknown = set(await services.certificate.store.unknown_serials(databases["certificate"], serials))
         if found := [text for text in page if text.serial in unknown]:

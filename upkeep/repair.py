@@ -8,7 +8,7 @@ a crash the damage is still seen, and the next run goes on. What is lost comes b
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import services.notification.store
+import services.notification.plans.certificates.store
 import services.reporting.totals.store
 from shared.bus import inbox
 from shared.bus.topology import SERVICES
@@ -58,7 +58,9 @@ async def repair(deployment: Deployment, *, dry_run: bool) -> Repaired:
             await inbox.forget(databases[each.durable.service], each.durable.name, each.event_ids)
         async for page in agreement.unfounded_texts(databases):
             notification, now = databases["notification"], datetime.now(UTC)
-            found.cancelled += await services.notification.store.cancel_texts(notification, page, now)
+            found.cancelled += await services.notification.plans.certificates.store.cancel_texts(
+                notification, page, now
+            )
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devstack.home import PRIVATE, write_whole
-from services.notification.store import distrust_queue
+from services.notification.sending.store import distrust_queue
 from shared.bus.topology import CONSUMERS_FIRST
 from shared.database import Transaction
 from upkeep import campaign_keys, dump, forget, keys, manifest, secret_files, stream

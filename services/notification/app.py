@@ -4,20 +4,24 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
-from services.notification import metrics
-from services.notification.api import build_api
-from services.notification.channel_file import FileChannel
-from services.notification.consumers import build_consumers
-from services.notification.domain import Channel
+from services.notification.channels.domain import Channel
+from services.notification.channels.file import FileChannel
+from services.notification.plans import metrics as plans_metrics
+from services.notification.plans import usecases as plans
+from services.notification.plans.consumers import build_consumers
+from services.notification.plans.secrets import Secrets
+from services.notification.sending import metrics as sending_metrics
+from services.notification.sending.api import build_api
+from services.notification.sending.usecases import Sender
 from services.notification.settings import Settings
-from services.notification.usecases import DueMessages, Secrets
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.contracts.notification import NotificationKeyMadeV1
+from shared.database import Database
 from shared.definitions import Definitions, InForce
 from shared.people.campaign_keys import Recipient
 from shared.service import build_service, database_of
-from shared.service.due import DueWork
+from shared.service.due import DueWork, in_transaction
 from shared.service.measured import Measured, events
 
 NAME = "notification"
@@ -30,9 +34,9 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
     clock = clock_from(settings.clock_file)
     recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
     secrets = Secrets(recipient, settings.lookup_key)
-    definitions = Definitions[InForce](lambda found: found)
-    due = DueMessages(db, definitions, channels or {"file": FileChannel(settings.file_channel_dir)}, secrets)
-    measured = Measured(db, [events(NAME), metrics.certificates_known])
+    definitions = Definitions[InForce](lambda in_force: in_force)
+    channels = channels or build_channels(settings)
+    measured = Measured(db, [events(NAME), plans_metrics.certificates_known])
     bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, definitions, secrets)])
     bus.declares(NotificationKeyMadeV1)
     return build_service(
@@ -44,11 +48,25 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
         bus=bus,
         clock=clock,
         routers=[build_api(db, recipient)],
-        due_work=[
-            DueWork("plan_messages", due.plan),
-            DueWork("send_messages", due.send),
-            DueWork("forget_contacts", due.forget, every_s=FORGET_EVERY_S),
-        ],
-        exact=[*metrics.exact(clock), measured.last],
+        due_work=build_due_work(db, definitions, channels, secrets),
+        exact=[*sending_metrics.exact(clock), plans_metrics.unplanned, plans_metrics.rules_unknown, measured.last],
         background=[measured.run],
     )
+
+
+def build_channels(settings: Settings) -> dict[str, Channel]:
+    """By the name that message rules use: all of `shared.contracts.campaign.CHANNELS`."""
+    return {"file": FileChannel(settings.file_channel_dir)}
+
+
+def build_due_work(
+    db: Database, definitions: Definitions[InForce], channels: Mapping[str, Channel], secrets: Secrets
+) -> list[DueWork]:
+    """What is done again and again, each portion at one moment of the clock."""
+    return [
+        DueWork("plan_messages", in_transaction(db, lambda tx, now: plans.plan(tx, definitions, secrets, now))),
+        DueWork("send_messages", Sender(db, definitions, channels, secrets).send),
+        DueWork(
+            "forget_contacts", in_transaction(db, lambda tx, now: plans.forget(tx, definitions, now)), FORGET_EVERY_S
+        ),
+    ]

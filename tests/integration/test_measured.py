@@ -3,7 +3,7 @@
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.notification.metrics import certificates_known
+from services.notification.plans.metrics import certificates_known
 from shared.bus.topology import DURABLES, SERVICES
 from shared.database import Database
 from shared.service.measured import Measured, events

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notification import usecases
-from services.notification.consumers import build_consumers
-from services.notification.usecases import DueMessages
+from services.notification.plans import usecases
+from services.notification.plans.certificates import usecases as certificates
+from services.notification.plans.consumers import build_consumers
 from shared.bus import Bus
 from shared.contracts.base import Event
 from shared.database import Database
@@ -21,6 +21,7 @@ from tests.support.campaigns import campaign
 from tests.support.databases import DatabaseFactory
 from tests.support.notification import (
     NOON,
+    DueMessages,
     FakeProvider,
     defined,
     deliver,
@@ -161,7 +162,7 @@ async def test_neither_of_two_open_transactions_misses_the_other(db: Database, c
         if contact_first:
             await usecases.keep_contacts(tx, contact, new_secrets())
         else:
-            await usecases.keep_issued(tx, certificate, new_secrets())
+            await certificates.keep_issued(tx, certificate, new_secrets())
         second = asyncio.create_task(deliver(bus, certificate if contact_first else contact))
         await blocked(db)
         await due.plan(NOON)

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from services.notification import store, usecases
-from services.notification.channel_file import FileChannel
-from services.notification.consumers import build_consumers
-from services.notification.domain import Outcome, Reference, Report
-from services.notification.usecases import ChannelFailed, DueMessages
+from services.notification.channels.domain import Outcome, Reference, Report
+from services.notification.channels.file import FileChannel
+from services.notification.plans.consumers import build_consumers
+from services.notification.sending import store, usecases
+from services.notification.sending.usecases import ChannelFailed
 from shared.bus import Bus
 from shared.database import Database, Transaction
 from shared.failures import Poison
@@ -22,6 +22,7 @@ from tests.support.databases import DatabaseFactory
 from tests.support.notification import (
     CAMPAIGN,
     NOON,
+    DueMessages,
     FakeProvider,
     claim_code,
     defined,
@@ -177,6 +178,19 @@ async def test_a_planned_text_is_not_sent_after_the_revocation_even_before_it_is
     await deliver(parts.bus, revoked((ANNA, A1)))
     await parts.due.send(NOON)
     assert [message.to for message in parts.provider.arrived] == [BOS_PHONE]
+
+
+async def test_texts_that_must_not_be_sent_hold_up_none_behind_them(parts: Parts) -> None:
+    """A whole batch of revoked certificates, due first, and not planned again yet."""
+    viewers = [f"ks_{n:06}" for n in range(10, usecases.BATCH_MAX + 10)]
+    certificates = [(viewer, f"S-{viewer}") for viewer in viewers]
+    await deliver(parts.bus, defined(), enrolled((ANNA, ANNAS_PHONE), *((viewer, BOS_PHONE) for viewer in viewers)))
+    await deliver(parts.bus, issued(*certificates, at=NOON - timedelta(hours=1)), issued((ANNA, A1)))
+    while await parts.due.plan(NOON):
+        pass
+    await deliver(parts.bus, revoked(*certificates))
+    assert await parts.due.send(NOON) == 1
+    assert [message.to for message in parts.provider.arrived] == [ANNAS_PHONE]
 
 
 async def test_a_revocation_does_not_undo_what_was_sent_and_a_reissue_is_texted_again(parts: Parts) -> None:
@@ -369,7 +383,7 @@ async def test_a_living_senders_messages_are_left_alone(parts: Parts) -> None:
     await ready(parts)
     async with store.attempt(parts.db) as attempt:
         async with parts.db.transaction() as tx:
-            await store.claim_certificate_ready(tx, CAMPAIGN, "file", now=NOON, attempt=attempt, limit=10)
+            await usecases.claim(tx, new_secrets(), rules(), "certificate_ready", "file", attempt=attempt, now=NOON)
         await run_all(parts.due, NOON)
         assert await statuses(parts.db) == {A1: ("sending", None), B1: ("sending", None)}
         assert parts.provider.arrived == []

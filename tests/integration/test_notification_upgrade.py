@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.notification.consumers import build_consumers
-from services.notification.usecases import DueMessages
+from services.notification.plans.consumers import build_consumers
 from shared.bus import Bus
 from shared.database import Database
 from shared.database.migrate import migrate
@@ -17,6 +16,7 @@ from tests.support.notification import (
     CONTACT_KEYS,
     LOOKUP_KEY,
     NOON,
+    DueMessages,
     FakeProvider,
     defined,
     deliver,

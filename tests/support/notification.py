@@ -11,9 +11,10 @@ from uuid import UUID
 import nacl.public
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.notification.domain import Message, Outcome, Reference, Report
+from services.notification.app import build_due_work
+from services.notification.channels.domain import Channel, Message, Outcome, Reference, Report
+from services.notification.plans.secrets import Secrets
 from services.notification.settings import Settings
-from services.notification.usecases import DueMessages, Secrets
 from shared.bus import Bus
 from shared.clock import write_clock
 from shared.contracts.base import Event
@@ -63,7 +64,7 @@ def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.
 
 
 def new_definitions() -> Definitions[InForce]:
-    return Definitions(lambda found: found)
+    return Definitions(lambda in_force: in_force)
 
 
 def new_secrets() -> Secrets:
@@ -172,19 +173,30 @@ class FakeProvider:
         if trouble in ("after", "half"):
             raise TimeoutError
         ids = [message.reference.notification_id for message in messages]
-        return {each: self.answers.get(each, Outcome(Report.ACCEPTED)) for each in ids}
+        return {sent: self.answers.get(sent, Outcome(Report.ACCEPTED)) for sent in ids}
 
     async def query(self, references: Sequence[Reference]) -> Mapping[UUID, Outcome]:
         if self.blind:
             return {}
         here = {message.reference.notification_id for message in self.arrived}
         return {
-            each.notification_id: Outcome(Report.ACCEPTED if each.notification_id in here else Report.NOT_SENT)
-            for each in references
+            reference.notification_id: Outcome(
+                Report.ACCEPTED if reference.notification_id in here else Report.NOT_SENT
+            )
+            for reference in references
         }
 
 
 # --- due work and what it leaves --------------------------------------------------------------------------------------
+
+
+class DueMessages:
+    """The service's due work by name, over channels of the test."""
+
+    def __init__(
+        self, db: Database, definitions: Definitions[InForce], channels: Mapping[str, Channel], secrets: Secrets
+    ) -> None:
+        self.plan, self.send, self.forget = (work.run for work in build_due_work(db, definitions, channels, secrets))
 
 
 async def run_all(due: DueMessages, now: datetime) -> None:
@@ -217,18 +229,20 @@ async def statuses(db: Database) -> dict[str, tuple[str, str | None]]:
 async def final_state(db: Database) -> dict[str, Any]:
     """All of the service's state, decrypted, without what tells of the way there (inbox, attempt numbers) or is random (keys)."""
     async with db.transaction() as tx:
-        own = await new_secrets().recipient.keys_to_read(tx, CAMPAIGN)
+        campaign_keys = await new_secrets().recipient.keys_to_read(tx, CAMPAIGN)
         contacts = [dict(row) for row in await tx.fetch("SELECT * FROM contact ORDER BY 1, 2")]
         certificates = [dict(row) for row in await tx.fetch("SELECT * FROM certificate ORDER BY 1, 2, 3")]
         planned = [dict(row) for row in await tx.fetch("SELECT * FROM notification ORDER BY id")]
         in_force = [tuple(row) for row in await tx.fetch("SELECT campaign_id, revision, rules FROM definition")]
     for row in contacts:
         bound_to = f"{row['campaign_id']}/{row['viewer_id']}"
-        row["phone"] = phone = own.decrypt(row["phone"], bound_to)
-        row["phone_hash"] = row["phone_hash"] and row["phone_hash"] == lookup_hash(own.lookup_key, phone or "")
+        row["phone"] = phone = campaign_keys.decrypt(row["phone"], bound_to)
+        row["phone_hash"] = row["phone_hash"] and row["phone_hash"] == lookup_hash(
+            campaign_keys.lookup_key, phone or ""
+        )
     for row in certificates:
         bound_to = f"{row['campaign_id']}/{row['viewer_id']}/{row['serial']}"
-        row["claim_code"] = own.decrypt(row["claim_code"], bound_to)
+        row["claim_code"] = campaign_keys.decrypt(row["claim_code"], bound_to)
     for row in planned:
         del row["attempt"]
     return {"contact": contacts, "certificate": certificates, "notification": planned, "definition": in_force}

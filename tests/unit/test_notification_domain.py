@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.notification import domain
-from services.notification.domain import Certificate, Report, Status, after
+from services.notification.channels.domain import Message, Reference, Report
+from services.notification.plans import domain
+from services.notification.plans.certificates.domain import Certificate, claim_code_in, plan
+from services.notification.sending.domain import Status, after, mask_phone, retry_delay
 from shared.contracts.campaign import CampaignRules
 from tests.support.campaigns import campaign
 
@@ -69,7 +71,7 @@ def test_a_receipt_that_overtakes_accepted_holds(reports: tuple[Report, ...]) ->
 
 
 def test_retries_are_prompt_first_and_rare_later() -> None:
-    delays = [domain.retry_delay(attempts).total_seconds() for attempts in range(1, 10)]
+    delays = [retry_delay(attempts).total_seconds() for attempts in range(1, 10)]
     assert delays == [0, 0, 0, 60, 300, 900, 3600, 3600, 3600]
 
 
@@ -77,7 +79,7 @@ def test_retries_are_prompt_first_and_rare_later() -> None:
 
 
 def test_a_certificate_becomes_a_text_to_its_holder() -> None:
-    found = domain.plan(ISSUED, rules())
+    found = plan(ISSUED, rules())
     assert found is not None
     assert found.key == ("small-2024", "certificate_ready", "7K3M-9QXV-2HD4", "ks_8812345")
     assert (found.channel, found.status, found.reason) == ("file", Status.QUEUED, None)
@@ -86,7 +88,7 @@ def test_a_certificate_becomes_a_text_to_its_holder() -> None:
 
 
 def test_without_a_rule_there_is_no_text() -> None:
-    assert domain.plan(ISSUED, campaign(messages=[])) is None
+    assert plan(ISSUED, campaign(messages=[])) is None
 
 
 @pytest.mark.parametrize(
@@ -99,13 +101,13 @@ def test_without_a_rule_there_is_no_text() -> None:
     ],
 )
 def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, bool], status: Status, reason: str) -> None:
-    found = domain.plan(replace(ISSUED, **change), rules())
+    found = plan(replace(ISSUED, **change), rules())
     assert found is not None
     assert (found.status, found.reason) == (status, reason)
 
 
 def test_a_template_without_claim_code_does_not_wait_for_one() -> None:
-    found = domain.plan(replace(ISSUED, has_claim_code=False), rules(template="证书 {serial} 96110"))
+    found = plan(replace(ISSUED, has_claim_code=False), rules(template="证书 {serial} 96110"))
     assert found is not None
     assert found.reason is None
 
@@ -123,7 +125,7 @@ def test_a_template_without_claim_code_does_not_wait_for_one() -> None:
 )
 def test_texts_go_out_in_the_send_window_of_the_campaigns_time_zone(issued: datetime, due: datetime) -> None:
     windowed = rules(send_window={"from": "08:00", "to": "22:00"})
-    found = domain.plan(replace(ISSUED, issued_at=issued), windowed)
+    found = plan(replace(ISSUED, issued_at=issued), windowed)
     assert found is not None
     assert found.due_at == due
     assert domain.may_send(issued, windowed, "certificate_ready", "file") == (issued == due)
@@ -149,9 +151,8 @@ def test_contacts_are_kept_until_half_a_year_after_the_last_lesson() -> None:
 
 
 def test_the_text_names_the_hotline_and_does_not_read_values_as_placeholders() -> None:
-    rule = rules().messages[0]
-    found = domain.text(rule, campaign_title="{serial}", serial="{claim_code}", claim_code="AB23CD45")
-    assert found == "证书 {claim_code} 领取码 AB23CD45 96110"
+    values = {"serial": "{claim_code}", "claim_code": "AB23CD45"}
+    assert domain.text(rules(), "certificate_ready", values) == "证书 {claim_code} 领取码 AB23CD45 96110"
 
 
 @pytest.mark.parametrize(
@@ -200,20 +201,20 @@ def test_an_unreadable_contact_is_named_without_repeating_it(contact: bytes) -> 
 @pytest.mark.parametrize("secret", [b"", b"ab23cd45", "领取码".encode(), b"AB\n23CD", b'{"x":1}'])
 def test_an_unreadable_claim_code_is_refused(secret: bytes) -> None:
     with pytest.raises(domain.UnreadableSecret, match="claim code"):
-        domain.claim_code_in(secret)
+        claim_code_in(secret)
 
 
 def test_a_claim_code_is_the_bytes_as_they_are() -> None:
-    assert domain.claim_code_in(b"AB23CD45") == "AB23CD45"
+    assert claim_code_in(b"AB23CD45") == "AB23CD45"
 
 
 def test_masks_hide_who_it_is() -> None:
-    assert domain.mask_phone("13812345678") == "138****5678"
-    assert domain.mask_phone("13812345678"[:10]) == "****67"
-    assert domain.mask_phone("3021234") == "****34"
+    assert mask_phone("13812345678") == "138****5678"
+    assert mask_phone("13812345678"[:10]) == "****67"
+    assert mask_phone("3021234") == "****34"
 
 
 def test_a_message_does_not_print_phone_or_text() -> None:
-    message = domain.Message(domain.Reference("c", "k", None), to="13812345678", text="领取码 AB23CD45")  # type: ignore[arg-type]
+    message = Message(Reference("c", "k", None), to="13812345678", text="领取码 AB23CD45")  # type: ignore[arg-type]
     assert "138" not in repr(message)
     assert "AB23" not in repr(message)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notification.domain import Key
+from services.notification.plans.domain import Key
 from tests.support.notification import new_secrets
 
 

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from devstack.home import write_whole
-from services.notification.channel_file import FileChannel
-from services.notification.domain import Message, Reference
+from services.notification.channels.domain import Message, Reference
+from services.notification.channels.file import FileChannel
 from shared.whole_files import LEFT_OVER_AFTER_S, SCRATCH, WholeFiles
 
 

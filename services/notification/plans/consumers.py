@@ -1,9 +1,10 @@
-"""The doorway: opens the transaction, calls one thing, returns."""
+"""The doorways: one event, one durable, one transaction, one call."""
 
 from faststream.nats import NatsRouter
 
-from services.notification import usecases
-from services.notification.usecases import Secrets
+from services.notification.plans import usecases
+from services.notification.plans.certificates import usecases as certificates
+from services.notification.plans.secrets import Secrets
 from shared.bus import build_router
 from shared.bus.consuming import consume
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
@@ -30,11 +31,11 @@ def build_consumers(db: Database, definitions: Definitions[InForce], secrets: Se
     @consume(router, db, CertificateIssuedV1, durable="notification-certificates-issued", max_in_flight=IN_FLIGHT)
     async def keep_issued(tx: Transaction, event: CertificateIssuedV1) -> None:
         """Each certificate becomes a text to its holder."""
-        await usecases.keep_issued(tx, event, secrets)
+        await certificates.keep_issued(tx, event, secrets)
 
     @consume(router, db, CertificateRevokedV1, durable="notification-certificates-revoked")
     async def keep_revoked(tx: Transaction, event: CertificateRevokedV1) -> None:
         """Texts of revoked certificates are cancelled where they have not been sent."""
-        await usecases.keep_revoked(tx, event)
+        await certificates.keep_revoked(tx, event)
 
     return router

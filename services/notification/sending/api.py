@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -9,13 +10,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from services.notification import domain, store
-from services.notification.domain import Status
+from services.notification.plans import usecases as plans
+from services.notification.sending import domain, store
+from services.notification.sending.domain import Status
 from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
 from shared.database import Database
 from shared.definitions import is_defined
-from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.campaign_keys import Recipient
 from shared.people.masks import mask_account
 from shared.service.guarded_route import GuardedRoute
 from shared.service.problems import Problem, not_found
@@ -61,18 +63,17 @@ def build_api(db: Database, recipient: Recipient) -> APIRouter:
             if not await is_defined(tx, campaign_id):
                 raise not_found("活动", "no definition of this campaign has arrived here")
             counts = await store.counts(tx, campaign_id, kind)
-            found = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
-            own = await recipient.keys_to_read(tx, campaign_id)
-        rows = [_row(row, own, campaign_id) for row in found]
+            page = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
+            phones = await plans.phones(tx, recipient, campaign_id, {row["recipient"] for row in page})
+        rows = [_row(row, phones) for row in page]
         return NotificationPage(counts=counts, rows=rows, next_cursor=_cursor(rows[-1]) if len(rows) == limit else None)
 
     return router
 
 
-def _row(row: store.Row, own: CampaignKeys, campaign_id: str) -> NotificationRow:
+def _row(row: store.Row, phones: Mapping[str, str]) -> NotificationRow:
     account = row["recipient"]
-    phone = own.decrypt(row["phone"], f"{campaign_id}/{account}")
-    masked = mask_account(account) if phone is None else domain.mask_phone(phone)
+    masked = domain.mask_phone(phones[account]) if account in phones else mask_account(account)
     sent = row["status"] in (Status.ACCEPTED, Status.DELIVERED)
     return NotificationRow(
         **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "reason", "due_at", "updated_at")},

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from services.notification.domain import Message, Outcome, Reference, Report
+from services.notification.channels.domain import Message, Outcome, Reference, Report
 from shared.whole_files import PRIVATE_FOLDER, WholeFiles
 
 
@@ -24,10 +24,10 @@ class FileChannel:
         return {message.reference.notification_id: Outcome(Report.DELIVERED) for message in messages}
 
     async def query(self, references: Sequence[Reference]) -> Mapping[UUID, Outcome]:
-        found = await asyncio.to_thread(lambda: [self._path(each).exists() for each in references])
+        written = await asyncio.to_thread(lambda: [self._path(reference).exists() for reference in references])
         return {
-            each.notification_id: Outcome(Report.DELIVERED if there else Report.NOT_SENT)
-            for each, there in zip(references, found, strict=True)
+            reference.notification_id: Outcome(Report.DELIVERED if is_there else Report.NOT_SENT)
+            for reference, is_there in zip(references, written, strict=True)
         }
 
     def _write_all(self, messages: Sequence[Message]) -> None:

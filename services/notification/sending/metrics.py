@@ -1,10 +1,10 @@
-"""What `/metrics` tells about messages, exactly, from the database at scrape time."""
+"""What `/metrics` tells about sending, exactly, from the database at scrape time."""
 
 from collections.abc import Iterable
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from services.notification import store
+from services.notification.sending import store
 from shared.clock import Clock
 from shared.database import Transaction
 from shared.service.metrics import Collector
@@ -29,7 +29,7 @@ def exact(clock: Clock) -> list[Collector]:
                 family.add_metric([row["channel"]], (now - since).total_seconds() if since else 0)
         return [due, unresolved]
 
-    return [_notifications, _unplanned, _rules_unknown, oldest]
+    return [_notifications, oldest]
 
 
 async def _notifications(tx: Transaction) -> Iterable[Metric]:
@@ -41,40 +41,4 @@ async def _notifications(tx: Transaction) -> Iterable[Metric]:
     )
     for row in await store.all_counts(tx):
         family.add_metric([row["campaign_id"], row["kind"], row["channel"], row["status"]], row["n"])
-    return [family]
-
-
-async def _unplanned(tx: Transaction) -> Iterable[Metric]:
-    return [
-        GaugeMetricFamily(
-            "fanzha_notification_unplanned",
-            "Certificates whose message is not planned yet. Staying above 0: the campaign's definition has not arrived, see the "
-            "durable notification-definitions, or names a channel of a newer version, see fanzha_notification_rules_unknown.",
-            await store.unplanned(tx),
-        )
-    ]
-
-
-async def _rules_unknown(tx: Transaction) -> Iterable[Metric]:
-    family = GaugeMetricFamily(
-        "fanzha_notification_rules_unknown",
-        "Message rules whose event or channel this version does not know and leaves out. Above 0: is notification older than "
-        "checkin? Upgrade it.",
-        labels=["campaign"],
-    )
-    for campaign_id, n in (await store.rules_unknown(tx)).items():
-        family.add_metric([campaign_id], n)
-    return [family]
-
-
-async def certificates_known(tx: Transaction) -> Iterable[Metric]:
-    """Too slow for a scrape: it is measured (shared/service/measured.py)."""
-    family = GaugeMetricFamily(
-        "fanzha_certificates_known",
-        "Certificates not revoked, as far as notification was told. More than certificate has: texts name certificates that do "
-        "not exist, alert LedgerExceeded.",
-        labels=["campaign"],
-    )
-    for campaign_id, n in sorted((await store.certificates_known(tx)).items()):
-        family.add_metric([campaign_id], n)
     return [family]

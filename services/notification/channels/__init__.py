@@ -1,0 +1,1 @@
+"""Ways to people: one file each, behind the `Channel` of `domain.py`."""

@@ -1,0 +1,1 @@
+"""The facts that messages are about, and what should be sent because of them."""

@@ -1,0 +1,64 @@
+"""When the holder of a certificate is texted, and what a claim code looks like. Pure."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.notification.plans.domain import SEND_FOR, Key, Plan, UnreadableSecret, next_opening, rule_for
+from shared.contracts.campaign import CampaignRules, MessageRule
+
+CERTIFICATE_READY: Final = "certificate_ready"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known about one certificate. `revoked` may be known before `issued_at`."""
+
+    campaign_id: str
+    viewer_id: str
+    serial: str
+    issued_at: datetime
+    revoked: bool
+    has_claim_code: bool
+    has_phone: bool
+
+    @property
+    def key(self) -> Key:
+        """The serial is the period: a reissued certificate has a new claim code, which its holder must be told."""
+        return Key(self.campaign_id, CERTIFICATE_READY, self.serial, self.viewer_id)
+
+
+def plan(certificate: Certificate, rules: CampaignRules) -> Plan | None:
+    """A function of facts and definition alone, so that no order of arrival matters. None: the campaign sends no such text."""
+    rule = rule_for(rules, CERTIFICATE_READY)
+    if rule is None:
+        return None
+    due_at = next_opening(certificate.issued_at, rules, rule.send_window)
+    reason = "revoked" if certificate.revoked else _waits_for(certificate, rule)
+    return Plan(
+        certificate.key,
+        rule.channel,
+        "cancelled" if certificate.revoked else "queued",
+        reason,
+        due_at,
+        due_at + SEND_FOR,
+    )
+
+
+def _waits_for(certificate: Certificate, rule: MessageRule) -> str | None:
+    if not certificate.has_phone:
+        return "no_contact"
+    if "{claim_code}" in rule.template and not certificate.has_claim_code:
+        return "no_claim_code"
+    return None
+
+
+def claim_code_in(secret: bytes) -> str:
+    try:
+        code = secret.decode("ascii")
+    except UnicodeDecodeError:
+        raise UnreadableSecret("a claim code is not ASCII") from None
+    if not re.fullmatch(r"[A-Z0-9-]{4,32}", code):
+        raise UnreadableSecret("a claim code has other characters than A-Z and 0-9")
+    return code

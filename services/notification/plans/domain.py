@@ -1,0 +1,110 @@
+"""What a plan is, when its message may go out, how long people are kept, and how a phone is read.
+
+Pure: time comes in as an argument, nothing is read or written. Rules come from DESIGN §5.3 and FACTS ("Texting in China",
+"Viewers and the law").
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal, NamedTuple
+
+from shared.contracts.campaign import CampaignRules, MessageRule, SendWindow, fill
+
+SEND_FOR: Final = timedelta(days=7)  # a contact that comes later than this after `due_at` is not texted any more
+RETAIN_FOR: Final = timedelta(days=180)  # after the enrolment or issue, and after the campaign's last lesson
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+class Key(NamedTuple):
+    """There is one notification per key, for ever."""
+
+    campaign_id: str
+    kind: str
+    period: str
+    recipient: str
+
+
+class Plan(NamedTuple):
+    """What a notification that was not sent should look like, given the facts and the definition in force."""
+
+    key: Key
+    channel: str
+    status: Literal["queued", "cancelled"]
+    reason: str | None  # queued: what it waits for; cancelled: why
+    due_at: datetime
+    send_until: datetime
+
+
+def rule_for(rules: CampaignRules, kind: str) -> MessageRule | None:
+    return next((rule for rule in rules.messages if rule.event == kind), None)
+
+
+def next_opening(at: datetime, rules: CampaignRules, window: SendWindow | None) -> datetime:
+    """`at` where the send window is open, else when it opens next (FACTS: texts go out 08:00–22:00 local time)."""
+    if window is None:
+        return at
+    today = at.astimezone(rules.zone).date()
+    for day in (today, today + timedelta(days=1)):
+        if at < rules.at(day, window.closes):
+            return max(at, rules.at(day, window.opens))
+    raise AssertionError("a window opens every day")
+
+
+def may_send(now: datetime, rules: CampaignRules, kind: str, channel: str) -> bool:
+    """Whether a text of this kind may go out now through this channel."""
+    rule = rule_for(rules, kind)
+    return rule is not None and rule.channel == channel and next_opening(now, rules, rule.send_window) == now
+
+
+def forget_at(rules: CampaignRules) -> datetime:
+    """Until then the campaign's phones and claim codes are kept, however early the viewer enrolled."""
+    return rules.at(rules.lessons[-1].date, "24:00") + RETAIN_FOR
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one message is made of: its kind says it. `values` are what the kind's placeholders stand for."""
+
+    phone: str = field(repr=False)  # never in a log
+    values: Mapping[str, str] = field(repr=False)
+
+
+def text(rules: CampaignRules, kind: str, values: Mapping[str, str]) -> str:
+    """What the recipient reads. The template names 96110 (the contract refuses one that does not) and holds no personal link."""
+    rule = rule_for(rules, kind)
+    assert rule is not None  # noqa: S101 - nothing is rendered that may_send did not allow
+    return fill(rule.template, {"campaign_title": rules.title, **values})
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+_PHONE: Final = re.compile(r"\+?[0-9]{7,15}")
+_FILLERS: Final = re.compile(r"[\s\-‐‑–—().]+")
+
+
+class UnreadableSecret(ValueError):
+    """A sealed value that opened is not what its contract promises. Does not repeat the value."""
+
+
+def phone_in(contact: bytes) -> str | None:
+    """The phone in a sealed contact (`{"name": str|null, "phone": str|null}`), normalised; the name is not kept here."""
+    try:
+        phone = json.loads(contact)["phone"]
+    except (ValueError, TypeError, KeyError):
+        raise UnreadableSecret("a contact is not JSON with a phone") from None
+    return normalise_phone(phone) if isinstance(phone, str) else None
+
+
+def normalise_phone(typed: str) -> str | None:
+    """`+86 138-1234-5678`, full-width digits and the like as one spelling; None for what is no phone number."""
+    digits = _FILLERS.sub("", unicodedata.normalize("NFKC", typed))
+    digits = re.sub(r"^(\+86|0086)(?=1[0-9]{10}$)", "", digits)
+    return digits if _PHONE.fullmatch(digits) else None

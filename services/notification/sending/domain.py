@@ -1,0 +1,49 @@
+"""The statuses of a notification, when a failed attempt is made again, and how much of a phone is shown."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from services.notification.channels.domain import Report
+
+
+class Status(StrEnum):
+    QUEUED = "queued"  # nothing was sent
+    SENDING = "sending"  # the intent is stored, the channel is being called
+    UNKNOWN = "unknown"  # the channel was called and nobody knows; only a query or a receipt resolves it
+    ACCEPTED = "accepted"  # the channel has taken it over
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"  # was not sent in time, or must not be
+    CANCELLED = "cancelled"  # its cause is gone
+
+
+_FORWARD: Final[dict[Status, tuple[Report, ...]]] = {
+    Status.SENDING: (Report.UNKNOWN, Report.ACCEPTED, Report.DELIVERED, Report.FAILED),
+    Status.UNKNOWN: (Report.ACCEPTED, Report.DELIVERED, Report.FAILED),
+    Status.ACCEPTED: (Report.DELIVERED, Report.FAILED),
+}
+
+
+def after(status: Status, report: Report) -> Status:
+    """The status once the channel has reported. Statuses only move forward: queued, sending, unknown, accepted, then final.
+
+    So a final receipt that overtakes "accepted" holds. The one way back is the channel's word that nothing was sent.
+    """
+    if report is Report.NOT_SENT:
+        return Status.QUEUED if status in (Status.SENDING, Status.UNKNOWN) else status
+    return Status(report) if report in _FORWARD.get(status, ()) else status
+
+
+_RETRY_DELAYS_S: Final = (0, 0, 0, 60, 300, 900, 3600)
+
+
+def retry_delay(attempts: int) -> timedelta:
+    """How long to wait after the n-th attempt that certainly sent nothing. After the first three not at all: most likely this
+    service crashed, and the channel is well."""
+    return timedelta(seconds=_RETRY_DELAYS_S[min(attempts, len(_RETRY_DELAYS_S)) - 1])
+
+
+def mask_phone(phone: str) -> str:
+    """138****5678"""
+    return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else f"****{phone[-2:]}"
