@@ -295,8 +295,9 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     async def make_goods(
         campaign_id: PathId, body: MakeGoodRequest, principal: Office, dry_run: bool = False
     ) -> JSONResponse:
-        """With `dry_run`: how many viewers it would reach. The decision is kept with actor and reason. Viewers who are listed
-        and get nothing (never seen, or absent on one of the days) are named in `unmatched`, at most 1,000 of them."""
+        """With `dry_run`: whom it would reach. The decision is kept with actor and reason. Named, at most 1,000 of each: in
+        `already` who has the lesson and is left alone; in `unseen` who is listed and was never seen before, and is granted too;
+        in `unmatched` who is listed, was absent on one of `checked_in_on`, and gets nothing."""
         if dry_run:
             async with db.transaction() as tx:
                 reach = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
@@ -330,6 +331,8 @@ async def _make_good(
 ) -> dict[str, Any]:
     """Page by page, each in a transaction of its own: however many viewers it reaches, check-ins do not wait for them."""
     matched, granted, after = 0, 0, ""
+    async with db.transaction() as tx:
+        reach = await usecases.make_good_preview(tx, catalogue, decision.campaign_id, decision.lesson_date, audience)
     while True:
         page = await db.in_transaction(
             partial(
@@ -340,9 +343,7 @@ async def _make_good(
         if page.last is None:
             break
         after = page.last
-    async with db.transaction() as tx:
-        left = await usecases.unmatched(tx, catalogue, decision.campaign_id, audience)
-    return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted, **left}
+    return {"make_good_id": decision.make_good_id, **reach, "matched": matched, "granted": granted}
 
 
 # ---- viewers ---------------------------------------------------------------------------------------------------------
