@@ -30,9 +30,10 @@ from shared.service.direct_route import DirectRoute
 from shared.service.guarded_route import GuardedRoute
 from shared.service.problems import Problem, busy, not_found
 from shared.service.refusals import Refused
-from shared.service.tokens import ROLES, Principal, requires
+from shared.service.tokens import ALL_CAMPAIGNS, ROLES, Principal, requires
 
 VIEWER_IDS_MAX = 10_000
+CAMPAIGNS_LISTED_MAX = 500
 EVENTS_MAX_BYTES = MAKE_GOOD_MAX_BYTES = 1024 * 1024  # 10,000 ids of 64 characters are 670,000 bytes
 PLATFORM_COUNT_MAX = 2_000_000_000
 
@@ -79,6 +80,17 @@ class ViewerAnswer(BaseModel):
     can_complete: bool
     lessons: list[LessonAnswer]
     uncounted: list[UncountedAnswer]
+
+
+class CampaignRow(BaseModel):
+    campaign_id: str
+    title: str
+    revision: int
+
+
+class CampaignPage(BaseModel):
+    rows: list[CampaignRow]
+    next_cursor: str | None
 
 
 class MakeGoodRequest(BaseModel):
@@ -240,6 +252,20 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
             lambda tx: usecases.define_campaign(tx, draft, principal.subject, now)
         )
         return JSONResponse({"revision": revision, "changed": changed})
+
+    @router.get("/v1/campaigns", tags=["office"], summary="The campaigns that this token is for")
+    async def list_campaigns(
+        principal: Anybody,
+        limit: Annotated[int, Query(ge=1, le=CAMPAIGNS_LISTED_MAX)] = 100,
+        cursor: Annotated[Id | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> CampaignPage:
+        """By id. A token for one campaign sees that one."""
+        one = None if principal.campaign == ALL_CAMPAIGNS else principal.campaign
+        async with db.transaction() as tx:
+            rows = [
+                CampaignRow.model_validate(dict(row)) for row in await store.campaigns(tx, one, cursor or "", limit)
+            ]
+        return CampaignPage(rows=rows, next_cursor=rows[-1].campaign_id if len(rows) == limit else None)
 
     @router.get("/v1/campaigns/{campaign_id}", tags=["office"], summary="The definition in force")
     async def get_campaign(campaign_id: PathId, principal: Anybody) -> Response:

@@ -53,6 +53,17 @@ async def definition(tx: Transaction, campaign_id: str) -> Any | None:
     )
 
 
+async def campaigns(tx: Transaction, campaign_id: str | None, after: str, limit: int) -> list[Any]:
+    """Rows (campaign_id, title, revision) by id, of one campaign or of all; the page after `after`."""
+    return await tx.fetch(
+        "SELECT campaign_id, definition->>'title' AS title, revision FROM campaign "
+        'WHERE ($1::text IS NULL OR campaign_id = $1) AND campaign_id > $2 COLLATE "C" ORDER BY campaign_id COLLATE "C" LIMIT $3',
+        campaign_id,
+        after,
+        limit,
+    )
+
+
 async def save_definition(
     tx: Transaction, campaign_id: str, revision: int, content_hash: str, definition: str, actor: str, now: datetime
 ) -> None:

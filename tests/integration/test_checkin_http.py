@@ -594,3 +594,15 @@ async def test_the_docs_load_nothing_from_elsewhere(service: CheckinUnderTest) -
     for source in sources:
         assert source.startswith(("/", "http://checkin.test/")), source
         assert (await service.client.get(source)).status_code == 200
+
+
+async def test_campaigns_are_listed_for_whom_the_token_is(service: CheckinUnderTest) -> None:
+    listed = (await service.client.get("/v1/campaigns")).json()
+    assert listed == {"rows": [{"campaign_id": CAMPAIGN, "title": "小活动", "revision": 1}], "next_cursor": None}
+    paged = (await service.client.get("/v1/campaigns", params={"limit": 1})).json()
+    assert paged["next_cursor"] == CAMPAIGN
+    after = (await service.client.get("/v1/campaigns", params={"limit": 1, "cursor": CAMPAIGN})).json()
+    assert after == {"rows": [], "next_cursor": None}
+    for campaign, rows in ((CAMPAIGN, 1), ("another", 0)):
+        headers = {"Authorization": f"Bearer {token('liaison', campaign, '111')}"}
+        assert len((await service.client.get("/v1/campaigns", headers=headers)).json()["rows"]) == rows
