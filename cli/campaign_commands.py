@@ -1,10 +1,11 @@
-"""`fanzha campaign apply FILE` and `fanzha campaign show [ID]`."""
+"""`fanzha campaign apply FILE`, `fanzha campaign list` and `fanzha campaign show [ID]`."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from shared.contracts.campaign import LEVELS, CampaignDefinition
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
 
 CODES_SHOWN_MAX = 8
+CAMPAIGNS_LISTED_MAX = 500
 ROW_KEYS = {
     "units": "unit_code",
     "lessons": "date",
@@ -55,13 +57,29 @@ def apply(
         typer.echo("\n".join(["已更新：", *(f"  - {line}" for line in changed)]))
 
 
+@app.command("list")
+def list_campaigns(as_json: AsJson = False) -> None:
+    """列出系统中的活动。"""
+    rows = _campaigns()
+    if as_json:
+        typer.echo(json.dumps({"rows": rows}, ensure_ascii=False))
+        return
+    if not rows:
+        typer.echo("系统中还没有活动。请运行 fanzha campaign apply 活动文件")
+        return
+    table = Table("活动 ID", "名称", "版本", box=SIMPLE)
+    for row in rows:
+        table.add_row(row["campaign_id"], row["title"], str(row["revision"]))
+    Console(markup=False, highlight=False).print(table)
+
+
 @app.command()
 def show(
-    campaign_id: Annotated[str | None, typer.Argument(help="活动 ID；不写则取 campaigns/ 里唯一的活动")] = None,
+    campaign_id: Annotated[str | None, typer.Argument(help="活动 ID；系统里只有一个活动时可以不写")] = None,
     as_json: AsJson = False,
 ) -> None:
     """显示系统中的活动定义。"""
-    campaign_id = campaign_id or only_campaign(Path("campaigns"))
+    campaign_id = chosen_campaign(campaign_id)
     with client("checkin") as checkin:
         found = checkin.find(f"/v1/campaigns/{campaign_id}")
     if found is None:
@@ -152,8 +170,18 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     console.print(lessons)
 
 
-def only_campaign(folder: Path) -> str:
-    stems = sorted(path.stem for path in folder.glob("*.yaml"))
-    if len(stems) != 1:
-        fail(f"请写明活动 ID，如 fanzha campaign show jinshan-2024（{folder}/ 里有 {len(stems)} 个活动文件）")
-    return stems[0]
+def chosen_campaign(given: str | None) -> str:
+    """The campaign that was named, else the only one that the system has."""
+    if given:
+        return given
+    rows = _campaigns()
+    if len(rows) != 1:
+        known = "、".join(row["campaign_id"] for row in rows[:CODES_SHOWN_MAX]) or "还没有活动"
+        fail(f"请写明活动 ID（系统里有 {len(rows)} 个活动：{known}），如 --campaign jinshan-2024")
+    return str(rows[0]["campaign_id"])
+
+
+def _campaigns() -> list[dict[str, Any]]:
+    with client("checkin") as checkin:
+        rows: list[dict[str, Any]] = checkin.get("/v1/campaigns", limit=CAMPAIGNS_LISTED_MAX)["rows"]
+    return rows

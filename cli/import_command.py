@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Printed
 
-from cli.campaign_commands import only_campaign
+from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail, setting
 from cli.import_events import TYPE_NAMES, Reading, cell_text
 from cli.import_file import FileFault, Row, Table, inert, open_table
@@ -72,9 +72,7 @@ def refusals_to(path: Path | None, header: list[str]) -> Iterator[Refusals]:
 
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV（UTF-8 或 GB18030）、NDJSON 或 XLSX", metavar="FILE")],
-    campaign_id: Annotated[
-        str | None, typer.Option("--campaign", help="活动 ID；不写则取 campaigns/ 里唯一的活动")
-    ] = None,
+    campaign_id: Annotated[str | None, typer.Option("--campaign", help="活动 ID；系统里只有一个活动时可以不写")] = None,
     event_type: Annotated[
         str, typer.Option("--type", help="没有“事件类型”一列时的类型：签到、报名、答题、中奖、关注，或其英文代码")
     ] = "viewer.checked_in",
@@ -89,7 +87,7 @@ def import_file(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """导入直播平台的导出文件。可以重复导入：已收到的只算重复，不会多计。"""
-    campaign_id = campaign_id or only_campaign(Path("campaigns"))
+    campaign_id = chosen_campaign(campaign_id)
     told = _told(columns or [])
     with client("checkin") as checkin:
         found = checkin.find(f"/v1/campaigns/{campaign_id}")

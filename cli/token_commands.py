@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.client import fail
+from cli.client import client, fail
 from devstack.home import Home
 from shared.contracts.base import ID_PATTERN
 from shared.service.tokens import ALL_CAMPAIGNS, Role, create_token
@@ -33,6 +33,7 @@ def create(
     campaign: Annotated[str, typer.Option(help="只用于这个活动；只有 admin 可写 * 表示全部")] = "",
     unit: Annotated[str, typer.Option(help="只能看这个单位代码及其下级；不写是全部单位")] = "",
     days: Annotated[int, typer.Option(min=1, max=VALID_MAX_DAYS, help="有效天数")] = 30,
+    offline: Annotated[bool, typer.Option("--offline", help="系统没有运行时用：不核对活动和单位是否存在")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """签发令牌。令牌写到标准输出，说明写到标准错误。"""
@@ -47,6 +48,8 @@ def create(
         fail(f"--unit “{unit}”不是单位代码，例如 140902")
     if role == "liaison" and not unit:
         fail("联络员的令牌必须写明 --unit 单位代码，否则能看到所有单位")
+    if campaign != ALL_CAMPAIGNS and not offline:
+        _require_known(campaign, unit)
     valid_for = timedelta(days=days)
     token = create_token(
         _signing_key(), subject=subject.strip(), role=role, campaign=campaign, unit=unit or None, valid_for=valid_for
@@ -59,6 +62,16 @@ def create(
     scope = f"活动 {campaign}，{'单位 ' + unit + ' 及其下级' if unit else '全部单位'}"
     typer.echo(f"{role}（{subject.strip()}）：{scope}，有效至 {until}。令牌等同密码，请勿转发", err=True)
     typer.echo(token)
+
+
+def _require_known(campaign: str, unit: str) -> None:
+    """A mistyped code would make a token that opens nothing, which shows only when somebody needs it."""
+    with client("checkin") as checkin:
+        found = checkin.find(f"/v1/campaigns/{campaign}")
+    if found is None:
+        fail(f"系统中没有活动 {campaign}。有哪些活动：fanzha campaign list；还没有定义活动就要签发，加 --offline")
+    if unit and unit not in {row["unit_code"] for row in found.json()["units"]}:
+        fail(f"活动 {campaign} 的单位树里没有 {unit}。单位代码见活动文件；先签发后加单位，用 --offline")
 
 
 def _signing_key() -> str:

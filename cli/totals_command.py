@@ -1,7 +1,6 @@
 """`fanzha totals`: reporting's numbers as a table (DESIGN §5.2)."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from cli.campaign_commands import only_campaign
+from cli.campaign_commands import chosen_campaign
 from cli.client import client
 
 By = Literal["unit", "county", "city", "group", "lesson", "mode"]
@@ -34,16 +33,14 @@ COLUMNS = {
 
 
 def totals(
-    campaign_id: Annotated[
-        str | None, typer.Option("--campaign", help="活动 ID；不写则取 campaigns/ 里唯一的活动")
-    ] = None,
+    campaign_id: Annotated[str | None, typer.Option("--campaign", help="活动 ID；系统里只有一个活动时可以不写")] = None,
     by: Annotated[By, typer.Option(help="按什么汇总")] = "county",
     lesson: Annotated[str | None, typer.Option(help="只看这一课的日期，如 2024-06-29")] = None,
     mode: Annotated[Literal["live", "replay"] | None, typer.Option(help="只看首播 live 或重播 replay")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """签到、人数和证书的汇总。"""
-    campaign_id = campaign_id or only_campaign(Path("campaigns"))
+    campaign_id = chosen_campaign(campaign_id)
     filters: dict[str, str | int] = {name: value for name, value in (("lesson", lesson), ("mode", mode)) if value}
     with client("reporting") as reporting:
         found = reporting.get(f"/v1/campaigns/{campaign_id}/totals", by=by, **filters)

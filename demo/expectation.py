@@ -272,8 +272,10 @@ class Expectation:
         lesson = self.campaign.days.index(decision.lesson_date)
         also = {self.campaign.days.index(day) for day in decision.checked_in_on}
         for viewer_id in decision.viewer_ids:
-            viewer = self.viewers.get(viewer_id)
-            if viewer is not None and also <= viewer.seen() and lesson not in viewer.made_good:
+            viewer = (
+                self.viewers[viewer_id] if not also else self.viewers.get(viewer_id)
+            )  # who is listed is meant, seen or not
+            if viewer is not None and also <= viewer.seen() and lesson not in viewer.credited(self.campaign.credit):
                 viewer.made_good.add(lesson)
                 self._touched.add(viewer_id)
                 self.granted[decision.id] += 1

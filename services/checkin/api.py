@@ -30,9 +30,10 @@ from shared.service.direct_route import DirectRoute
 from shared.service.guarded_route import GuardedRoute
 from shared.service.problems import Problem, busy, not_found
 from shared.service.refusals import Refused
-from shared.service.tokens import ROLES, Principal, requires
+from shared.service.tokens import ALL_CAMPAIGNS, ROLES, Principal, requires
 
 VIEWER_IDS_MAX = 10_000
+CAMPAIGNS_LISTED_MAX = 500
 EVENTS_MAX_BYTES = MAKE_GOOD_MAX_BYTES = 1024 * 1024  # 10,000 ids of 64 characters are 670,000 bytes
 PLATFORM_COUNT_MAX = 2_000_000_000
 
@@ -79,6 +80,17 @@ class ViewerAnswer(BaseModel):
     can_complete: bool
     lessons: list[LessonAnswer]
     uncounted: list[UncountedAnswer]
+
+
+class CampaignRow(BaseModel):
+    campaign_id: str
+    title: str
+    revision: int
+
+
+class CampaignPage(BaseModel):
+    rows: list[CampaignRow]
+    next_cursor: str | None
 
 
 class MakeGoodRequest(BaseModel):
@@ -241,6 +253,20 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
         )
         return JSONResponse({"revision": revision, "changed": changed})
 
+    @router.get("/v1/campaigns", tags=["office"], summary="The campaigns that this token is for")
+    async def list_campaigns(
+        principal: Anybody,
+        limit: Annotated[int, Query(ge=1, le=CAMPAIGNS_LISTED_MAX)] = 100,
+        cursor: Annotated[Id | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> CampaignPage:
+        """By id. A token for one campaign sees that one."""
+        one = None if principal.campaign == ALL_CAMPAIGNS else principal.campaign
+        async with db.transaction() as tx:
+            rows = [
+                CampaignRow.model_validate(dict(row)) for row in await store.campaigns(tx, one, cursor or "", limit)
+            ]
+        return CampaignPage(rows=rows, next_cursor=rows[-1].campaign_id if len(rows) == limit else None)
+
     @router.get("/v1/campaigns/{campaign_id}", tags=["office"], summary="The definition in force")
     async def get_campaign(campaign_id: PathId, principal: Anybody) -> Response:
         """A token with a unit gets that unit's subtree, as if there were no other unit or channel."""
@@ -295,8 +321,9 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     async def make_goods(
         campaign_id: PathId, body: MakeGoodRequest, principal: Office, dry_run: bool = False
     ) -> JSONResponse:
-        """With `dry_run`: how many viewers it would reach. The decision is kept with actor and reason. Viewers who are listed
-        and get nothing (never seen, or absent on one of the days) are named in `unmatched`, at most 1,000 of them."""
+        """With `dry_run`: whom it would reach. The decision is kept with actor and reason. Named, at most 1,000 of each: in
+        `already` who has the lesson and is left alone; in `unseen` who is listed and was never seen before, and is granted too;
+        in `unmatched` who is listed, was absent on one of `checked_in_on`, and gets nothing."""
         if dry_run:
             async with db.transaction() as tx:
                 reach = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
@@ -330,6 +357,8 @@ async def _make_good(
 ) -> dict[str, Any]:
     """Page by page, each in a transaction of its own: however many viewers it reaches, check-ins do not wait for them."""
     matched, granted, after = 0, 0, ""
+    async with db.transaction() as tx:
+        reach = await usecases.make_good_preview(tx, catalogue, decision.campaign_id, decision.lesson_date, audience)
     while True:
         page = await db.in_transaction(
             partial(
@@ -340,9 +369,7 @@ async def _make_good(
         if page.last is None:
             break
         after = page.last
-    async with db.transaction() as tx:
-        left = await usecases.unmatched(tx, catalogue, decision.campaign_id, audience)
-    return {"make_good_id": decision.make_good_id, "matched": matched, "granted": granted, **left}
+    return {"make_good_id": decision.make_good_id, **reach, "matched": matched, "granted": granted}
 
 
 # ---- viewers ---------------------------------------------------------------------------------------------------------

@@ -53,6 +53,17 @@ async def definition(tx: Transaction, campaign_id: str) -> Any | None:
     )
 
 
+async def campaigns(tx: Transaction, campaign_id: str | None, after: str, limit: int) -> list[Any]:
+    """Rows (campaign_id, title, revision) by id, of one campaign or of all; the page after `after`."""
+    return await tx.fetch(
+        "SELECT campaign_id, definition->>'title' AS title, revision FROM campaign "
+        'WHERE ($1::text IS NULL OR campaign_id = $1) AND campaign_id > $2 COLLATE "C" ORDER BY campaign_id COLLATE "C" LIMIT $3',
+        campaign_id,
+        after,
+        limit,
+    )
+
+
 async def save_definition(
     tx: Transaction, campaign_id: str, revision: int, content_hash: str, definition: str, actor: str, now: datetime
 ) -> None:
@@ -353,6 +364,53 @@ async def audience_size(tx: Transaction, campaign_no: int, all_of: int, viewer_i
     )
 
 
+async def in_audience_with_lesson(
+    tx: Transaction,
+    campaign_no: int,
+    all_of: int,
+    viewer_ids: list[str] | None,
+    lesson: int,
+    credit: Collection[str],
+    limit: int,
+) -> list[str]:
+    """Of the audience those to whom the lesson is credited already, by check-in or made good."""
+    rows = await tx.fetch(
+        "SELECT viewer_id FROM viewer WHERE campaign_no = $1 AND (live | replay | late_live | late_replay) & $2 = $2 "
+        "AND ($3::text[] IS NULL OR viewer_id = ANY($3)) "
+        "AND (CASE WHEN $4 THEN live ELSE 0 END | CASE WHEN $5 THEN replay ELSE 0 END | made_good) & $6 <> 0 "
+        "ORDER BY viewer_id LIMIT $7",
+        campaign_no,
+        all_of,
+        viewer_ids,
+        "live" in credit,
+        "replay" in credit,
+        1 << lesson,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+async def unseen(tx: Transaction, campaign_no: int, viewer_ids: list[str], limit: int) -> list[str]:
+    """Of the listed viewers those of whom nothing has ever come."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT viewer_id FROM unnest($2::text[]) AS listed (viewer_id) WHERE NOT EXISTS ("
+        "SELECT FROM viewer WHERE campaign_no = $1 AND viewer.viewer_id = listed.viewer_id) ORDER BY viewer_id LIMIT $3",
+        campaign_no,
+        viewer_ids,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+async def add_viewers(tx: Transaction, campaign_no: int, viewer_ids: list[str]) -> None:
+    """Rows for viewers of whom nothing has come yet, without any lesson; those who are known stay as they are."""
+    await tx.execute(
+        "INSERT INTO viewer (campaign_no, viewer_id) SELECT $1, * FROM unnest($2::text[]) ON CONFLICT DO NOTHING",
+        campaign_no,
+        sorted(viewer_ids),
+    )
+
+
 async def outside_audience(
     tx: Transaction, campaign_no: int, all_of: int, viewer_ids: list[str], limit: int
 ) -> list[str]:
@@ -369,18 +427,24 @@ async def outside_audience(
     return [row[0] for row in rows]
 
 
-async def grant(
-    tx: Transaction, campaign_no: int, make_good_id: str, lesson: int, viewer_ids: list[str]
-) -> list[Viewer]:
-    """Adds the lesson to the viewers who did not have it made good; returns them as they are now."""
-    await tx.execute(
-        "SELECT FROM viewer WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) ORDER BY viewer_id FOR UPDATE",
+async def lock_viewers(tx: Transaction, campaign_no: int, viewer_ids: list[str]) -> list[Viewer]:
+    """Those of the viewers that are known, by id; they stay as they are until the transaction ends."""
+    rows = await tx.fetch(
+        f"SELECT viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS} FROM viewer "  # noqa: S608
+        "WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) ORDER BY viewer_id FOR UPDATE",
         campaign_no,
         sorted(viewer_ids),
     )
+    return [_viewer(row) for row in rows]
+
+
+async def grant(
+    tx: Transaction, campaign_no: int, make_good_id: str, lesson: int, viewer_ids: list[str]
+) -> list[Viewer]:
+    """Adds the lesson to these viewers, who are locked; returns them as they are now."""
     rows = await tx.fetch(
         "UPDATE viewer SET made_good = made_good | $3 WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) "  # noqa: S608
-        f"AND made_good & $3 = 0 RETURNING viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS}",
+        f"RETURNING viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS}",
         campaign_no,
         sorted(viewer_ids),
         1 << lesson,

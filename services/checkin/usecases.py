@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from shared.service.refusals import Refused
 
 GRANTS_PER_TRANSACTION = 5_000
 UNCOUNTED_SHOWN_MAX = 50
-UNMATCHED_SHOWN_MAX = 1_000
+NAMED_MAX = 1_000
 
 
 # ---- campaigns -------------------------------------------------------------------------------------------------------
@@ -152,6 +153,11 @@ class Audience:
     def of(cls, viewer_ids: Iterable[str] | None, checked_in_on: Iterable[date]) -> "Audience":
         return cls(None if viewer_ids is None else sorted(set(viewer_ids)), sorted(set(checked_in_on)))
 
+    @property
+    def is_a_list(self) -> bool:
+        """Viewers by name and nothing else: who has never been seen is meant, too."""
+        return self.viewer_ids is not None and not self.checked_in_on
+
     @classmethod
     def from_json(cls, text: str) -> "Audience":
         """What `as_json` wrote, or a version before it that kept lists as they were sent."""
@@ -165,7 +171,7 @@ class Audience:
 
 class GrantedPage(NamedTuple):
     matched: int
-    granted: int  # of those matched, who did not have the lesson yet
+    granted: int  # of those matched, to whom the lesson was not credited yet
     last: str | None  # the viewer after whom the next page starts; None: this was the last page
 
 
@@ -180,43 +186,55 @@ async def make_good_page(
     campaign = await campaign_in_force(tx, catalogue, decision.campaign_id)
     lesson = _lesson(campaign, decision.lesson_date)
     await _same_decision(tx, decision)
-    all_of = _all_of(campaign, audience)
-    page = await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
-    new = await store.grant(tx, campaign.no, decision.make_good_id, lesson, page)
+    page = await _page_of(tx, campaign, audience, after)
+    viewers = await store.lock_viewers(tx, campaign.no, page)
+    without = [viewer.viewer_id for viewer in viewers if not campaign.course.credited(viewer.lessons) >> lesson & 1]
+    new = await store.grant(tx, campaign.no, decision.make_good_id, lesson, without)
     await store.count_credited_days(tx, 0, _days_moved(campaign, lesson, new))
     await outbox.add_outgoing(tx, _made_good(campaign, decision, lesson, new, now))
     return GrantedPage(len(page), len(new), page[-1] if len(page) == GRANTS_PER_TRANSACTION else None)
 
 
-async def unmatched(
-    tx: Transaction, catalogue: Catalogue, campaign_id: str, audience: Audience
-) -> dict[str, list[str]]:
-    """Whom a decision lists and does not reach: `unmatched`, or nothing where it lists nobody."""
-    return await _unmatched(tx, await campaign_in_force(tx, catalogue, campaign_id), audience)
-
-
 async def make_good_preview(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, lesson_date: date, audience: Audience
 ) -> dict[str, Any]:
-    """How many viewers a decision would reach, and whom of those it lists it would not."""
+    """How many viewers a decision would reach, and who is special among them: people are named, up to `NAMED_MAX` of each kind.
+
+    `already`: the lesson is credited to them, so they are left alone. `unseen`: listed, and nothing has ever come of them; they
+    are granted. `unmatched`: listed, but absent on one of the days, so they get nothing. Nobody is passed over in silence.
+    """
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
-    _lesson(campaign, lesson_date)
-    size = await store.audience_size(tx, campaign.no, _all_of(campaign, audience), audience.viewer_ids)
-    return {"matched": size, **await _unmatched(tx, campaign, audience)}
+    lesson = _lesson(campaign, lesson_date)
+    all_of, listed = _all_of(campaign, audience), audience.viewer_ids
+    course = campaign.course
+    named = {
+        "already": await store.in_audience_with_lesson(
+            tx, campaign.no, all_of, listed, lesson, course.credit, NAMED_MAX
+        )
+    }
+    if audience.is_a_list:
+        named["unseen"] = await store.unseen(tx, campaign.no, listed or [], NAMED_MAX)
+        return {"matched": len(listed or []), **named}
+    size = await store.audience_size(tx, campaign.no, all_of, listed)
+    if listed is not None:
+        named["unmatched"] = await store.outside_audience(tx, campaign.no, all_of, listed, NAMED_MAX)
+    return {"matched": size, **named}
+
+
+async def _page_of(tx: Transaction, campaign: Campaign, audience: Audience, after: str) -> list[str]:
+    """The audience's next viewers, by id. Who is listed without any condition is reached, seen before or not."""
+    if not audience.is_a_list:
+        all_of = _all_of(campaign, audience)
+        return await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
+    listed = audience.viewer_ids or []
+    page = listed[bisect_right(listed, after) :][:GRANTS_PER_TRANSACTION]
+    await store.add_viewers(tx, campaign.no, page)
+    return page
 
 
 def _all_of(campaign: Campaign, audience: Audience) -> int:
     """The days as a set of lessons. Joined by OR: added up, a day listed twice would be another day."""
     return reduce(or_, (1 << _lesson(campaign, day) for day in audience.checked_in_on), 0)
-
-
-async def _unmatched(tx: Transaction, campaign: Campaign, audience: Audience) -> dict[str, list[str]]:
-    """Nobody may be passed over in silence: a listed viewer who gets nothing is named, up to `UNMATCHED_SHOWN_MAX`."""
-    if audience.viewer_ids is None:
-        return {}
-    all_of = _all_of(campaign, audience)
-    found = await store.outside_audience(tx, campaign.no, all_of, audience.viewer_ids, UNMATCHED_SHOWN_MAX)
-    return {"unmatched": found}
 
 
 def _lesson(campaign: Campaign, day: date) -> int:

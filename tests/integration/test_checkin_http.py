@@ -427,7 +427,7 @@ async def test_a_lesson_made_good_is_credited_once_and_audited(service: CheckinU
         "checked_in_on": ["2024-06-29"],
     }
     preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=wanted)
-    assert preview.json() == {"matched": 3, "dry_run": True}
+    assert preview.json() == {"matched": 3, "already": [], "dry_run": True}
     first, again = [(await service.client.post(f"{PATH}/make-goods", json=wanted)).json() for _ in range(2)]
     assert (first["granted"], again["granted"], again["matched"]) == (3, 0, 3)
     (fact,) = await service.facts("lesson_made_good")
@@ -456,8 +456,8 @@ async def test_a_lesson_is_made_good_for_more_viewers_than_one_transaction_holds
         "checked_in_on": ["2024-06-29"],
     }
     first, again = [(await service.client.post(f"{PATH}/make-goods", json=wanted)).json() for _ in range(2)]
-    assert first == {"make_good_id": "mg-1", "matched": len(viewers), "granted": len(viewers)}
-    assert again == {"make_good_id": "mg-1", "matched": len(viewers), "granted": 0}
+    assert first == {"make_good_id": "mg-1", "matched": len(viewers), "granted": len(viewers), "already": []}
+    assert (again["matched"], again["granted"], len(again["already"])) == (len(viewers), 0, usecases.NAMED_MAX)
     facts = await service.facts("lesson_made_good")
     assert Counter(viewer for fact in facts for viewer in fact["viewer_ids"]) == Counter(viewers)
 
@@ -471,9 +471,33 @@ async def test_a_listed_viewer_who_gets_nothing_is_named(service: CheckinUnderTe
         "checked_in_on": ["2024-06-29"],
     }
     preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=wanted)
-    assert preview.json() == {"matched": 1, "unmatched": ["b", "nobody"], "dry_run": True}
+    assert preview.json() == {"matched": 1, "already": [], "unmatched": ["b", "nobody"], "dry_run": True}
     answer = (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()
     assert (answer["matched"], answer["granted"], answer["unmatched"]) == (1, 1, ["b", "nobody"])
+
+
+async def test_who_is_listed_is_granted_seen_before_or_not_and_who_has_the_lesson_is_left_alone(
+    service: CheckinUnderTest,
+) -> None:
+    """A list of viewers whose every event was lost granted nobody, and said so only by a number."""
+    await service.post(checkin("has", SECOND_LIVE), checkin("watched-replay", "2024-06-30T20:10:00+08:00"))
+    wanted = {
+        "lesson_date": "2024-06-30",
+        "reason": "平台故障",
+        "viewer_ids": ["watched-replay", "never-seen", "has"],
+    }
+    named = {"matched": 3, "already": ["has"], "unseen": ["never-seen"]}
+    preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=wanted)
+    assert preview.json() == named | {"dry_run": True}
+    assert await service.facts("lesson_made_good") == [], "a preview changes nothing"
+    answer = (await service.client.post(f"{PATH}/make-goods", json=wanted)).json()
+    assert answer == named | {"granted": 2, "make_good_id": answer["make_good_id"]}
+    (fact,) = await service.facts("lesson_made_good")
+    assert fact["viewer_ids"] == ["never-seen", "watched-replay"]
+    lesson = (await service.client.get(f"{PATH}/viewers/never-seen")).json()["lessons"][1]
+    assert lesson["state"] == "made_good"
+    await service.post(checkin("never-seen", SECOND_LIVE))
+    assert (await service.client.get(f"{PATH}/viewers/never-seen")).json()["credited_days"] == 1
 
 
 async def test_days_and_viewers_listed_twice_are_listed_once(service: CheckinUnderTest) -> None:
@@ -483,9 +507,9 @@ async def test_days_and_viewers_listed_twice_are_listed_once(service: CheckinUnd
     twice = wanted | {"checked_in_on": ["2024-06-29", "2024-06-29"]}
     preview = await service.client.post(f"{PATH}/make-goods", params={"dry_run": True}, json=twice)
     assert preview.json()["matched"] == 2
-    assert (await service.client.post(f"{PATH}/make-goods", json=twice)).json()["granted"] == 2
+    assert (await service.client.post(f"{PATH}/make-goods", json=twice)).json()["granted"] == 1
     (fact,) = await service.facts("lesson_made_good")
-    assert fact["viewer_ids"] == ["a", "c"]
+    assert fact["viewer_ids"] == ["a"], "c has the second lesson already"
     once = wanted | {"checked_in_on": ["2024-06-29"]}
     assert (await service.client.post(f"{PATH}/make-goods", json=once)).json()["granted"] == 0, "the same decision"
 
@@ -570,3 +594,15 @@ async def test_the_docs_load_nothing_from_elsewhere(service: CheckinUnderTest) -
     for source in sources:
         assert source.startswith(("/", "http://checkin.test/")), source
         assert (await service.client.get(source)).status_code == 200
+
+
+async def test_campaigns_are_listed_for_whom_the_token_is(service: CheckinUnderTest) -> None:
+    listed = (await service.client.get("/v1/campaigns")).json()
+    assert listed == {"rows": [{"campaign_id": CAMPAIGN, "title": "小活动", "revision": 1}], "next_cursor": None}
+    paged = (await service.client.get("/v1/campaigns", params={"limit": 1})).json()
+    assert paged["next_cursor"] == CAMPAIGN
+    after = (await service.client.get("/v1/campaigns", params={"limit": 1, "cursor": CAMPAIGN})).json()
+    assert after == {"rows": [], "next_cursor": None}
+    for campaign, rows in ((CAMPAIGN, 1), ("another", 0)):
+        headers = {"Authorization": f"Bearer {token('liaison', campaign, '111')}"}
+        assert len((await service.client.get("/v1/campaigns", headers=headers)).json()["rows"]) == rows

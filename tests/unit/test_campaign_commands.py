@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +43,12 @@ class Checkin:
                 self.stored[path] = content
                 self.revision[path] = self.revision.get(path, 0) + 1
             return 200, json.dumps({"revision": self.revision[path]}).encode()
+        if path.partition("?")[0] == "/v1/campaigns":
+            rows = [
+                {"campaign_id": stored.rpartition("/")[2], "title": content["title"], "revision": self.revision[stored]}
+                for stored, content in self.stored.items()
+            ]
+            return 200, json.dumps({"rows": rows, "next_cursor": None}).encode()
         if path not in self.stored:
             return 404, b'{"title": "x", "status": 404}'
         return 200, json.dumps(self.stored[path]).encode()
@@ -195,22 +202,29 @@ def take(monkeypatch: pytest.MonkeyPatch, key: str) -> str:
     return value
 
 
-def test_show(checkin: Checkin, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show(checkin: Checkin, file: Path) -> None:
     fanzha("apply", file)
     shown = fanzha("show", "small-2024")
     assert shown.exit_code == 0
     for text in ("small-2024", "第 1 版", "19:30–20:00", "次日 08:00–19:00", "第二课"):
         assert text in shown.output
-    (tmp_path / "campaigns").mkdir()
-    write(tmp_path / "campaigns")
-    monkeypatch.chdir(tmp_path)
-    assert fanzha("show").output == shown.output
+    assert fanzha("show").output == shown.output, "the only campaign that the system has"
 
 
-def test_show_says_what_is_missing(checkin: Checkin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_show_says_what_is_missing(checkin: Checkin, file: Path) -> None:
     assert "请先运行 fanzha campaign apply" in fanzha("show", "nothing").stderr
-    assert "请写明活动 ID" in fanzha("show").stderr
+    assert "请写明活动 ID（系统里有 0 个活动：还没有活动）" in fanzha("show").stderr
+    fanzha("apply", file)
+    fanzha("apply", write(file.parent, campaign_id="other-2024"))
+    assert "请写明活动 ID（系统里有 2 个活动：small-2024、other-2024）" in fanzha("show").stderr
+
+
+def test_list(checkin: Checkin, file: Path) -> None:
+    assert "系统中还没有活动" in fanzha("list").output
+    fanzha("apply", file)
+    assert re.search(r"small-2024 +小活动 +1", fanzha("list").output)
+    rows = [{"campaign_id": "small-2024", "title": "小活动", "revision": 1}]
+    assert json.loads(fanzha("list", "--json").output) == {"rows": rows}
 
 
 def test_changes_name_rows_by_their_codes() -> None:

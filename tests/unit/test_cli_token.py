@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from cli import token_commands
 from shared.service.tokens import Principal, TokenVerifier
+from tests.support.campaigns import campaign_content
+from tests.support.json_server import JsonServer
 
 KEY = SigningKey.generate()
 PRIVATE = base64.b64encode(bytes(KEY)).decode()
@@ -27,7 +29,10 @@ def create(*arguments: str) -> Result:
     return CliRunner().invoke(token_commands.app, ["create", *arguments])
 
 
-LIAISON = ("--role", "liaison", "--subject", "教育局联络员", "--campaign", "jinshan-2024", "--unit", "140902-EDU")
+LIAISON = (
+    *("--role", "liaison", "--subject", "教育局联络员", "--campaign", "jinshan-2024", "--unit", "140902-EDU"),
+    "--offline",
+)
 
 
 def test_standard_output_is_the_token_alone() -> None:
@@ -73,3 +78,18 @@ def test_a_key_that_is_none(monkeypatch: pytest.MonkeyPatch, key: str | None) ->
     done = create(*LIAISON)
     assert done.exit_code == 1
     assert "TOKEN_SIGNING_KEY" in done.output
+
+
+def test_a_token_for_an_unknown_campaign_or_unit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = JsonServer()
+    server.routes["GET", "/v1/campaigns/small-2024"] = lambda _: (200, campaign_content())
+    with server.running() as url:
+        monkeypatch.setenv("CHECKIN_URL", url)
+        monkeypatch.setenv("ADMIN_TOKEN", "t")
+        wanted = ("--role", "liaison", "--subject", "x", "--campaign")
+        typo, elsewhere = create(*wanted, "smal-2024", "--unit", "111"), create(*wanted, "small-2024", "--unit", "112")
+        known = create(*wanted, "small-2024", "--unit", "111")
+    assert (typo.exit_code, elsewhere.exit_code, known.exit_code) == (1, 1, 0)
+    assert "系统中没有活动 smal-2024" in typo.output
+    assert "活动 small-2024 的单位树里没有 112" in elsewhere.output
+    assert typo.stdout == elsewhere.stdout == ""
