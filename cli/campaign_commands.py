@@ -49,6 +49,8 @@ def apply(
     typer.echo(f"活动 {new.campaign_id}：第 {revision} 版")
     if unused := _without_effect(new):
         typer.echo(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
+    if any(rule.channel == "file" for rule in new.messages):
+        typer.echo("注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发")
     if changed is None:
         typer.echo(f"新活动：{_summary(new)}")
     elif not changed:

@@ -24,7 +24,15 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """检查运行中的系统：哪里不对、该做什么。有问题时退出码为 1。"""
-    from upkeep import check_agreement, check_databases, check_limits, check_machine, check_nats, check_services
+    from upkeep import (
+        check_agreement,
+        check_databases,
+        check_limits,
+        check_machine,
+        check_messages,
+        check_nats,
+        check_services,
+    )
 
     checks = {
         "服务": check_services.check,
@@ -32,6 +40,7 @@ def doctor(
         "数据库连接的时限": check_limits.check,
         "各服务之间": check_agreement.check,
         "NATS": check_nats.check,
+        "短信": check_messages.check,
         "本机": check_machine.check,
     }
     findings = asyncio.run(examine(found_deployment(), checks))

@@ -35,7 +35,7 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
     recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
     secrets = Secrets(recipient, settings.lookup_key)
     definitions = Definitions[InForce](lambda in_force: in_force)
-    channels = channels or build_channels(settings)
+    channels = build_channels(settings) if channels is None else channels
     measured = Measured(db, [events(NAME), plans_metrics.certificates_known])
     bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, definitions, secrets)])
     bus.declares(NotificationKeyMadeV1)
@@ -47,16 +47,21 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, recipient)],
+        routers=[build_api(db, recipient, channels)],
         due_work=build_due_work(db, definitions, channels, secrets),
-        exact=[*sending_metrics.exact(clock), plans_metrics.unplanned, plans_metrics.rules_unknown, measured.last],
+        exact=[
+            *sending_metrics.exact(clock, list(channels)),
+            plans_metrics.unplanned,
+            plans_metrics.rules_unknown,
+            measured.last,
+        ],
         background=[measured.run],
     )
 
 
 def build_channels(settings: Settings) -> dict[str, Channel]:
-    """By the name that message rules use: all of `shared.contracts.campaign.CHANNELS`."""
-    return {"file": FileChannel(settings.file_channel_dir)}
+    """Those of `shared.contracts.campaign.CHANNELS` that this deployment has. Messages of the others wait (`no_channel`)."""
+    return {"file": FileChannel(settings.file_channel_dir)} if settings.file_channel_dir else {}
 
 
 def build_due_work(

@@ -1,8 +1,9 @@
 """What notification is told from outside, besides what every service is."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.settings import ServiceSettings
 
@@ -15,4 +16,16 @@ class Settings(ServiceSettings):
         description="id → AES-256 key (base64); the last encrypts, all decrypt", min_length=1, repr=False
     )
     lookup_key: str = Field(description="finds a phone again and names notifications: 32 bytes, base64", repr=False)
-    file_channel_dir: Path = Field(description="where the `file` channel writes its messages")
+    file_channel_dir: Path | None = Field(
+        default=None,
+        description="where the `file` channel writes its messages; never in production, where nobody would get them",
+    )
+
+    @model_validator(mode="after")
+    def _production_sends_to_people(self) -> Self:
+        if self.environment == "production" and self.file_channel_dir is not None:
+            raise ValueError(
+                "FILE_CHANNEL_DIR is refused when ENVIRONMENT=production: a text in a file reaches nobody. Without it texts wait "
+                "until a channel that reaches people is there"
+            )
+        return self

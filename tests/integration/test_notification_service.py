@@ -12,8 +12,10 @@ import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
+from pydantic import ValidationError
 
-from services.notification.app import build_app
+from services.notification.app import build_app, build_channels
+from services.notification.settings import Settings
 from shared.clock import write_clock
 from shared.database import Database
 from shared.service import Service
@@ -33,6 +35,7 @@ from tests.support.notification import (
     revoked,
     statuses,
 )
+from upkeep import check_messages
 
 ANNA, BO, CHEN = "ks_000001", "ks_000002", "ks_000003"
 PHONES = ("13800000001", "13800000002")
@@ -240,3 +243,31 @@ async def tables(db: Database) -> list[str]:
         names = await tx.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         rows = [await tx.fetch(f'SELECT * FROM "{name[0]}"') for name in names]
     return [repr(tuple(row)) for table in rows for row in table]
+
+
+async def test_without_a_channel_texts_wait_are_not_said_to_be_delivered_and_do_not_expire(
+    database: DatabaseFactory, tmp_path: Path
+) -> None:
+    """In production a text in a file reached nobody and was counted as delivered."""
+    app = build_app(new_settings((await database("notification")).url, tmp_path), {})
+    service = service_of(app)
+    await deliver(service.bus, defined(), enrolled((ANNA, PHONES[0])), issued((ANNA, "S-A")))
+    await do_due_work(app)
+    write_clock(tmp_path / "clock", NOON + timedelta(days=8))
+    await do_due_work(app)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = (await client.get(PATH, headers=token("office"))).json()
+        page = (await client.get("/metrics")).text
+    assert answer["counts"] == {"queued": 1}
+    assert (answer["rows"][0]["status"], answer["rows"][0]["reason"]) == ("queued", "no_channel")
+    assert 'fanzha_notification_without_channel{channel="file"} 1.0' in page
+    (finding,) = check_messages.judge(page)
+    assert finding.text == "1 条消息在等通道 file，这套部署没有它：谁也收不到"
+    await service.db.close()
+
+
+def test_production_refuses_to_write_texts_to_files(tmp_path: Path) -> None:
+    given = new_settings("postgresql://x", tmp_path).model_dump() | {"environment": "production", "clock_file": None}
+    with pytest.raises(ValidationError, match="a text in a file reaches nobody"):
+        Settings(**given)
+    assert build_channels(Settings(**given | {"file_channel_dir": None})) == {}

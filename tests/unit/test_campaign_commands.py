@@ -245,3 +245,9 @@ def test_a_key_that_nothing_reads_yet_is_named(checkin: Checkin, tmp_path: Path)
     assert "还没有功能用到" not in fanzha("apply", write(tmp_path)).output
     told = fanzha("apply", write(tmp_path, closing_time="17:30")).output
     assert "注意：closing_time 已保存，但这个版本还没有功能用到" in told
+
+
+def test_a_channel_that_reaches_nobody_is_named(checkin: Checkin, tmp_path: Path) -> None:
+    assert "正式环境没有这个通道" not in fanzha("apply", write(tmp_path)).output
+    rule = {"event": "certificate_ready", "channel": "file", "template": "领取码 {claim_code}，咨询 96110"}
+    assert "正式环境没有这个通道，短信会等着不发" in fanzha("apply", write(tmp_path, messages=[rule])).output

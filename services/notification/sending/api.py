@@ -2,13 +2,13 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.notification.plans import usecases as plans
 from services.notification.sending import domain, store
@@ -34,7 +34,10 @@ class NotificationRow(BaseModel):
     recipient: str  # 138****5678, or the masked account where no phone is known
     channel: str
     status: Status
-    reason: str | None
+    reason: str | None = Field(
+        description="of a queued message, what it waits for: no_contact, no_claim_code, or no_channel where this deployment "
+        "has no such channel; of the others, why it ended so"
+    )
     due_at: datetime
     sent_at: datetime | None
     updated_at: datetime
@@ -46,7 +49,8 @@ class NotificationPage(BaseModel):
     next_cursor: str | None
 
 
-def build_api(db: Database, recipient: Recipient) -> APIRouter:
+def build_api(db: Database, recipient: Recipient, channels: Collection[str]) -> APIRouter:
+    """`channels`: those that this deployment has."""
     router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["notifications"], route_class=GuardedRoute)
 
     @router.get("/notifications", summary="Counts and rows, recipients masked")
@@ -65,18 +69,19 @@ def build_api(db: Database, recipient: Recipient) -> APIRouter:
             counts = await store.counts(tx, campaign_id, kind)
             page = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
             phones = await plans.phones(tx, recipient, campaign_id, {row["recipient"] for row in page})
-        rows = [_row(row, phones) for row in page]
+        rows = [_row(row, phones, channels) for row in page]
         return NotificationPage(counts=counts, rows=rows, next_cursor=_cursor(rows[-1]) if len(rows) == limit else None)
 
     return router
 
 
-def _row(row: store.Row, phones: Mapping[str, str]) -> NotificationRow:
+def _row(row: store.Row, phones: Mapping[str, str], channels: Collection[str]) -> NotificationRow:
     account = row["recipient"]
     masked = domain.mask_phone(phones[account]) if account in phones else mask_account(account)
     sent = row["status"] in (Status.ACCEPTED, Status.DELIVERED)
     return NotificationRow(
-        **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "reason", "due_at", "updated_at")},
+        **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "due_at", "updated_at")},
+        reason=domain.reason(row["status"], row["reason"], row["channel"] in channels),
         recipient=masked,
         sent_at=row["attempted_at"] if sent else None,
     )

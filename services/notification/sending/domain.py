@@ -47,3 +47,10 @@ def retry_delay(attempts: int) -> timedelta:
 def mask_phone(phone: str) -> str:
     """138****5678"""
     return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else f"****{phone[-2:]}"
+
+
+def reason(status: str, stored: str | None, has_channel: bool) -> str | None:
+    """Why a message stands where it does, a stable slug: what it waits for, or what ended it."""
+    if status == Status.QUEUED and stored is None and not has_channel:
+        return "no_channel"
+    return stored

@@ -1,16 +1,19 @@
 """What `/metrics` tells about sending, exactly, from the database at scrape time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from services.notification.sending import store
 from shared.clock import Clock
+from shared.contracts.campaign import CHANNELS
 from shared.database import Transaction
 from shared.service.metrics import Collector
 
 
-def exact(clock: Clock) -> list[Collector]:
+def exact(clock: Clock, channels: Sequence[str]) -> list[Collector]:
+    """`channels`: those that this deployment has."""
+
     async def oldest(tx: Transaction) -> Iterable[Metric]:
         now = clock.now()
         due = GaugeMetricFamily(
@@ -24,12 +27,23 @@ def exact(clock: Clock) -> list[Collector]:
             "Age of the oldest attempt with unknown result. Growing: the channel answers no queries and sends no receipts.",
             labels=["channel"],
         )
-        for row in await store.oldest(tx, now):
+        for row in await store.oldest(tx, channels, now):
             for family, since in ((due, row["due_since"]), (unresolved, row["unresolved_since"])):
                 family.add_metric([row["channel"]], (now - since).total_seconds() if since else 0)
         return [due, unresolved]
 
-    return [_notifications, oldest]
+    async def without_channel(tx: Transaction) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "fanzha_notification_without_channel",
+            "Messages that wait for a channel which this deployment does not have. Above 0: nobody gets them, see the runbook "
+            "MessagesWithoutChannel.",
+            labels=["channel"],
+        )
+        for channel, n in (dict.fromkeys(CHANNELS, 0) | await store.without_channel(tx, channels)).items():
+            family.add_metric([channel], n)
+        return [family]
+
+    return [_notifications, oldest, without_channel]
 
 
 async def _notifications(tx: Transaction) -> Iterable[Metric]:

@@ -166,16 +166,17 @@ async def change_statuses(tx: Transaction, changes: Sequence[StatusChange], now:
     )
 
 
-async def suppress_expired(tx: Transaction, now: datetime, limit: int) -> int:
-    """Ends what could not be sent in time; what it waited for stays as the reason."""
+async def suppress_expired(tx: Transaction, channels: Sequence[str], now: datetime, limit: int) -> int:
+    """Ends what could not be sent in time through one of these channels; what it waited for stays as the reason."""
     rows = await tx.fetch(
         """
         UPDATE notification SET status = 'suppressed', reason = coalesce(reason, 'expired'), updated_at = $1
-        WHERE id IN (SELECT id FROM notification WHERE status = 'queued' AND send_until <= $1
-                     ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+        WHERE id IN (SELECT id FROM notification WHERE status = 'queued' AND send_until <= $1 AND channel = ANY ($2)
+                     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,
         now,
+        list(channels),
         limit,
     )
     return len(rows)
@@ -238,14 +239,26 @@ async def all_counts(tx: Transaction) -> list[Row]:
     )
 
 
-async def oldest(tx: Transaction, now: datetime) -> list[Row]:
-    """Per channel: since when the oldest sendable message is due, and the oldest unresolved attempt is open."""
+async def without_channel(tx: Transaction, channels: Sequence[str]) -> dict[str, int]:
+    """Channel → messages that could go out if the channel were one of these."""
+    rows = await tx.fetch(
+        "SELECT channel, count(*) AS n FROM notification "
+        "WHERE status = 'queued' AND reason IS NULL AND channel <> ALL ($1) GROUP BY 1 ORDER BY 1",
+        list(channels),
+    )
+    return {row["channel"]: row["n"] for row in rows}
+
+
+async def oldest(tx: Transaction, channels: Sequence[str], now: datetime) -> list[Row]:
+    """Per channel: since when the oldest message that one of these could send is due, and the oldest attempt is open."""
     return await tx.fetch(
         """
         SELECT channel,
-               min(due_at) FILTER (WHERE status = 'queued' AND reason IS NULL AND due_at <= $1) AS due_since,
+               min(due_at) FILTER (
+                   WHERE status = 'queued' AND reason IS NULL AND due_at <= $1 AND channel = ANY ($2)) AS due_since,
                min(attempted_at) FILTER (WHERE status IN ('sending', 'unknown')) AS unresolved_since
         FROM notification WHERE (status = 'queued' AND reason IS NULL) OR status IN ('sending', 'unknown') GROUP BY 1
         """,
         now,
+        list(channels),
     )

@@ -44,7 +44,7 @@ class Sender:
         async with self.db.transaction() as tx:
             done = await store.orphans_become_unknown(tx, now)
         async with self.db.transaction() as tx:
-            done += await store.suppress_expired(tx, now, SUPPRESS_MAX)
+            done += await store.suppress_expired(tx, list(self.channels), now, SUPPRESS_MAX)
         for channel in self.channels:
             done += await self._query(channel, now)
             done += await self._send(channel, now)
