@@ -1,4 +1,4 @@
-"""The bus: FastStream on NATS JetStream, with its traps closed (docs: STACK, "FastStream on NATS").
+"""The bus: FastStream on NATS JetStream, with its traps closed (STACK, "FastStream on NATS").
 
 A service registers handlers on a router and gives the router to its `Bus`:
 

@@ -1,4 +1,4 @@
-"""The bus on a real nats-server: every trap of FastStream and nats-py that was measured has a test here (STACK)."""
+"""The bus on a real nats-server: each trap of FastStream and nats-py has a test here (STACK, "FastStream on NATS")."""
 
 import asyncio
 import itertools
