@@ -101,8 +101,11 @@ DURABLES = (
 
 
 def durable(name: str) -> Durable:
-    """The durable of that name; `KeyError` when the topology has none."""
-    return {durable.name: durable for durable in DURABLES}[name]
+    """The durable of that name; raises `LookupError` when the topology has none."""
+    for durable in DURABLES:
+        if durable.name == name:
+            return durable
+    raise LookupError(f"no durable {name} in DURABLES of shared/bus/topology.py")
 
 
 def empties(durable: Durable) -> bool:
