@@ -39,6 +39,7 @@ def complaints(documents: Mapping[str, dict[str, Any]], examples: Path) -> list[
         *without_reader(EVENTS, DURABLES),
         *unread(DURABLES, documents),
         *not_permitted(PERMISSIONS.read_text()),
+        *(complaint for event in EVENTS for complaint in not_told(event, DURABLES, REPOSITORY)),
     ]
 
 
@@ -102,6 +103,15 @@ def not_permitted(committed: str) -> list[str]:
         "deploy/nats/permissions.conf: not what shared/bus/topology.py says; "
         "python -m deploy.nats.permissions > deploy/nats/permissions.conf"
     ]
+
+
+def not_told(event: type[Event], durables: Iterable[Durable], repository: Path) -> Iterator[str]:
+    """The README of a service names what it sends and what it receives, with or without the version."""
+    readers = {durable.service for durable in durables if durable.subject == event.subject()}
+    for service in sorted({event.OWNER, *readers}):
+        name = event.__name__.removesuffix(f"V{event.VERSION}")
+        if name not in (repository / "services" / service / "README.md").read_text(encoding="utf-8"):
+            yield f"{event.__name__}: services/{service}/README.md does not name it among what goes out or comes in"
 
 
 def subjects(document: Mapping[str, Any], action: str) -> list[str]:

@@ -81,5 +81,14 @@ def test_a_durable_without_a_handler() -> None:
     assert list(wiring.unread([durable], {durable.service: document(receives=(durable.subject,))})) == []
 
 
+def test_an_event_that_a_readme_does_not_name(tmp_path: Path) -> None:
+    durable = next(durable for durable in DURABLES if durable.reads is EVENT)
+    for service, text in ((OWNER, "Out: `NotificationKeyMadeV1`."), (durable.service, "In: nothing.")):
+        (tmp_path / "services" / service).mkdir(parents=True)
+        (tmp_path / "services" / service / "README.md").write_text(text)
+    (complaint,) = wiring.not_told(EVENT, [durable], tmp_path)
+    assert complaint.startswith(f"NotificationKeyMadeV1: services/{durable.service}/README.md")
+
+
 def test_permissions_of_before() -> None:
     assert wiring.not_permitted(wiring.PERMISSIONS.read_text() + "#") != []
