@@ -53,8 +53,9 @@ lint: install ## format, lint, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-contract: install ## one service's contract tests, without the others: SERVICE=reporting
+contract: install ## whether every event goes all the way; one service's contract tests, without the others: SERVICE=reporting
 	@test -n "$(SERVICE)" || { echo "which one? make contract SERVICE=checkin|reporting|notification|certificate"; exit 1; }
+	@$(BIN)/python -m checks.contracts check
 	@$(BIN)/pytest tests/contracts -k '$(SERVICE)'
 
 contracts: install ## bring schemas, AsyncAPI documents and checksums up to date

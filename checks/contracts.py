@@ -1,5 +1,7 @@
 """What is committed about the contracts, and keeping it true: `python -m checks.contracts write` and `check`.
 
+`check` also says where an event does not go all the way (checks/wiring.py).
+
 - `shared/contracts/schemas/<event>/<revision>.json`: the JSON Schema of an event version, every revision that was ever published.
 - `shared/contracts/examples/<fact>.v<N>.<case>.json`: frozen messages.
 - `shared/contracts/published.json`: checksums of both; what stands there does not change any more.
@@ -19,6 +21,7 @@ from typing import Any, get_type_hints
 
 from fastapi import FastAPI
 
+from checks import wiring
 from checks.schema_compatibility import Schema, breaks, structure
 from devstack.home import REPOSITORY, Home
 from devstack.plan import Stack
@@ -111,9 +114,10 @@ def asyncapi_of(service: str) -> dict[str, Any]:
     return asyncapi_document(app.state.service.bus, app.title, app.version)
 
 
-def asyncapi_complaints(service: str) -> list[str]:
+def asyncapi_complaints(service: str, document: Mapping[str, Any]) -> list[str]:
+    """`document`: what the service's code says now."""
     path = ASYNCAPI / f"{service}.json"
-    current = path.exists() and _read(path) == asyncapi_of(service)
+    current = path.exists() and _read(path) == document
     return [] if current else [f"{_name(path)}: not what the service sends and receives"]
 
 
@@ -133,10 +137,12 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def check() -> list[str]:
     """Everything that is not as it should be, one sentence each."""
+    documents = {service: asyncapi_of(service) for service in SERVICES}
     return [
+        *wiring.complaints(documents, EXAMPLES),
         *(complaint for event in EVENTS for complaint in schema_complaints(event)),
         *published_complaints(published(), checksums()),
-        *(complaint for service in SERVICES for complaint in asyncapi_complaints(service)),
+        *(complaint for service in SERVICES for complaint in asyncapi_complaints(service, documents[service])),
     ]
 
 
@@ -147,8 +153,9 @@ def write() -> list[str]:
             write_schema(event)
     _write(PUBLISHED, dict(sorted((checksums() | published()).items())))
     for service in SERVICES:
-        if asyncapi_complaints(service):  # else left as it is: the generator orders schemas at random
-            _write(ASYNCAPI / f"{service}.json", asyncapi_of(service))
+        document = asyncapi_of(service)
+        if asyncapi_complaints(service, document):  # else left as it is: the generator orders schemas at random
+            _write(ASYNCAPI / f"{service}.json", document)
     return check()
 
 

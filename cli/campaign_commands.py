@@ -95,7 +95,7 @@ def show(
 
 
 def _without_effect(definition: CampaignDefinition) -> list[str]:
-    """Keys that the author wrote and that nothing reads yet: units' reporting will (FACTS A9, A12)."""
+    """Keys that the author wrote and that nothing reads yet: units' reporting will (FACTS A8, A9)."""
     named = [
         key for key in ("closing_time", "non_working_days", "extra_working_days") if key in definition.model_fields_set
     ]

@@ -200,5 +200,5 @@ def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
 
 
 def _folded(name: str) -> str:
-    """Unit names are compared with brackets of either width (FACTS, Chinese formats)."""
+    """Unit names are compared with brackets of either width (FACTS, "Chinese formats and habits")."""
     return name.replace("（", "(").replace("）", ")").replace(" ", "")

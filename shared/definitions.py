@@ -68,7 +68,10 @@ class Definitions(Generic[T]):
         }
         if changed := [campaign_id for campaign_id in revisions if campaign_id not in current]:
             read = await _read(tx, changed, self._with_units)  # meanwhile another transaction may do the same
-            new = {campaign_id: (each.revision, self._prepare(each)) for campaign_id, each in read.items()}
+            new = {
+                campaign_id: (definition.revision, self._prepare(definition))
+                for campaign_id, definition in read.items()
+            }
             self._prepared |= new
             current |= new
         return {campaign_id: current[campaign_id][1] for campaign_id in revisions if campaign_id in current}

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, and of which a process that is killed leaves nothing for long.
+"""Writes files so that a reader sees a file whole or not at all, whatever becomes of the process that writes it.
 
-Each is written beside its folder's tree, in `.new~`, and moved to its place. What a killed process left there goes with the next
-write that comes later than `LEFT_OVER_AFTER_S`.
+A file is written in the folder `.new~` and then moved to its place. What a killed process left in `.new~` is removed by the first
+write that comes more than `LEFT_OVER_AFTER_S` later.
 """
 
 import os

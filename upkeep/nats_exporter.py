@@ -1,7 +1,8 @@
 """Figures of the NATS server for Prometheus: `python -m upkeep.nats_exporter`, beside the server, in any image of ours.
 
 The names are those of the official exporter, which could take its place, and `fanzha_nats_sync_always`, for which the official
-one has no figure: it leaves out what is true or false, and without that setting acked does not mean stored (STACK).
+one has no figure: it leaves out what is true or false, and without that setting acked does not mean stored
+(STACK, "NATS server").
 """
 
 from collections.abc import Iterable, Mapping

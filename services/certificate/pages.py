@@ -48,8 +48,8 @@ class VerificationPage:
 
 @dataclass(frozen=True)
 class ClaimPage:
-    """What `/claim` shows, the fixed address that a text names beside its code (FACTS, texts): a form, with what was wrong
-    if something was; or, with a `serial`, the claimed certificate's links."""
+    """What `/claim` shows, the fixed address that a text names beside its code (FACTS, "Texting in China"): a form, with what was
+    wrong if something was; or, with a `serial`, the claimed certificate's links."""
 
     specimen: bool
     claim_code: str = ""  # as typed, to be corrected

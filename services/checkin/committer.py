@@ -1,6 +1,6 @@
 """Group commit: posts that wait together are committed together, and no fixed linger.
 
-A transaction costs one fsync whatever it holds, so under load each takes all that has come in meanwhile (STACK, HTTP). While
+A transaction costs one fsync whatever it holds, so under load each takes all that has come in meanwhile (STACK, "HTTP"). While
 one waits for Postgres, a second takes what waits, if that is much: else both would be smaller, and dearer (docs/performance.md).
 """
 

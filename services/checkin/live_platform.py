@@ -1,7 +1,8 @@
 """The live platform's side: what its events look like, and how its posts are signed.
 
 The body is always ours (DESIGN §5.1); a *source* says how its posts are verified. `standard` is Standard Webhooks.
-`kuaishou` and `douyin` are unconfirmed adapters: no public course check-in event of either platform is documented (FACTS).
+`kuaishou` and `douyin` are unconfirmed adapters: no public course check-in event of either platform is documented
+(FACTS, "How a live platform really behaves").
 """
 
 import hashlib

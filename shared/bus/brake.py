@@ -2,7 +2,7 @@
 
 A consumer that has parked `PARKED_MAX` different messages and applied none between stops at the next one: it keeps it, tries it
 again with growing delay, and goes on when it is applied, or when an operator has it parked knowingly (`fanzha dead-letters
-park`). What a restart must not forget is in the table `held_message`.
+park`). The table `held_message` has what must survive a restart.
 """
 
 import asyncio
@@ -50,17 +50,17 @@ class Nowhere:
 
 @dataclass
 class Brake:
-    """One durable's, in this process."""
+    """The brake of one durable in this process."""
 
     durable: str
-    applies: bool  # messages from outside are refused one by one, and say nothing about us
+    applies: bool  # False where messages come from outside: one that we cannot read is its sender's mistake
     held: str | None = None  # why the consumer stands, for readiness
     _parked: set[int] = field(default_factory=set)  # stream numbers, since something was applied
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _recorded: bool | None = None  # whether `held_message` has a row of this durable; None: not yet asked
 
     async def park(self, parking: Parking, message: ParkedMessage) -> bool:
-        """Parks the message, or does not: then the consumer stands. One at a time: several are handled at once."""
+        """Parks the message and returns True; or returns False, and the consumer stops at it. Takes one message at a time."""
         async with self._turn:
             if await self._is_on(parking, message.stream_seq):
                 self._recorded = True
@@ -74,7 +74,7 @@ class Brake:
             return True
 
     async def applied(self, parking: Parking) -> None:
-        """A message was understood: what was not is the exception."""
+        """Called when a message was applied: messages parked before it were exceptions, and counting begins anew."""
         self._parked.clear()
         self.held = None
         if self._recorded is not False and self.applies:

@@ -1,4 +1,4 @@
-"""The bus: FastStream on NATS JetStream, with its traps closed (docs: STACK, "FastStream on NATS").
+"""The bus: FastStream on NATS JetStream, with its traps closed (STACK, "FastStream on NATS").
 
 A service registers handlers on a router and gives the router to its `Bus`:
 
@@ -38,7 +38,7 @@ from shared.bus.brake import Parking
 from shared.bus.emptying import empty_behind
 from shared.bus.metrics import BusMetrics
 from shared.bus.pull import PullTimes
-from shared.bus.subscribing import DurableSubscriber, Surroundings, build_router, subscribe, subscribe_raw
+from shared.bus.subscribing import BusContext, DurableSubscriber, build_router, subscribe, subscribe_raw
 from shared.contracts.base import Event
 from shared.failures import ParkedMessage, Poison
 
@@ -102,7 +102,7 @@ class Bus:
         on_closed: Callable[[], None] = end_process,
     ) -> None:
         self.metrics = BusMetrics(before_scrape=self._measure)
-        self._around = Surroundings(self.metrics, times, stop_grace_s)
+        self._context = BusContext(self.metrics, times, stop_grace_s)
         self._publish_timeout_s = publish_timeout_s
         self._lag_every_s = lag_every_s
         self._on_closed = on_closed
@@ -134,7 +134,7 @@ class Bus:
             if isinstance(subscriber, DurableSubscriber)
         }
         for subscriber in self._subscribers.values():
-            subscriber.attach(self._around)
+            subscriber.attach(self._context)
 
     @property
     def broker(self) -> NatsBroker:
@@ -142,11 +142,11 @@ class Bus:
 
     @property
     def connected(self) -> bool:
-        return self._around.up.is_set()
+        return self._context.up.is_set()
 
     def on_park(self, parking: Parking) -> None:
         """`parking` stores messages that no retry can fix."""
-        self._around.parking = parking
+        self._context.parking = parking
 
     def register_metrics(self, registry: CollectorRegistry) -> None:
         registry.register(self.metrics)
@@ -159,7 +159,7 @@ class Bus:
     async def start(self) -> None:
         """Connects, for as long as it takes, and starts the consumers. Run it as a task: a service starts without NATS."""
         await self._broker.connect()
-        self._around.up.set()
+        self._context.up.set()
         log.info("connected to NATS")
         try:
             await self._broker.start()
@@ -173,15 +173,15 @@ class Bus:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        if not self._around.up.is_set() and not self._broker.running:
+        if not self._context.up.is_set() and not self._broker.running:
             return  # never connected: whoever runs start() cancels it
         try:
-            async with asyncio.timeout(self._around.stop_grace_s + 10):
+            async with asyncio.timeout(self._context.stop_grace_s + 10):
                 await self._broker.stop()
         except (nats.errors.Error, OSError, TimeoutError):  # NATS is away: there is nobody to say goodbye to
             with suppress(nats.errors.Error, OSError):
                 await self._broker.config.connection_state.connection.close()
-        self._around.up.clear()
+        self._context.up.clear()
 
     async def publish(self, subject: str, payload: bytes, *, event_id: UUID, occurred_at_ms: int) -> None:
         """Returns when JetStream has stored the event; raises otherwise. A repeat within two minutes is stored once."""
@@ -276,14 +276,14 @@ class Bus:
             (log.debug if away else log.warning)("NATS connection error", error=repr(error))
 
     async def _on_disconnected(self) -> None:
-        self._around.up.clear()
+        self._context.up.clear()
         for subscriber in self._subscribers.values():
             subscriber.loop.connection_lost()
         if not self._stopping:
             log.warning("disconnected from NATS; trying again for ever")
 
     async def _on_reconnected(self) -> None:
-        self._around.up.set()
+        self._context.up.set()
         log.info("connected to NATS again")
 
     async def _on_connection_closed(self) -> None:

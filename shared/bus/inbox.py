@@ -36,9 +36,9 @@ class _Turn(Generic[EventT]):
 class ApplyTogether(Generic[EventT]):
     """As `apply_once`, for events of which many come at a time: those that wait while a transaction runs share the next one.
 
-    A transaction costs its round trips and its fsync whatever it holds. Awaiting the object with an event returns once that has
-    been applied. `apply(tx, events)` gets events that were not applied before, in any order; what it raises is one event's doing,
-    so after an error each is tried on its own.
+    A transaction costs its round trips and its fsync however many events it holds. `await together(event)` returns when that
+    event has been applied. `apply(tx, events)` gets only events that were not applied before, in any order. If it raises, one of
+    the events is to blame, so each of them is then tried in a transaction by itself.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class ApplyTogether(Generic[EventT]):
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, event: EventT) -> None:
-        own = _Turn(event)
-        self._waiting.append(own)
+        turn = _Turn(event)
+        self._waiting.append(turn)
         try:
             async with self._one_at_a_time:
-                if not own.applied:
-                    await self._take(own)
+                if not turn.applied:
+                    await self._take(turn)
         finally:
-            if own in self._waiting:
-                self._waiting.remove(own)
+            if turn in self._waiting:
+                self._waiting.remove(turn)
 
-    async def _take(self, own: _Turn[EventT]) -> None:
-        """Applies what waits, and in any case `own`. Who waits no more was in a group that failed, and goes alone."""
-        if own in self._waiting and len(self._waiting) > 1:
+    async def _take(self, turn: _Turn[EventT]) -> None:
+        """Applies the events that wait, `turn` among them. If `turn` no longer waits, its group has failed: it goes alone."""
+        if turn in self._waiting and len(self._waiting) > 1:
             group, self._waiting = self._waiting, []
             try:
                 await self._commit(group)
@@ -73,7 +73,7 @@ class ApplyTogether(Generic[EventT]):
                 pass
             else:
                 return
-        await self._commit([own])
+        await self._commit([turn])
 
     async def _commit(self, group: Sequence[_Turn[EventT]]) -> None:
         events = {turn.event.event_id: turn.event for turn in group}
@@ -108,7 +108,7 @@ async def _first_time(tx: Transaction, durable: str, event_ids: Collection[UUID]
 
 
 async def applied(tx: Transaction, durable: str, after: UUID | None, limit: int) -> list[UUID]:
-    """Events that the durable has applied, in the order of their ids, from behind `after`."""
+    """Ids of up to `limit` events that the durable has applied: those larger than `after` (None: from the first), in order."""
     rows = await tx.fetch(
         "SELECT event_id FROM inbox WHERE durable = $1 AND ($2::uuid IS NULL OR event_id > $2) ORDER BY event_id LIMIT $3",
         durable,
@@ -124,5 +124,5 @@ async def counted(tx: Transaction) -> dict[str, int]:
 
 
 async def forget(tx: Transaction, durable: str, event_ids: Sequence[UUID]) -> None:
-    """As if the durable had never seen these events: for ones that never were (upkeep/repair.py)."""
+    """Makes the durable forget that it applied these events, which no ledger has (upkeep/repair.py)."""
     await tx.execute("DELETE FROM inbox WHERE durable = $1 AND event_id = ANY($2::uuid[])", durable, event_ids)

@@ -1,8 +1,8 @@
 """Reads one durable consumer: our own pull loop over a callback subscription.
 
 The loops of nats-py and FastStream lose messages to a bare TimeoutError, ask 2,800 times a second when the consumer is gone and
-freeze when the connection is closed (STACK). This one has one pull request open at a time, for as many messages as may still be
-in flight:
+freeze when the connection is closed (STACK, "FastStream on NATS"). This one has one pull request open at a time, for as many
+messages as may still be in flight:
 
 - A message comes: it gets a task. 404 or 408: nothing came, ask again. Anything else, or silence: trouble, ask after a pause.
 - While in trouble (and at the start) requests are `no_wait`: the server answers at once, so health is known, not guessed.

@@ -1,8 +1,12 @@
 """Handlers of events as FastStream subscribers: registered on a router, fed by our pull loop, answered here (see connection.py).
 
-A message is acked when its handler returned, parked when it raised `Poison` (or the body is not the event promised), put back
-with growing delay, for ever, after any other exception, and put back at once when the process stops. Where one message after the
-other would be parked, the consumer stands at one of them instead (shared/bus/brake.py).
+How a message is answered:
+
+- Its handler returned: acknowledged.
+- The handler raised `Poison`, or the body is not the event that the subject promises: parked as a dead letter. A consumer that
+  would park one message after the other stops at one of them instead (shared/bus/brake.py).
+- Any other exception: put back, and tried again for ever with growing delay.
+- The process stops: put back at once.
 """
 
 import asyncio
@@ -50,8 +54,8 @@ Answer = Callable[[], Awaitable[None]]  # to the server
 
 
 @dataclass
-class Surroundings:
-    """What a subscriber needs from the bus it runs on."""
+class BusContext:
+    """What all subscribers of one bus share: its metrics, its time limits, whether it is connected, where messages are parked."""
 
     metrics: BusMetrics
     times: PullTimes
@@ -123,7 +127,7 @@ def _decode(event: type[EventT], body: bytes) -> EventT:
     try:
         return event.model_validate_json(body)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in error.errors()[:3]]
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['type']}" for problem in error.errors()[:3]]
         reason = f"not a {event.__name__}: {'; '.join(problems)}"
     raise Poison(reason)
 
@@ -164,16 +168,16 @@ class DurableSubscriber(StreamSubscriber):
         self._decode = decode
         self._handler = handler
         self._max_in_flight = max_in_flight
-        self._around: Surroundings
+        self._bus_context: BusContext
         self._held: Msg | None = None
         self.brake = Brake(durable.name, applies=durable.stream == "EVENTS")
         self.loop: PullLoop
 
-    def attach(self, around: Surroundings) -> None:
-        """Joins the subscriber to the bus that starts and stops it."""
-        self._around = around
+    def attach(self, context: BusContext) -> None:
+        """Gives the subscriber what it shares with the others of its bus, which starts and stops it."""
+        self._bus_context = context
         self.loop = PullLoop(
-            self.durable, self._deliver, max_in_flight=self._max_in_flight, times=around.times, connected=around.up
+            self.durable, self._deliver, max_in_flight=self._max_in_flight, times=context.times, connected=context.up
         )
 
     async def handle(self, body: bytes) -> None:
@@ -184,11 +188,11 @@ class DurableSubscriber(StreamSubscriber):
         await self.loop.start(self.connection)
 
     async def stop(self) -> None:
-        await self.loop.stop(self._around.stop_grace_s)
+        await self.loop.stop(self._bus_context.stop_grace_s)
         await super().stop()
 
     async def _deliver(self, msg: Msg) -> None:
-        metrics, name = self._around.metrics, self.durable.name
+        metrics, name = self._bus_context.metrics, self.durable.name
         metrics.delivered.labels(name).inc()
         if msg.metadata.num_delivered > 1:
             metrics.redelivered.labels(name).inc()
@@ -197,7 +201,7 @@ class DurableSubscriber(StreamSubscriber):
             await answer()
 
     async def _answer(self, msg: Msg) -> Answer:
-        """What to tell the server: after the first attempt, or where the consumer stands, after the one that ends that."""
+        """What to tell the server about the message. Where the consumer stops at it, it is tried until that is over."""
         if self._held is not None:
             return partial(msg.nak, TRY_AGAIN_MAX_S)
         pause_s = TRY_AGAIN_MIN_S
@@ -216,8 +220,8 @@ class DurableSubscriber(StreamSubscriber):
                 self._held, self.loop.one_at_a_time = None, False
 
     async def _attempt(self, msg: Msg) -> Answer | None:
-        """None where the consumer stands at this message."""
-        with self._around.metrics.handler_duration.labels(self.durable.name).time():
+        """One attempt to handle the message. None: it must not be parked now, so the consumer stops at it."""
+        with self._bus_context.metrics.handler_duration.labels(self.durable.name).time():
             try:
                 async with asyncio.timeout(HANDLER_TIMEOUT_S):
                     return await self._process_or_park(msg)
@@ -229,15 +233,15 @@ class DurableSubscriber(StreamSubscriber):
             await self.process_message(msg)
         except Poison as poison:
             message = self._parked(msg, poison.reason)
-            is_parked = await self.brake.park(self._around.parking, message)
+            is_parked = await self.brake.park(self._bus_context.parking, message)
             where = {"durable": message.durable, "stream_seq": message.stream_seq, "reason": message.reason}
             if not is_parked:
                 log.error("the consumer stands: too many messages in a row cannot be understood", **where)
                 return None
-            self._around.metrics.poison.labels(self.durable.name).inc()
+            self._bus_context.metrics.poison.labels(self.durable.name).inc()
             log.error("parked", **where)
             return msg.term
-        await self.brake.applied(self._around.parking)
+        await self.brake.applied(self._bus_context.parking)
         return msg.ack
 
     def _parked(self, msg: Msg, reason: str) -> ParkedMessage:
@@ -259,7 +263,7 @@ class DurableSubscriber(StreamSubscriber):
         """The delay before the next attempt. The log gets no text of the error: it may quote a row."""
         attempt = msg.metadata.num_delivered
         delay_s = retry_delay_s(attempt)
-        self._around.metrics.naks.labels(self.durable.name).inc()
+        self._bus_context.metrics.naks.labels(self.durable.name).inc()
         log.warning(
             "handler failed; the message is retried",
             durable=self.durable.name,

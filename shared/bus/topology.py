@@ -48,7 +48,7 @@ MESSAGE_MAX_BYTES = EVENT_MAX_BYTES + 8 * 1024  # with its headers
 class Stream:
     name: str
     subjects: tuple[str, ...]
-    # What this durable has behind it leaves the stream (shared/bus/emptying.py). None: it stays until it is too old.
+    # Messages that this durable has handled are removed (shared/bus/emptying.py). None: they stay until they are too old.
     emptied_behind: str | None = None
 
 
@@ -60,7 +60,7 @@ class Durable:
     reads: type[Event] | str  # str: the subject of what comes from outside
     service: str
     stream: str = "EVENTS"
-    # What a killed process had open comes back after this. A living one says "in progress" (pull.py), however slow it is.
+    # Messages that a killed process was handling come back after this. A living one, however slow, says "in progress" (pull.py).
     ack_wait_s: float = 10
     # Messages waiting for their next attempt count too: a few hundred of them must not stop the others.
     max_ack_pending: int = 1000
@@ -101,12 +101,15 @@ DURABLES = (
 
 
 def durable(name: str) -> Durable:
-    """The durable of that name; `KeyError` when the topology has none."""
-    return {durable.name: durable for durable in DURABLES}[name]
+    """The durable of that name; raises `LookupError` when the topology has none."""
+    for durable in DURABLES:
+        if durable.name == name:
+            return durable
+    raise LookupError(f"no durable {name} in DURABLES of shared/bus/topology.py")
 
 
 def empties(durable: Durable) -> bool:
-    """Whether what this durable has behind it leaves its stream."""
+    """Whether messages that this durable has handled are removed from its stream."""
     return any(stream.name == durable.stream and stream.emptied_behind == durable.name for stream in STREAMS)
 
 
@@ -132,9 +135,9 @@ BUS_ACCOUNT = "BUS"
 class Permissions:
     """What a NATS user may publish and subscribe to. deploy/nats/permissions.conf is rendered from this.
 
-    `account`: who works on the streams shares theirs. Everybody else has an account of its own, into which just what it may
-    publish leads: the server answers on the subject that the asker names, whoever may publish there, so in one account a
-    reply subject such as `events.checkin.…` made the server's answer an event (docs/decisions/bus-accounts.md).
+    `account`: the users that manage streams are in the streams' account. Every other user has an account of its own, which can
+    reach only the subjects that the user may publish. In one common account, a user could name `events.checkin.…` as the reply
+    subject of a request, and the server's answer became an event (docs/decisions/bus-accounts.md).
     """
 
     account: str
@@ -148,7 +151,7 @@ def inbox_prefix(user: str) -> str:
 
 
 def consumer_subjects(durable: Durable) -> tuple[str, ...]:
-    """What reading a durable needs: ask for messages, ask how many wait, answer them; and what it has behind it may leave."""
+    """What reading a durable needs: to ask for messages and how many wait, to answer them, and to empty LIVE behind checkin."""
     path = f"{durable.stream}.{durable.name}"
     reading = (f"{NEXT}.{path}", f"$JS.API.CONSUMER.INFO.{path}", f"$JS.ACK.{path}.>")
     return (*reading, f"$JS.API.STREAM.PURGE.{durable.stream}") if empties(durable) else reading
@@ -157,16 +160,16 @@ def consumer_subjects(durable: Durable) -> tuple[str, ...]:
 def permissions() -> dict[str, Permissions]:
     """Permissions by user: the least that suffices."""
     publish: dict[str, tuple[str, ...]] = {service: (f"events.{service}.>",) for service in SERVICES}
-    for each in DURABLES:
-        publish[each.service] += consumer_subjects(each)
+    for durable in DURABLES:
+        publish[durable.service] += consumer_subjects(durable)
     publish["live"] = (LIVE_SUBJECT,)
-    found = {user: _own(user, user.upper(), allowed) for user, allowed in publish.items()}
+    guests = {user: _permissions(user, user.upper(), allowed) for user, allowed in publish.items()}
     # A person at the nats command line; no service has its password.
     operator = Permissions(BUS_ACCOUNT, (">",), (">",))
-    return found | {"topology": _own("topology", BUS_ACCOUNT, MANAGING), "operator": operator}
+    return guests | {"topology": _permissions("topology", BUS_ACCOUNT, MANAGING), "operator": operator}
 
 
-def _own(user: str, account: str, publish: tuple[str, ...]) -> Permissions:
+def _permissions(user: str, account: str, publish: tuple[str, ...]) -> Permissions:
     return Permissions(account, publish, (f"{inbox_prefix(user)}.>",))
 
 
@@ -219,23 +222,23 @@ async def apply(
     report = []
     for stream in STREAMS:
         wanted = stream_config(stream, settings)
-        done = await _settle(wanted, _found(js.stream_info, stream.name), _maker(js, stream), js.update_stream)
+        done = await _settle(wanted, _existing(js.stream_info, stream.name), _maker(js, stream), js.update_stream)
         report.append(f"stream {stream.name}: {done}")
     for durable in durables:
         config = consumer_config(durable)
         add = _adder(js, durable.stream)
-        done = await _settle(config, _found(js.consumer_info, durable.stream, durable.name), add, add)
+        done = await _settle(config, _existing(js.consumer_info, durable.stream, durable.name), add, add)
         report.append(f"durable {durable.name} on {durable.subject}: {done}")
     return report
 
 
 async def _settle(
     wanted: Any,
-    found: Awaitable[Any | None],
+    existing: Awaitable[Any | None],
     create: Callable[..., Awaitable[Any]],
     update: Callable[..., Awaitable[Any]],
 ) -> str:
-    actual = await found
+    actual = await existing
     if actual is None:
         await create(config=wanted)
         return "created"
@@ -246,7 +249,7 @@ async def _settle(
     return f"updated ({', '.join(sorted(changes))})"
 
 
-async def _found(info: Callable[..., Awaitable[Any]], *names: str) -> Any | None:
+async def _existing(info: Callable[..., Awaitable[Any]], *names: str) -> Any | None:
     try:
         return (await info(*names)).config
     except NotFoundError:
@@ -254,8 +257,8 @@ async def _found(info: Callable[..., Awaitable[Any]], *names: str) -> Any | None
 
 
 def _maker(js: JetStreamContext, stream: Stream) -> Callable[..., Awaitable[Any]]:
-    """A stream that is emptied counts on from the clock when it is made anew, beyond every number of the one before: what a
-    process that stood still had asked to remove from that one is nothing in this one (shared/bus/emptying.py)."""
+    """Creates the stream. One that is emptied starts its numbers at the clock's microseconds, above all numbers of a stream that
+    was there before: a late request to remove messages of the old stream then removes nothing of the new one."""
 
     async def make(config: api.StreamConfig) -> Any:
         return await js.add_stream(

@@ -6,7 +6,7 @@ from typing import Any
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """`width` arrays, empty ones where there are no rows. Raises ValueError for rows that are not `width` wide."""
-    found = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
-    if len(found) != width:
-        raise ValueError(f"rows of {len(found)} values; {width} are wanted")
-    return found
+    arrays = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+    if len(arrays) != width:
+        raise ValueError(f"rows of {len(arrays)} values; {width} are wanted")
+    return arrays

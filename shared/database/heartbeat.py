@@ -1,8 +1,8 @@
-"""Whether what this process says is committed is committed: a row written through the pool that all work uses, read back
-through a connection of its own (DESIGN §4.1).
+"""Checks that commits are real: writes a row through the pool that all work uses and reads it back through another connection
+(DESIGN §4.1).
 
-Readiness asks this instead of the database, so that a probe takes no connection from work and interrupts no transaction: any
-number of probes wait together for one beat, each for as long as it likes, and the beat goes on when they have gone.
+Readiness asks for the latest beat instead of asking the database, so a probe takes no connection away from work. Probes that come
+at the same time wait for the same beat. A probe may give up earlier; the beat then still runs to its end.
 """
 
 import asyncio
@@ -74,10 +74,10 @@ class Heartbeat:
     async def _schema_state(self) -> str | None:
         """What is wrong with the schema, or None."""
         async with self._reader.transaction() as tx:
-            found = await tx.fetchval("SELECT version_num FROM alembic_version")
-        if migrate.is_enough(found, self._schema):
+            version = await tx.fetchval("SELECT version_num FROM alembic_version")
+        if migrate.is_enough(version, self._schema):
             return None
-        return f"schema is {found}, the code needs {self._schema}: run the migration job"
+        return f"schema is {version}, the code needs {self._schema}: run the migration job"
 
     async def _write_and_read(self) -> str:
         self._beat += 1
@@ -91,9 +91,9 @@ class Heartbeat:
             if self._beat == 1:  # of processes that are gone
                 await tx.execute("DELETE FROM heartbeat WHERE beaten_at < now() - interval '1 day'")
         async with self._reader.transaction() as tx:
-            found = await tx.fetchval("SELECT beat FROM heartbeat WHERE process = $1", self._process)
-        if found == self._beat:
+            beat_read = await tx.fetchval("SELECT beat FROM heartbeat WHERE process = $1", self._process)
+        if beat_read == self._beat:
             return "ok"
-        log.critical("a committed row cannot be read: every connection is closed", written=self._beat, read=found)
+        log.critical("a committed row cannot be read: every connection is closed", written=self._beat, read=beat_read)
         await self._db.discard_connections()
         return "what was committed cannot be read through another connection; all connections were replaced"

@@ -29,10 +29,10 @@ SILENCE_S = 5  # beyond the server's own limit for a statement; then it is froze
 POOL_WAIT_S = 10
 COLLISION_ATTEMPTS = 6  # sorted statements rarely collide; after that something else is wrong
 
-# Who is gone without a word is noticed within a minute, by either side: a firewall that forgets, a machine that lost its power.
+# If the other side vanishes without closing the connection (power loss, a firewall), either side notices within a minute.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 3
 UNACKNOWLEDGED_S = 20
-CLIENT_CHECK_S = 5  # while a statement runs: so long does it outlive whoever asked for it
+CLIENT_CHECK_S = 5  # a statement whose client is gone runs on for at most so long
 
 COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _SERVER_AWAY = (  # what the server says when it, and not the statement, is the trouble
@@ -56,7 +56,7 @@ class DatabaseAway(Exception):
 
 
 class OutcomeUnknown(DatabaseAway):
-    """COMMIT was sent and its answer never came: done or not, nobody here knows. Sending again is right, as everywhere."""
+    """COMMIT was sent and its answer never came, so it may have committed or not. Whoever asked should send again."""
 
 
 class RolledBack(Exception):
@@ -65,8 +65,8 @@ class RolledBack(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long the server lets this client's sessions go on, in seconds; 0: for ever. They hold whatever became of the client, so
-    that a frozen replica keeps its locks for `idle_in_transaction_s` and not for ever."""
+    """Time limits of this client's sessions, in seconds; 0 means none. The server enforces them: a replica that is frozen keeps
+    its locks for `idle_in_transaction_s` and not for ever."""
 
     statement_s: float = 25  # the slowest is a page of definitions, under 1 s
     lock_s: float = 10

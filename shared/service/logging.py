@@ -23,9 +23,9 @@ def _mask(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[st
 def _masked(value: Any) -> Any:
     """As the JSON line will show it: what is neither a plain value nor a container is shown by its `repr`."""
     if isinstance(value, dict):
-        return {mask_phones(str(key)): _masked(each) for key, each in value.items()}
+        return {mask_phones(str(key)): _masked(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_masked(each) for each in value]
+        return [_masked(item) for item in value]
     if value is None or isinstance(value, bool | float):
         return value
     text = value if isinstance(value, str) else repr(value)

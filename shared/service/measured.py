@@ -1,4 +1,4 @@
-"""Figures that take too long for a scrape: measured now and then in the background, and told as they were last."""
+"""Figures that take too long for a scrape: measured every ten minutes in the background; a scrape shows the last result."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -18,8 +18,8 @@ AWAY_S = 30.0  # where the database is
 
 
 class Measured:
-    """`run` is a loop of a service, `last` one of its collectors. Until it was measured, and where that fails, a figure is left
-    out and never old."""
+    """`run` is a background loop of the service, `last` one of its collectors. A figure that was not measured yet, or could not
+    be measured the last time, is left out: an old one is never shown."""
 
     def __init__(self, db: Database, collectors: Sequence[Collector], every_s: float = EVERY_S) -> None:
         self._db = db
@@ -58,7 +58,7 @@ class Measured:
 
 
 def events(service: str) -> Collector:
-    """Of a service: what its ledger holds and what its durables have applied, 0 where that is nothing."""
+    """A collector for one service: events in its ledger by subject, and events applied by each durable, zeros included."""
 
     async def collect(tx: Transaction) -> Iterable[Metric]:
         ledger = GaugeMetricFamily(
@@ -71,7 +71,7 @@ def events(service: str) -> Collector:
             "Events that a durable has applied, every ten minutes. Less than the ledger has: lag, or `fanzha outbox republish`.",
             labels=["durable", "subject"],
         )
-        subjects = {each.subject: 0 for each in DURABLES if each.subject.startswith(f"events.{service}.")}
+        subjects = {durable.subject: 0 for durable in DURABLES if durable.subject.startswith(f"events.{service}.")}
         for subject, n in sorted((subjects | await outbox.counted(tx)).items()):
             ledger.add_metric([subject], n)
         counted = await inbox.counted(tx)

@@ -1,7 +1,7 @@
 """Metrics that every service has, and the `/metrics` page. Each service names its own in its `metrics.py`.
 
 Process counters tell about this process. Totals that must be exact are read from the database at scrape time; where the database
-does not answer, their series are left out and never 0 (STACK).
+does not answer, their series are left out and never 0 (STACK, "Grafana and Prometheus").
 """
 
 import time

@@ -105,19 +105,21 @@ class Gate:
         if scheme.lower() != "bearer" or not token.strip():
             raise Problem(401, "token-missing", "需要令牌", "send Authorization: Bearer <token>")
         verifier: TokenVerifier = request.app.state.token_verifier
-        found = verifier.verify(token.strip())
-        if found.role not in self.roles:
+        principal = verifier.verify(token.strip())
+        if principal.role not in self.roles:
             needed = f"needs one of: {', '.join(self.roles)}"
             raise Problem(403, "role-not-allowed", "该令牌的角色无权执行此操作", needed)
         campaign_id = request.path_params.get("campaign_id")
-        if campaign_id is not None and found.campaign not in (ALL_CAMPAIGNS, campaign_id):
+        if campaign_id is not None and principal.campaign not in (ALL_CAMPAIGNS, campaign_id):
             raise Problem(403, "other-campaign", "该令牌不适用于此活动")
-        if found.unit is not None and not self.subtrees:
+        if principal.unit is not None and not self.subtrees:
             raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")
-        return found
+        return principal
 
 
 def requires(*roles: Role, subtrees: bool = False) -> Gate:
-    """The principal, who has one of `roles` and whose token is for the path's campaign. Only a route that itself keeps to the
-    principal's unit says `subtrees`; no other lets in the token of a unit."""
+    """A dependency that gives the principal. It lets in who has one of `roles` and a token for the campaign in the path.
+
+    Tokens of a unit are let in only with `subtrees=True`, for routes that show nothing outside of the principal's unit.
+    """
     return Gate(roles, subtrees)

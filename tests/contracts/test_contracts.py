@@ -1,8 +1,6 @@
 """The registry, the committed schemas and the frozen examples agree with each other and with the code."""
 
-import importlib
 import json
-import pkgutil
 import re
 from pathlib import Path
 from typing import Any, get_origin
@@ -10,8 +8,8 @@ from typing import Any, get_origin
 import jsonschema_rs
 import pytest
 
-import shared.contracts
 from checks import contracts
+from checks.wiring import defined
 from shared.bus import topology
 from shared.contracts.base import ColumnEvent, Event
 from shared.contracts.registry import BY_SUBJECT, EVENTS
@@ -25,15 +23,8 @@ EVERY_EXAMPLE = pytest.mark.parametrize(("event", "path"), EXAMPLES, ids=[path.s
 # ---- the registry ----------------------------------------------------------------------------------------------------
 
 
-def defined(base: type[Event] = Event) -> set[type[Event]]:
-    """Every event class there is, once all modules of the contracts are imported."""
-    for module in pkgutil.iter_modules(shared.contracts.__path__):
-        importlib.import_module(f"shared.contracts.{module.name}")
-    return {event for each in base.__subclasses__() for event in {each, *defined(each)} if hasattr(event, "FACT")}
-
-
 def test_the_registry_lists_every_event_once() -> None:
-    assert set(EVENTS) == {event for event in defined() if event.__module__.startswith("shared.contracts.")}
+    assert set(EVENTS) == defined()
     assert len(BY_SUBJECT) == len(EVENTS)
 
 

@@ -1,4 +1,4 @@
-"""The bus on a real nats-server: every trap of FastStream and nats-py that was measured has a test here (STACK)."""
+"""The bus on a real nats-server: each trap of FastStream and nats-py has a test here (STACK, "FastStream on NATS")."""
 
 import asyncio
 import itertools
@@ -450,7 +450,7 @@ def test_a_stock_router_is_refused() -> None:
 def test_a_durable_that_delivers_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="delivers"):
         subscribe(build_router(), Noted, durable="reporting-totals")
-    with pytest.raises(KeyError):
+    with pytest.raises(LookupError, match="no durable reporting-unknown in DURABLES"):
         subscribe(build_router(), Noted, durable="reporting-unknown")
 
 

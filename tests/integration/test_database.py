@@ -1,4 +1,4 @@
-"""The traps of Postgres under SQLAlchemy and asyncpg (STACK, Postgres): each was seen to bite once."""
+"""The traps of Postgres under SQLAlchemy and asyncpg (STACK, "Postgres"): each was seen to bite once."""
 
 import asyncio
 from collections.abc import AsyncIterator

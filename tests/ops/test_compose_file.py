@@ -177,7 +177,7 @@ def test_no_secret_stands_in_the_file() -> None:
 
 
 def test_reads_on_docker_compose_1_29_and_on_v2() -> None:
-    """STACK, Compose: what one of the two does not know."""
+    """STACK, "Compose": what one of the two does not know."""
     assert not {"name", "include", "version"} & COMPOSE.keys()
     for container in CONTAINERS.values():
         assert not {"deploy", "develop", "configs", "extends"} & container.keys()

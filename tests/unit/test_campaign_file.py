@@ -232,7 +232,7 @@ def test_a_file_name_is_a_text(tmp_path: Path) -> None:
 
 
 def test_no_people_in_the_shipped_files() -> None:
-    """Nobody's phone: no run of eleven digits anywhere (FACTS, "Fixtures never contain …")."""
+    """Nobody's phone: no run of eleven digits anywhere (FACTS, "Fixtures")."""
     for path in CAMPAIGNS.iterdir():
         for row in csv.reader(path.read_text().splitlines()):
             assert not any(cell.strip().isdigit() and len(cell.strip()) == 11 for cell in row), path

@@ -45,7 +45,7 @@ def rule_for(rules: CampaignRules, kind: str) -> MessageRule | None:
 
 
 def next_opening(at: datetime, rules: CampaignRules, window: SendWindow | None) -> datetime:
-    """`at` where the send window is open, else when it opens next (FACTS: texts go out 08:00–22:00 local time)."""
+    """`at` where the send window is open, else when it opens next (FACTS, "Texting in China": 08:00–22:00 local time)."""
     if window is None:
         return at
     today = at.astimezone(rules.zone).date()
