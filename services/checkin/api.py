@@ -17,10 +17,11 @@ from services.checkin import pages, store, usecases
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import Committer, Overloaded
 from services.checkin.domain import LessonState, Reason, Result, subtree_of_definition
-from services.checkin.live_platform import BodyRefused, Item, Source, challenge_of, read_body
-from services.checkin.recording import Arrival
+from services.checkin.live_events import BodyRefused, Item, read_body
+from services.checkin.live_platform import Source, challenge_of
 from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from services.checkin.settings import Settings
+from services.checkin.sorting import Arrival
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, Id, Mode
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition

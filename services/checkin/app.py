@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from services.checkin import metrics
 from services.checkin.api import Intake, build_api, build_webhook
 from services.checkin.campaigns import Catalogue
-from services.checkin.committer import Committer
+from services.checkin.committer import ITEMS_WAITING_MAX, Committer
 from services.checkin.consumers import build_consumers
-from services.checkin.recording import body_digest
+from services.checkin.recording import Record, body_digest, record
 from services.checkin.refusals import ANSWERS
 from services.checkin.settings import Settings
 from shared.bus import Bus
@@ -27,12 +27,20 @@ from shared.service import build_service, database_of
 from shared.service.measured import Measured, events
 
 
-def build_app(settings: Settings) -> FastAPI:
+def build_app(settings: Settings, *, record: Record = record, items_waiting_max: int = ITEMS_WAITING_MAX) -> FastAPI:
     db = database_of(settings, "checkin")
     clock = clock_from(settings.clock_file)
     catalogue = Catalogue()
     seal = partial(campaign_keys.seal, settings.sealing_public_keys)
-    committer = Committer(db, clock, catalogue, seal, body_digest(settings.link_key))
+    committer = Committer(
+        db,
+        clock,
+        catalogue,
+        seal,
+        body_digest(settings.link_key),
+        record=record,
+        items_waiting_max=items_waiting_max,
+    )
     bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)])
     bus.declares(
         CampaignDefinedV1,

@@ -2,33 +2,12 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from services.checkin import store
-from services.checkin.domain import Course
+from services.checkin.domain import Campaign
 from shared.contracts.campaign import CampaignDefinition
 from shared.database import Transaction
-from shared.people.campaign_keys import PublicKeys
-
-
-@dataclass(frozen=True)
-class Campaign:
-    """One revision of one campaign."""
-
-    no: int
-    id: str
-    revision: int
-    definition: CampaignDefinition
-    course: Course
-    lesson_texts: list[str]  # lesson dates as they stand in events
-    channels: dict[str, str]
-    public_keys: PublicKeys = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, no: int, revision: int, definition: CampaignDefinition) -> "Campaign":
-        course = Course(definition)
-        texts = [day.isoformat() for day in course.lesson_dates]
-        return cls(no, definition.campaign_id, revision, definition, course, texts, dict(definition.channels))
 
 
 class Catalogue:

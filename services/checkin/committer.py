@@ -12,8 +12,10 @@ from typing import NamedTuple
 import structlog
 
 from services.checkin.campaigns import Catalogue
+from services.checkin.deciding import Digest
 from services.checkin.domain import Result
-from services.checkin.recording import Arrival, Digest, Seal, record
+from services.checkin.recording import Record, Seal, record
+from services.checkin.sorting import Arrival
 from shared.clock import Clock
 from shared.database import Database, DatabaseAway, Transaction
 
@@ -38,12 +40,24 @@ class _Waiting(NamedTuple):
 class Committer:
     """`submit` returns when the events are committed. `run` must be running."""
 
-    def __init__(self, db: Database, clock: Clock, catalogue: Catalogue, seal: Seal, digest: Digest) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        catalogue: Catalogue,
+        seal: Seal,
+        digest: Digest,
+        *,
+        record: Record = record,
+        items_waiting_max: int = ITEMS_WAITING_MAX,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._catalogue = catalogue
         self._seal = seal
         self._digest = digest
+        self._record = record
+        self._items_waiting_max = items_waiting_max
         self._waiting: list[_Waiting] = []
         self._items_waiting = 0
         self._open = 0  # transactions
@@ -53,7 +67,7 @@ class Committer:
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
         """Commits events and returns their results. Raises `Overloaded` or `DatabaseAway`; then nothing was committed,
         or nobody knows (the connection broke during commit): sending again is right in every case."""
-        if self._items_waiting + len(arrivals) > ITEMS_WAITING_MAX:
+        if self._items_waiting + len(arrivals) > self._items_waiting_max:
             raise Overloaded
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(arrivals, answer))
@@ -99,7 +113,7 @@ class Committer:
 
     async def _commit(self, group: list[_Waiting], slot: int) -> None:
         try:
-            results = await self._record([arrival for waiting in group for arrival in waiting.arrivals], slot)
+            results = await self._recorded([arrival for waiting in group for arrival in waiting.arrivals], slot)
         except asyncio.CancelledError:
             _fail(group, DatabaseAway("the service is stopping"))
             raise
@@ -119,10 +133,10 @@ class Committer:
         for waiting in group:
             await self._commit([waiting], slot)
 
-    async def _record(self, arrivals: list[Arrival], slot: int) -> list[Result]:
+    async def _recorded(self, arrivals: list[Arrival], slot: int) -> list[Result]:
         async def work(tx: Transaction) -> list[Result]:
             campaigns = await self._catalogue.held(tx)
-            return await record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._digest, slot)
+            return await self._record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._digest, slot)
 
         return await self._db.in_transaction(work)
 

@@ -5,8 +5,8 @@ import structlog
 from faststream.nats import NatsRouter
 
 from services.checkin.committer import Committer
-from services.checkin.live_platform import BodyRefused, Item, read_body
-from services.checkin.recording import Arrival
+from services.checkin.live_events import BodyRefused, Item, read_body
+from services.checkin.sorting import Arrival
 from shared.bus import build_router, subscribe_raw
 from shared.bus.consuming import consume
 from shared.clock import Clock

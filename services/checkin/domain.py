@@ -5,8 +5,8 @@ every event is a msgspec struct, which costs a quarter of a dataclass or named t
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from shared.contracts.base import Mode
-from shared.contracts.campaign import CampaignRules
+from shared.contracts.campaign import CampaignDefinition, CampaignRules
 
 IN_FUTURE_TOLERANCE_S = 60
 SETS_KEPT_MAX = 1_000
@@ -68,6 +68,8 @@ class Course:
     def __init__(self, rules: CampaignRules) -> None:
         self.rules = rules
         self.credit = frozenset(rules.credit)
+        self._credited_live = -1 if "live" in self.credit else 0  # masks: all bits or none
+        self._credited_replay = -1 if "replay" in self.credit else 0
         self.required_days = rules.required_days
         self.lesson_dates: list[date] = [lesson.date for lesson in rules.lessons]
         self.dates = lru_cache(SETS_KEPT_MAX)(self._dates)  # bits → dates; most who complete have the same lessons
@@ -99,7 +101,11 @@ class Course:
 
     def credited(self, lessons: "Lessons") -> int:
         """The set of credited lessons as bits: earned or made good. Its size is the credited days."""
-        return self.earned(lessons) | lessons.made_good
+        return self.credited_of(lessons.live, lessons.replay, lessons.made_good)
+
+    def credited_of(self, live: int, replay: int, made_good: int) -> int:
+        """As `credited`, of three bit sets."""
+        return live & self._credited_live | replay & self._credited_replay | made_good
 
     def reaches(self, before: "Lessons", credited: int) -> bool:
         """Whether the required days are reached now and were not before."""
@@ -107,6 +113,26 @@ class Course:
 
     def _dates(self, bits: int) -> Sequence[date]:
         return tuple(self.lesson_dates[index] for index in ones(bits))
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One revision of one campaign."""
+
+    no: int
+    id: str
+    revision: int
+    definition: CampaignDefinition
+    course: Course
+    lesson_texts: list[str]  # lesson dates as they stand in events
+    channels: dict[str, str]
+    public_keys: Mapping[str, str | None] = field(default_factory=dict)  # recipient → key, None: destroyed
+
+    @classmethod
+    def of(cls, no: int, revision: int, definition: CampaignDefinition) -> "Campaign":
+        course = Course(definition)
+        texts = [day.isoformat() for day in course.lesson_dates]
+        return cls(no, definition.campaign_id, revision, definition, course, texts, dict(definition.channels))
 
 
 class Lessons(msgspec.Struct, gc=False):
@@ -133,7 +159,7 @@ class Lessons(msgspec.Struct, gc=False):
 
     @property
     def any(self) -> int:
-        return self.any_live | self.any_replay
+        return self.live | self.late_live | self.replay | self.late_replay
 
     def take(self, lesson: int, mode: Mode, late: bool) -> bool:
         """Adds a check-in; False where (lesson, mode) was there already."""

@@ -1,17 +1,18 @@
 """All SQL of checkin. Batches are arrays: one sorted statement per table and transaction (DESIGN §4.10)."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import sys
+from array import array
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import msgspec
-
+from services.checkin.deciding import Counted, Uncounted, ViewerRow
 from services.checkin.domain import Lessons
+from services.checkin.sorting import Action, Enrolment, Key
 from shared.database import Transaction
 from shared.database.columns import columns
 
-_NONE = Lessons()  # what a viewer had who was not known
 DEFINITIONS_LOCK = 0x43_41_4D_50  # shared by whoever classifies events, exclusive for whoever changes a definition
 
 
@@ -101,36 +102,7 @@ async def has_checkins(tx: Transaction, campaign_id: str) -> bool:
 # ---- viewers ---------------------------------------------------------------------------------------------------------
 
 
-class Enrolment(NamedTuple):
-    viewer_id: str
-    enrolment_id: str
-    enrolled_at: datetime
-    unit_code: str
-    group_code: str
-    channel: str | None
-    received_at: datetime
-
-    @property
-    def precedence(self) -> tuple[datetime, str]:
-        """The latest wins, in any order of arrival (DESIGN §4.5)."""
-        return self.enrolled_at, self.enrolment_id
-
-
-class ViewerChange(msgspec.Struct, frozen=True, gc=False):
-    """A viewer's row before and after a batch; `credited_…` are the sets of credited lessons as bits."""
-
-    viewer_id: str
-    before: Lessons
-    credited_before: int
-    credited_after: int
-    unit_before: str | None
-    unit_after: str
-    group_before: str | None
-    group_after: str
-    enrolled_before: tuple[datetime, str] | None
-
-
-async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Sequence[Enrolment]) -> set[tuple[str, str]]:
+async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable[Enrolment]) -> set[Key]:
     """Stores enrolment events; returns the (viewer_id, enrolment_id) that were new."""
     rows = sorted(enrolments)
     found = await tx.fetch(
@@ -183,28 +155,26 @@ RETURNING v.viewer_id, old.live, old.replay, old.late_live, old.late_replay, old
 
 
 async def upsert_viewers(
-    tx: Transaction,
-    campaign_no: int,
-    changes: Iterable[tuple[str, Lessons, Enrolment | None]],
-    credited: Callable[[Lessons], int],
-) -> dict[str, ViewerChange]:
-    """Adds check-ins and the latest enrolment of each viewer (at most 65,536); returns the viewers that this changed, before
-    and after.
+    tx: Transaction, campaign_no: int, changes: Iterable[tuple[str, Lessons, Enrolment | None]]
+) -> list[ViewerRow]:
+    """Adds check-ins and the latest enrolment of each viewer (at most 65,536); returns the rows that this changed.
 
     A viewer who is absent from the answer already had everything.
     """
     rows = sorted(changes, key=itemgetter(0))
-    kinds: dict[tuple[int | None, ...], bytes] = {}
-    kind_of_each = b"".join([kinds.setdefault(_kind(lessons), len(kinds).to_bytes(2)) for _, lessons, _ in rows])
+    kinds: dict[tuple[int | None, ...], int] = {}
+    kind_of_each = array("H", [kinds.setdefault(_kind(lessons), len(kinds)) for _, lessons, _ in rows])
+    if sys.byteorder == "little":
+        kind_of_each.byteswap()
     found = await tx.fetch(
         _UPSERT_VIEWERS,
         campaign_no,
         [viewer_id for viewer_id, _, _ in rows],
-        kind_of_each,
+        kind_of_each.tobytes(),
         *columns(list(kinds), 6),
         *_enrolment_columns([enrolment for _, _, enrolment in rows]),
     )
-    return {row[0]: _viewer_change(credited, *row) for row in found}
+    return [_viewer_row(row) for row in found]
 
 
 def _kind(lessons: Lessons) -> tuple[int | None, ...]:
@@ -225,31 +195,17 @@ def _enrolment_columns(enrolments: Sequence[Enrolment | None]) -> list[list[Any]
     )
 
 
-def _viewer_change(
-    credited: Callable[[Lessons], int],
-    viewer_id: str,
-    live: int | None,
-    replay: int,
-    late_live: int,
-    late_replay: int,
-    replay_first: int,
-    first: int | None,
-    live_after: int,
-    replay_after: int,
-    made_good: int,
-    unit_before: str | None,
-    unit_after: str,
-    group_before: str | None,
-    group_after: str,
-    enrolled_at: datetime | None,
-    enrolment_id: str,
-) -> ViewerChange:
-    before = _NONE if live is None else Lessons(live, replay, late_live, late_replay, made_good, replay_first, first)
-    return ViewerChange(
+def _viewer_row(row: Any) -> ViewerRow:
+    (
+        viewer_id, live, replay, late_live, late_replay, replay_first, first, live_after, replay_after, made_good,
+        unit_before, unit_after, group_before, group_after, enrolled_at, enrolment_id,
+    ) = row  # fmt: skip
+    return ViewerRow(
         viewer_id,
-        before,
-        credited(before),
-        credited(Lessons(live_after, replay_after, made_good=made_good)),
+        None if live is None else Lessons(live, replay, late_live, late_replay, made_good, replay_first, first),
+        live_after,
+        replay_after,
+        made_good,
         unit_before,
         unit_after,
         group_before,
@@ -456,19 +412,6 @@ async def grant(
 # ---- what was not counted, actions, counts ---------------------------------------------------------------------------
 
 
-class Uncounted(NamedTuple):
-    source: str
-    event_key: str
-    verdict: str
-    reason: str
-    campaign_id: str | None
-    viewer_id: str | None
-    type: str | None
-    occurred_at: datetime | None
-    received_at: datetime
-    body_hmac: bytes
-
-
 async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tuple[str, str]]:
     """Keeps each event once; returns the (source, event_key) that were new."""
     by_key = {(row.source, row.event_key): row for row in reversed(list(rows))}
@@ -495,16 +438,7 @@ async def uncounted_of(tx: Transaction, campaign_id: str, viewer_id: str, limit:
     )
 
 
-class Action(NamedTuple):
-    viewer_id: str
-    event_id: str
-    lesson_date: date
-    action: str
-    item: str | None
-    happened_at: datetime
-
-
-async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Action]) -> set[tuple[str, str]]:
+async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Action]) -> set[Key]:
     """Stores live-room actions; returns the (viewer_id, event_id) that were new."""
     rows = sorted(actions, key=_action_key)
     found = await tx.fetch(
@@ -521,10 +455,6 @@ async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Actio
 
 def _action_key(action: Action) -> tuple[str, str]:
     return action.viewer_id, action.event_id
-
-
-Counted = tuple[str, str, str, str, str, str]
-"""What verdicts are counted by: campaign_id, type, lesson_date, mode, verdict, reason; "" where it does not apply."""
 
 
 async def count_verdicts(tx: Transaction, slot: int, counts: dict[Counted, int]) -> None:

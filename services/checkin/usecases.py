@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.checkin import store
-from services.checkin.campaigns import Campaign, Catalogue
-from services.checkin.domain import Lessons, LessonView, lesson_view
+from services.checkin.campaigns import Catalogue
+from services.checkin.domain import Campaign, Lessons, LessonView, lesson_view
 from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from shared.bus import outbox
 from shared.bus.outgoing import Outgoing, column_events

@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 
 from checks import contracts
-from services.checkin.live_platform import ITEM_MAX_CHARS, NAME_MAX_CHARS, PHONE_MAX_CHARS
+from services.checkin.live_events import ITEM_MAX_CHARS, NAME_MAX_CHARS, PHONE_MAX_CHARS
 from shared.contracts.base import EVENT_MAX_BYTES, ROWS_MAX
 from shared.contracts.registry import BY_SUBJECT, EVENTS
 from shared.failures import Poison

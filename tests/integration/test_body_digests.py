@@ -15,7 +15,7 @@ from alembic import command
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.checkin.live_platform import read_body
+from services.checkin.live_events import read_body
 from shared.bus.dead_letters import park
 from shared.contracts.certificate import CertificateClaimedV1
 from shared.database import Database

@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.checkin import committer, usecases
+from services.checkin import usecases
+from services.checkin.committer import ITEMS_FOR_A_SECOND
+from services.checkin.recording import record
 from shared.service.tokens import ROLES, Role
 from tests.support.campaigns import campaign_content
 from tests.support.campaigns import unit as a_unit
@@ -193,13 +195,13 @@ async def test_the_webhook_takes_posts_only_and_is_measured_under_its_route(serv
         assert f"fanzha_http_request_duration_seconds_count{{{labels}}} {times}.0" in text
 
 
-async def test_too_much_at_once_is_told_to_come_back(
-    service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committer, "ITEMS_WAITING_MAX", 0)
-    answer = await service.post_body(GOOD)
-    assert problem_of(answer) == (429, "busy")
-    assert int(answer.headers["retry-after"]) >= 1
+async def test_too_much_at_once_is_told_to_come_back(database: DatabaseFactory, tmp_path: Path) -> None:
+    async with running_checkin(await database("checkin"), tmp_path, items_waiting_max=1) as service:
+        await service.define(campaign_content())
+        answer = await service.post_body(json.dumps([checkin("a"), checkin("b")]).encode())
+        assert problem_of(answer) == (429, "busy")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await service.post_body(GOOD)).status_code == 200
 
 
 async def test_without_database_503_and_nothing_is_lost_after_a_retry(
@@ -219,51 +221,51 @@ async def test_without_database_503_and_nothing_is_lost_after_a_retry(
         assert "fanzha_scrape_database_errors_total 1.0" in metrics
 
 
-async def test_one_posts_misfortune_is_not_its_neighbours(
-    service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_posts_misfortune_is_not_its_neighbours(database: DatabaseFactory, tmp_path: Path) -> None:
     """A bug that one post's content triggers answers that post with 500 and the others as ever."""
-    original = committer.record
 
     async def faulty(tx: Any, arrivals: Any, *rest: Any) -> Any:
         if any(arrival.item.event_id == "cursed" for arrival in arrivals):
             raise ZeroDivisionError("cursed")
-        return await original(tx, arrivals, *rest)
+        return await record(tx, arrivals, *rest)
 
-    monkeypatch.setattr(committer, "record", faulty)
     bodies = [json.dumps(checkin(f"v{n}", event_id="cursed" if n == 3 else f"e{n}")).encode() for n in range(8)]
-    answers = await asyncio.gather(*(service.post_body(body) for body in bodies))
+    async with running_checkin(await database("checkin"), tmp_path, record=faulty) as service:
+        await service.define(campaign_content())
+        answers = await asyncio.gather(*(service.post_body(body) for body in bodies))
     assert [answer.status_code for answer in answers] == [200, 200, 200, 500, 200, 200, 200, 200]
     assert problem_of(answers[3]) == (500, "internal")
 
 
 async def test_a_second_transaction_is_opened_beside_the_first_only_for_much(
-    service: CheckinUnderTest, monkeypatch: pytest.MonkeyPatch
+    database: DatabaseFactory, tmp_path: Path
 ) -> None:
-    original, go, sizes = committer.record, asyncio.Event(), list[int]()
+    go, sizes = asyncio.Event(), list[int]()
     opened: asyncio.Queue[None] = asyncio.Queue()
 
     async def held(tx: Any, arrivals: Any, *rest: Any) -> Any:
         sizes.append(len(arrivals))
         opened.put_nowait(None)
         await go.wait()
-        return await original(tx, arrivals, *rest)
+        return await record(tx, arrivals, *rest)
 
-    def post(first: int, number: int) -> asyncio.Task[Any]:
-        events = [checkin(f"v{n}") for n in range(first, first + number)]
-        return asyncio.create_task(service.post_body(json.dumps(events).encode()))
+    async with running_checkin(await database("checkin"), tmp_path, record=held) as service:
+        await service.define(campaign_content())
 
-    monkeypatch.setattr(committer, "record", held)
-    posts = [post(0, 1)]
-    await asyncio.wait_for(opened.get(), 10)
-    posts += [post(1, 10), post(5, 10)]
-    await asyncio.sleep(0.1)
-    assert sizes == [1]
-    posts.append(post(0, committer.ITEMS_FOR_A_SECOND))
-    await asyncio.wait_for(opened.get(), 10)
-    assert sizes == [1, 20 + committer.ITEMS_FOR_A_SECOND]
-    go.set()
-    answers = await asyncio.gather(*posts)
+        def post(first: int, number: int) -> asyncio.Task[Any]:
+            events = [checkin(f"v{n}") for n in range(first, first + number)]
+            return asyncio.create_task(service.post_body(json.dumps(events).encode()))
+
+        posts = [post(0, 1)]
+        await asyncio.wait_for(opened.get(), 10)
+        posts += [post(1, 10), post(5, 10)]
+        await asyncio.sleep(0.1)
+        assert sizes == [1]
+        posts.append(post(0, ITEMS_FOR_A_SECOND))
+        await asyncio.wait_for(opened.get(), 10)
+        assert sizes == [1, 20 + ITEMS_FOR_A_SECOND]
+        go.set()
+        answers = await asyncio.gather(*posts)
     verdicts = sum((Counter(answer.json()["counts"]) for answer in answers), Counter[str]())
     assert verdicts == {"recorded": 1_000, "duplicate": 21}  # both transactions had v0
 

@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from services.checkin.app import build_app
+from services.checkin.committer import ITEMS_WAITING_MAX
 from services.checkin.live_platform import Source
+from services.checkin.recording import Record, record
 from services.checkin.settings import Settings
 from shared.clock import write_clock
 from shared.service import Service
@@ -128,12 +130,18 @@ def new_settings(database: FreshDatabase, folder: Path, **more: Any) -> Settings
 
 @asynccontextmanager
 async def running_checkin(
-    database: FreshDatabase, folder: Path, now: datetime = DURING, **more: Any
+    database: FreshDatabase,
+    folder: Path,
+    now: datetime = DURING,
+    *,
+    record: Record = record,
+    items_waiting_max: int = ITEMS_WAITING_MAX,
+    **more: Any,
 ) -> AsyncIterator[CheckinUnderTest]:
-    """The service with its loops running, as in production."""
+    """The service with its loops running, as in production. `more`: settings."""
     if not (folder / "clock").exists():
         write_clock(folder / "clock", now)
-    app = build_app(new_settings(database, folder, **more))
+    app = build_app(new_settings(database, folder, **more), record=record, items_waiting_max=items_waiting_max)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token()}"}
     async with app.router.lifespan_context(app):

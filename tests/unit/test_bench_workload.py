@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from bench import preload, workload
-from services.checkin.live_platform import Source, read_body
+from services.checkin.live_events import read_body
+from services.checkin.live_platform import Source
 from shared.contracts.campaign import CampaignDefinition
 
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSBiZW5jaG1hcms="

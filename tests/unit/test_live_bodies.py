@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from services.checkin.live_platform import BodyRefused, read_body
+from services.checkin.live_events import BodyRefused, read_body
 
 GOOD = json.dumps(
     {

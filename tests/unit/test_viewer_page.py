@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from services.checkin import pages
-from services.checkin.campaigns import Campaign
-from services.checkin.domain import Lessons, lesson_view
+from services.checkin.domain import Campaign, Lessons, lesson_view
 from services.checkin.store import Viewer
 from services.checkin.usecases import ViewerReport
 from shared.contracts.campaign import CampaignDefinition

@@ -1,0 +1,333 @@
+"""The second half of recording, pure: from what the database knew before a batch to verdicts, counts and facts.
+
+Every identity counts once, whatever the batch it came in; the database's answers say what was new.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from services.checkin.domain import LIVE_ROOM_ACTIONS, TYPES, Campaign, Lessons, Reason, Result, Verdict
+from services.checkin.live_events import LiveEvent
+from services.checkin.sorting import Arrival, Enrolled, Key, Part, Refusal, latest_of
+from shared.contracts.base import UNASSIGNED, ColumnEvent
+from shared.contracts.checkin import (
+    CheckinRecordedV1,
+    LiveRoomActionsRecordedV1,
+    ViewerEnrolledV1,
+    ViewerReassignedV1,
+)
+
+Digest = Callable[[bytes], bytes]
+
+ENROLMENTS_PER_EVENT_MAX = 250  # a row is at most 826 bytes with its sealed contact: 206 KB of the 256 allowed
+
+_NONE = Lessons()  # what a viewer had who was not known
+_LATER_THAN_ANY = (datetime.max.replace(tzinfo=UTC), "")  # the database knew a later enrolment and changed nothing
+
+
+# ---- what the database answers ---------------------------------------------------------------------------------------
+
+
+class ViewerRow(msgspec.Struct, frozen=True, gc=False):
+    """The row of a viewer whom a batch changed: `before`, None where there was none, and `…_after`. Lessons are bits."""
+
+    viewer_id: str
+    before: Lessons | None
+    live_after: int
+    replay_after: int
+    made_good: int  # no batch changes it
+    unit_before: str | None
+    unit_after: str
+    group_before: str | None
+    group_after: str
+    enrolled_before: tuple[datetime, str] | None  # the precedence of the enrolment that was in force
+
+
+class Stored(msgspec.Struct):
+    """What the database answered for a part. Who is not in `viewers` had everything already. `units`: unit and group of those
+    whose actions are new."""
+
+    enrolled: list[Enrolled] = []
+    viewers: list[ViewerRow] = []
+    new_actions: set[Key] = set()
+    units: dict[str, tuple[str, str]] = {}
+
+
+# ---- what is to be written -------------------------------------------------------------------------------------------
+
+
+class Uncounted(NamedTuple):
+    source: str
+    event_key: str
+    verdict: str
+    reason: str
+    campaign_id: str | None
+    viewer_id: str | None
+    type: str | None
+    occurred_at: datetime | None
+    received_at: datetime
+    body_hmac: bytes
+
+
+Counted = tuple[str, str, str, str, str, str]
+"""What verdicts are counted by: campaign_id, type, lesson_date, mode, verdict, reason; "" where it does not apply."""
+
+
+class Fact(msgspec.Struct):
+    """A column event to be published. `contacts`, to be sealed, stand beside its rows, whose first value is the viewer."""
+
+    contract: type[ColumnEvent]
+    campaign: Campaign
+    rows: Sequence[Sequence[Any]]
+    fields: dict[str, Any]
+    contacts: list[bytes | None] | None
+
+
+class Decisions:
+    """What became of a batch: results by position, facts in order, and what is to be kept and counted."""
+
+    def __init__(self, arrivals: Sequence[Arrival], digest: Digest) -> None:
+        self.arrivals = arrivals
+        self._digest = digest
+        self._results: list[Result | None] = [None] * len(arrivals)
+        self.facts: list[Fact] = []
+        self.uncounted: list[Uncounted] = []
+        self.counts: Counter[Counted] = Counter()
+        self.days: Counter[tuple[str, int]] = Counter()  # (campaign_id, credited days) → viewers more or fewer
+
+    @property
+    def results(self) -> list[Result]:
+        return [result for result in self._results if result is not None]
+
+    def decide(
+        self,
+        position: int,
+        event: LiveEvent,
+        verdict: Verdict,
+        reason: Reason | None = None,
+        lesson_date: str = "",
+        mode: str = "",
+    ) -> None:
+        self._results[position] = Result(event.event_id, verdict, reason)
+        self.counts[event.campaign_id, event.type, lesson_date, mode, verdict, reason or ""] += 1
+
+    def refuse(self, refusals: list[Refusal]) -> None:
+        """Counted later, and only where the row is new: a refused event sent twice was refused once."""
+        for position, reason in refusals:
+            self._results[position] = Result(self.arrivals[position].item.event_id, Verdict.REJECTED, reason)
+            self.keep(position, Verdict.REJECTED, reason)
+
+    def keep(self, position: int, verdict: Verdict, reason: Reason) -> None:
+        """A row that says why an event was not counted."""
+        arrival = self.arrivals[position]
+        item, event = arrival.item, arrival.item.event
+        digest = self._digest(bytes(item.raw))
+        self.uncounted.append(
+            Uncounted(
+                arrival.source,
+                item.event_id or digest.hex(),
+                verdict,
+                reason,
+                event.campaign_id if event else None,
+                event.viewer_id if event else None,
+                event.type if event and event.type in TYPES else None,
+                event.occurred_at if event else None,
+                arrival.received_at,
+                digest,
+            )
+        )
+
+    def publish(
+        self,
+        contract: type[ColumnEvent],
+        campaign: Campaign,
+        rows: Sequence[Sequence[Any]],
+        fields: dict[str, Any] | None = None,
+        contacts: list[bytes | None] | None = None,
+    ) -> None:
+        if rows:
+            self.facts.append(Fact(contract, campaign, rows, fields or {}, contacts))
+
+    def count_refusals(self, new: set[tuple[str, str]]) -> None:
+        """`new`: source and key of the rows of `uncounted` that were not known."""
+        left = set(new)
+        for row in self.uncounted:
+            if row.verdict == Verdict.REJECTED and (row.source, row.event_key) in left:
+                left.discard((row.source, row.event_key))
+                known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW)
+                campaign_id = (row.campaign_id or "") if known else ""  # else a sender could make up labels
+                self.counts[campaign_id, row.type or "", "", "", row.verdict, row.reason] += 1
+
+
+# ---- the decision ----------------------------------------------------------------------------------------------------
+
+
+class _Change(msgspec.Struct, frozen=True, gc=False):
+    """A viewer's row with what it means: `credited_…` are the sets of credited lessons as bits."""
+
+    row: ViewerRow
+    before: Lessons
+    credited_before: int
+    credited_after: int
+
+
+def decide(
+    arrivals: Sequence[Arrival], refusals: list[Refusal], parts: Sequence[tuple[Part, Stored]], digest: Digest
+) -> Decisions:
+    """What becomes of each arrival. `refusals`: what belongs to no campaign; `parts`: each campaign's, as it was stored."""
+    decisions = Decisions(arrivals, digest)
+    decisions.refuse(refusals)
+    for part, stored in parts:
+        changes = _changes(part.campaign, stored)
+        decisions.refuse(part.refusals)
+        _count_days(decisions, part.campaign, changes)
+        _decide_enrolments(decisions, part, stored)
+        _publish_enrolments(decisions, part.campaign, stored)
+        _publish_reassignments(decisions, part.campaign, changes, stored)
+        _decide_checkins(decisions, part, changes)
+        _decide_actions(decisions, part, stored)
+    return decisions
+
+
+def _changes(campaign: Campaign, stored: Stored) -> dict[str, _Change]:
+    course = campaign.course
+    return {
+        row.viewer_id: _Change(
+            row,
+            row.before or _NONE,
+            course.credited(row.before) if row.before else 0,
+            course.credited_of(row.live_after, row.replay_after, row.made_good),
+        )
+        for row in stored.viewers
+    }
+
+
+def _count_days(decisions: Decisions, campaign: Campaign, changes: dict[str, _Change]) -> None:
+    for change in changes.values():
+        before, after = change.credited_before.bit_count(), change.credited_after.bit_count()
+        if before != after:
+            decisions.days[campaign.id, before] -= 1
+            decisions.days[campaign.id, after] += 1
+
+
+# ---- check-ins -------------------------------------------------------------------------------------------------------
+
+
+def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Change]) -> None:
+    """Recorded or stored where the database had no such bit before, else duplicate. New ones are published."""
+    campaign, course = part.campaign, part.campaign.course
+    rows: dict[tuple[int, str], list[tuple[Any, ...]]] = defaultdict(list)
+    completed: set[str] = set()
+    for checkin in part.checkins:
+        event, slot = checkin.event, checkin.slot
+        lesson_date = campaign.lesson_texts[slot.lesson]
+        change = changes.get(event.viewer_id) if checkin.fresh else None
+        if change is None or change.before.has(slot.lesson, slot.mode):
+            decisions.decide(checkin.position, event, Verdict.DUPLICATE, None, lesson_date, slot.mode)
+            continue
+        reason = course.uncredited(slot.mode, checkin.late)
+        verdict = Verdict.STORED if reason else Verdict.RECORDED
+        decisions.decide(checkin.position, event, verdict, reason, lesson_date, slot.mode)
+        if reason:
+            decisions.keep(checkin.position, verdict, reason)
+        days = change.credited_after.bit_count()
+        reached = change.credited_before.bit_count() < course.required_days <= days and event.viewer_id not in completed
+        if reached:
+            completed.add(event.viewer_id)
+        flags = part.lessons[event.viewer_id].flags(slot.lesson, slot.mode, change.before)
+        rows[slot.lesson, slot.mode].append(
+            (
+                event.viewer_id,
+                change.row.unit_after,
+                change.row.group_after,
+                event.occurred_at,
+                checkin.late,
+                *flags,
+                days,
+                course.dates(change.credited_after) if reached else None,
+            )
+        )
+    for (lesson, mode), found in sorted(rows.items()):
+        fields = {"lesson_date": campaign.lesson_texts[lesson], "mode": mode}
+        decisions.publish(CheckinRecordedV1, campaign, found, fields)
+
+
+# ---- enrolments ------------------------------------------------------------------------------------------------------
+
+
+def _decide_enrolments(decisions: Decisions, part: Part, stored: Stored) -> None:
+    """A new one is applied if it was the latest known when it arrived, else superseded: as if the batch had come one by one."""
+    new = {enrolled.position for enrolled in stored.enrolled}
+    known = {row.viewer_id: row.enrolled_before for row in stored.viewers} if new else {}
+    for position, event, enrolment in part.enrolments:
+        if position not in new:
+            decisions.decide(position, event, Verdict.DUPLICATE)
+            continue
+        before = known.get(event.viewer_id, _LATER_THAN_ANY)
+        if before is None or enrolment.precedence > before:
+            known[event.viewer_id] = enrolment.precedence
+            decisions.decide(position, event, Verdict.RECORDED)
+        else:
+            decisions.decide(position, event, Verdict.STORED, Reason.SUPERSEDED)
+            decisions.keep(position, Verdict.STORED, Reason.SUPERSEDED)
+
+
+def _publish_enrolments(decisions: Decisions, campaign: Campaign, stored: Stored) -> None:
+    """Every new enrolment, superseded ones too: their contact data may be the latest there is."""
+    for start in range(0, len(stored.enrolled), ENROLMENTS_PER_EVENT_MAX):
+        page = stored.enrolled[start : start + ENROLMENTS_PER_EVENT_MAX]
+        rows = [(new.viewer_id, new.enrolment_id, new.enrolled_at, new.unit_code, new.group_code) for _, _, new in page]
+        decisions.publish(ViewerEnrolledV1, campaign, rows, contacts=[_contact(event) for _, event, _ in page])
+
+
+def _contact(event: LiveEvent) -> bytes | None:
+    if not (event.name or event.phone):
+        return None
+    return msgspec.json.encode({"name": event.name or None, "phone": event.phone or None})
+
+
+def _publish_reassignments(
+    decisions: Decisions, campaign: Campaign, changes: dict[str, _Change], stored: Stored
+) -> None:
+    """What a viewer had before this batch moves with them, so that totals do not depend on arrival order."""
+    if not (latest := latest_of(stored.enrolled)):
+        return
+    dates = campaign.lesson_texts
+    rows = [
+        (
+            viewer_id, dates[was.lesson], was.mode, was.late, was.first_for_lesson, was.first_for_campaign,
+            row.unit_before, row.group_before, row.unit_after, row.group_after,
+            *latest[viewer_id].precedence,
+        )
+        for viewer_id, change in changes.items()
+        if (row := change.row).unit_before is not None
+        and (row.unit_before, row.group_before) != (row.unit_after, row.group_after)
+        for was in change.before.checkins()
+    ]  # fmt: skip
+    decisions.publish(ViewerReassignedV1, campaign, rows)
+
+
+# ---- live-room actions -----------------------------------------------------------------------------------------------
+
+
+def _decide_actions(decisions: Decisions, part: Part, stored: Stored) -> None:
+    """Recorded where nobody has sent it before, under the unit that the viewer has now."""
+    campaign = part.campaign
+    rows: dict[tuple[int, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for entry in part.actions:
+        event, slot = entry.event, entry.slot
+        lesson_date, key = campaign.lesson_texts[slot.lesson], (event.viewer_id, event.event_id)
+        is_new = key in stored.new_actions and part.first_actions[key] is entry
+        verdict = Verdict.RECORDED if is_new else Verdict.DUPLICATE
+        decisions.decide(entry.position, event, verdict, None, lesson_date, slot.mode)
+        if is_new:
+            unit, group = stored.units.get(event.viewer_id, (UNASSIGNED, UNASSIGNED))
+            action = LIVE_ROOM_ACTIONS[event.type]
+            rows[slot.lesson, action].append((event.viewer_id, unit, group, event.occurred_at, event.item))
+    for (lesson, action), found in sorted(rows.items()):
+        fields = {"lesson_date": campaign.lesson_texts[lesson], "action": action}
+        decisions.publish(LiveRoomActionsRecordedV1, campaign, found, fields)

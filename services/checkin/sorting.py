@@ -1,0 +1,199 @@
+"""The first half of recording, pure: a batch is sorted by campaign and kind, and what cannot count is refused.
+
+What comes of it is ready for the database, every identity once. deciding.py goes on with what the database answers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from services.checkin.domain import (
+    CHECKED_IN,
+    ENROLLED,
+    IN_FUTURE_TOLERANCE_S,
+    LIVE_ROOM_ACTIONS,
+    TYPES,
+    Campaign,
+    Lessons,
+    Reason,
+    Slot,
+)
+from services.checkin.live_events import Item, LiveEvent
+from shared.contracts.base import UNASSIGNED
+
+_NO_LESSONS = Lessons()
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """One item of a post, with where it came from and when it was received."""
+
+    item: Item
+    source: str
+    received_at: datetime
+
+
+class Located(msgspec.Struct, frozen=True, gc=False):
+    """A check-in or live-room action that lies in a window. `fresh`: a check-in that repeats none of this batch."""
+
+    position: int
+    event: LiveEvent
+    slot: Slot
+    late: bool
+    fresh: bool
+
+
+class Enrolment(NamedTuple):
+    viewer_id: str
+    enrolment_id: str
+    enrolled_at: datetime
+    unit_code: str
+    group_code: str
+    channel: str | None
+    received_at: datetime
+
+    @property
+    def precedence(self) -> tuple[datetime, str]:
+        """The latest wins, in any order of arrival (DESIGN §4.5)."""
+        return self.enrolled_at, self.enrolment_id
+
+
+class Enrolled(NamedTuple):
+    """An enrolment on its way: the event that says it has the contact data."""
+
+    position: int
+    event: LiveEvent
+    enrolment: Enrolment
+
+
+class Action(NamedTuple):
+    viewer_id: str
+    event_id: str
+    lesson_date: date
+    action: str
+    item: str | None
+    happened_at: datetime
+
+
+Key = tuple[str, str]
+"""Viewer and event: what an enrolment or an action is once by."""
+
+Refusal = tuple[int, Reason]
+"""A position in the batch, and why its event is refused."""
+
+
+class Part(msgspec.Struct):
+    """A batch's events of one campaign. The `first_…` are the first arrivals of each key, `lessons` each viewer's check-ins."""
+
+    campaign: Campaign
+    refusals: list[Refusal] = []
+    checkins: list[Located] = []
+    lessons: dict[str, Lessons] = {}
+    enrolments: list[Enrolled] = []
+    first_enrolments: dict[Key, Enrolled] = {}
+    actions: list[Located] = []
+    first_actions: dict[Key, Located] = {}
+
+    def enrolled(self, new: set[Key]) -> list[Enrolled]:
+        """The enrolments that nobody has sent before, in order of arrival."""
+        return [entry for key, entry in self.first_enrolments.items() if key in new]
+
+    def viewers(self, enrolled: list[Enrolled]) -> list[tuple[str, Lessons, Enrolment | None]]:
+        """What is to be added to each viewer: check-ins, and the latest of the new enrolments."""
+        latest = latest_of(enrolled)
+        return [
+            (viewer, self.lessons.get(viewer, _NO_LESSONS), latest.get(viewer))
+            for viewer in self.lessons.keys() | latest.keys()
+        ]
+
+    def enrolment_rows(self) -> list[Enrolment]:
+        return [enrolled.enrolment for enrolled in self.first_enrolments.values()]
+
+    def action_rows(self) -> list[Action]:
+        dates = self.campaign.course.lesson_dates
+        return [_action(entry.event, dates[entry.slot.lesson]) for entry in self.first_actions.values()]
+
+
+def sort_out(arrivals: Sequence[Arrival], campaigns: Mapping[str, Campaign]) -> tuple[list[Refusal], list[Part]]:
+    """What belongs to no campaign or is no event, refused; the rest by campaign, in the order of their ids."""
+    refusals: list[Refusal] = []
+    parts: dict[str, list[int]] = {}
+    for position, arrival in enumerate(arrivals):
+        event = arrival.item.event
+        if event is None:
+            refusals.append((position, Reason.MALFORMED))
+        elif event.type not in TYPES:
+            refusals.append((position, Reason.UNKNOWN_TYPE))
+        elif (positions := parts.get(event.campaign_id)) is not None:
+            positions.append(position)
+        elif event.campaign_id in campaigns:
+            parts[event.campaign_id] = [position]
+        else:
+            refusals.append((position, Reason.UNKNOWN_CAMPAIGN))
+    return refusals, [
+        _sort_out_campaign(arrivals, campaigns[campaign_id], parts[campaign_id]) for campaign_id in sorted(parts)
+    ]
+
+
+def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, positions: list[int]) -> Part:
+    """By kind; what lies in the future or outside every window is refused."""
+    part = Part(campaign)
+    locate = campaign.course.locate
+    received_at, received_at_s = None, 0.0
+    for position in positions:
+        arrival = arrivals[position]
+        event = arrival.item.event
+        assert event is not None  # noqa: S101 - sort_out lets only events through
+        if arrival.received_at is not received_at:  # all items of a post have the same
+            received_at, received_at_s = arrival.received_at, arrival.received_at.timestamp()
+        occurred_at_s = event.occurred_at.timestamp()
+        if occurred_at_s > received_at_s + IN_FUTURE_TOLERANCE_S:
+            part.refusals.append((position, Reason.IN_FUTURE))
+        elif event.type == ENROLLED:
+            _add_enrolment(part, position, event, arrival.received_at)
+        elif (slot := locate(occurred_at_s)) is None:
+            part.refusals.append((position, Reason.OUTSIDE_WINDOW))
+        elif event.type == CHECKED_IN:
+            late = received_at_s >= slot.sealed_at_s
+            if (lessons := part.lessons.get(event.viewer_id)) is None:
+                lessons = part.lessons[event.viewer_id] = Lessons()
+            fresh = lessons.take(slot.lesson, slot.mode, late)
+            part.checkins.append(Located(position, event, slot, late, fresh))
+        else:
+            action = Located(position, event, slot, received_at_s >= slot.sealed_at_s, False)
+            part.actions.append(action)
+            part.first_actions.setdefault((event.viewer_id, event.event_id), action)
+    return part
+
+
+def _add_enrolment(part: Part, position: int, event: LiveEvent, received_at: datetime) -> None:
+    """Unit as given, else by channel, else unassigned (DESIGN §5.1). A code is kept as sent, known or not."""
+    enrolment = Enrolment(
+        event.viewer_id,
+        event.event_id,
+        event.occurred_at,
+        event.unit_code or part.campaign.channels.get(event.channel or "", UNASSIGNED),
+        event.group or UNASSIGNED,
+        event.channel,
+        received_at,
+    )
+    enrolled = Enrolled(position, event, enrolment)
+    part.enrolments.append(enrolled)
+    part.first_enrolments.setdefault((event.viewer_id, event.event_id), enrolled)
+
+
+def _action(event: LiveEvent, lesson_date: date) -> Action:
+    return Action(
+        event.viewer_id, event.event_id, lesson_date, LIVE_ROOM_ACTIONS[event.type], event.item, event.occurred_at
+    )
+
+
+def latest_of(enrolled: Iterable[Enrolled]) -> dict[str, Enrolment]:
+    """Each viewer's latest enrolment."""
+    latest: dict[str, Enrolment] = {}
+    for _, _, enrolment in enrolled:
+        known = latest.get(enrolment.viewer_id)
+        if known is None or enrolment.precedence > known.precedence:
+            latest[enrolment.viewer_id] = enrolment
+    return latest
