@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.certificate import domain, pages, store, usecases
-from services.certificate.files import Links, Pdfs
+from services.certificate.files import Pdfs
+from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
 from services.certificate.usecases import Keys
 from shared.clock import Clock
