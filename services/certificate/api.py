@@ -164,8 +164,7 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         else:
             content, revoked = usecases.content_of(row, own), row.revoked_at is not None
             page = pages.VerificationPage.of(content, revoked=revoked, specimen=specimen)
-        headers = dict(pages.page_headers())
-        return HTMLResponse(pages.verification_html(page), 404 if row is None else 200, headers)
+        return pages.PAGES.answer(pages.verification_html(page), 404 if row is None else 200)
 
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
     async def verify(body: VerifyRequest) -> VerifyAnswer:
@@ -173,8 +172,8 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
 
 
 def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLResponse:
-    headers = {**pages.page_headers(form=True), **((problem and problem.headers) or {})}
-    return HTMLResponse(pages.claim_html(page), problem.status_code if problem else 200, headers)
+    status, headers = (problem.status_code, problem.headers) if problem else (200, None)
+    return pages.PAGES.answer(pages.claim_html(page), status, form=True, headers=headers)
 
 
 async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer:
