@@ -20,10 +20,11 @@ import pytest
 from pypdf import PdfReader
 
 from services.certificate import usecases, wrong_claims
-from services.certificate.api import CLAIM_CODE_MAX
+from services.certificate.api import CLAIM_CODE_MAX, FORM_FIELDS_MAX
 from services.certificate.links import Links
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
 from shared.contracts.certificate import CertificateClaimedV1
+from shared.service.bodies import BODY_MAX_BYTES, Bodies
 from shared.whole_files import SCRATCH
 from tests.support.certificate import (
     CLAIM_FROM,
@@ -573,6 +574,26 @@ async def test_a_form_filled_in_wrongly_says_so_and_keeps_what_was_typed(
     assert says in answer.text
     assert "<b>" not in answer.text
     assert fields.get("claim_code", "")[:CLAIM_CODE_MAX] in html.unescape(answer.text)
+
+
+FORM = {"Authorization": "", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("body", [b"claim_code=%FF%00%zz&phone_tail", b"\xff&&=;==", b"claim_code[]=x", b"%", b""])
+async def test_what_no_browser_sends_is_a_wrong_code(service: CertificateService, body: bytes) -> None:
+    answer = await service.http.post("/claim", content=body, headers=FORM)
+    assert (answer.status_code, "领取码不正确" in answer.text) == (404, True)
+
+
+async def test_a_form_s_size_and_parts_are_limited(service: CertificateService) -> None:
+    bodies: Bodies = service.app.state.bodies
+    too_large = await service.http.post("/claim", content=b"claim_code=" + b"x" * BODY_MAX_BYTES, headers=FORM)
+    assert problem(too_large) == (413, "too-large")
+    too_many = await service.http.post("/claim", content=b"a=1&" * FORM_FIELDS_MAX + b"claim_code=x", headers=FORM)
+    assert problem(too_many) == (400, "bad-request")
+    file = await service.http.post("/claim", files={"claim_code": b"x"}, headers={"Authorization": ""})
+    assert problem(file) == (400, "bad-request")
+    assert bodies.held_bytes == 0
 
 
 async def test_a_wrong_tail_in_the_form_claims_nothing(service: CertificateService) -> None:
