@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import Finding, explain
+from shared.sheets import decoded
 
 YAML_MAX_BYTES = 1024 * 1024
 CSV_MAX_BYTES = DEFINITION_MAX_BYTES
@@ -39,9 +40,9 @@ class Row(dict[str, str]):
     line: int
 
 
-def load(path: Path) -> CampaignDefinition:
+def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition:
     """The definition in `path`, or `CampaignFileError`."""
-    content = _yaml(path)
+    content = _yaml(path, yaml_max_bytes)
     units = _table(path, content, "units", UNIT_COLUMNS, UNIT_COLUMNS_OPTIONAL)
     channels = _table(path, content, "channels", CHANNEL_COLUMNS, ())
     if units is not None:
@@ -167,7 +168,7 @@ def _placed(finding: Finding, units: Table | None, channels: Table | None) -> Fi
 
 
 def _text(path: Path, max_bytes: int) -> str:
-    """UTF-8 (with or without BOM), else GB18030, which is what spreadsheets save on Chinese Windows."""
+    """UTF-8 or GB18030."""
     try:
         with path.open("rb") as file:
             body = file.read(max_bytes + 1)
@@ -176,12 +177,10 @@ def _text(path: Path, max_bytes: int) -> str:
         raise CampaignFileError([Finding(str(path), None, message)]) from error
     if len(body) > max_bytes:
         raise CampaignFileError([Finding(path.name, None, f"超过 {max_bytes // 1024} KiB；请拆分或精简")])
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return body.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise CampaignFileError([Finding(path.name, None, "既不是 UTF-8 也不是 GB18030 编码；请另存为 UTF-8")])
+    text = decoded(body)
+    if text is None:
+        raise CampaignFileError([Finding(path.name, None, "既不是 UTF-8 也不是 GB18030 编码；请另存为 UTF-8")])
+    return text
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -207,9 +206,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def _yaml(path: Path, max_bytes: int) -> dict[str, Any]:
     try:
-        content = yaml.load(_text(path, YAML_MAX_BYTES), _Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(_text(path, max_bytes), _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"{path.name} 第 {mark.line + 1} 行第 {mark.column + 1} 列" if mark else path.name

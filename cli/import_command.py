@@ -17,7 +17,7 @@ from rich.table import Table as Printed
 from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail, setting
 from cli.import_events import TYPE_NAMES, Reading, cell_text
-from cli.import_file import FileFault, Row, Table, inert, open_table
+from cli.import_file import Row, Table, open_table
 from cli.import_sending import (
     NOT_SENT,
     POST_TIMEOUT_S,
@@ -30,6 +30,7 @@ from cli.import_sending import (
     send_rows,
 )
 from shared.contracts.campaign import CampaignDefinition
+from shared.sheets import FileFault, inert
 
 VERDICTS = {"recorded": "已记录", "stored": "已保存，不计入", "duplicate": "重复（以前已收到）", "rejected": "拒收"}
 

@@ -1,10 +1,8 @@
 """Export files as rows: CSV (UTF-8 or GB18030), NDJSON and XLSX, whatever their columns are called.
 
-CSV and NDJSON are streamed; an XLSX sheet is read whole, in a process of its own (import_sheet.py). Formulas are plain text and
-stay so.
+Sheets are read by shared/sheets; NDJSON is streamed here.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,15 +13,21 @@ from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
-from cli.import_sheet import SheetFault, open_sheet
+from shared.sheets import (
+    LINE_MAX_CHARS,
+    SUFFIXES,
+    FileFault,
+    Sheet,
+    WorkbookLimits,
+    bytes_read,
+    encoding_of,
+    open_sheet,
+    value_of,
+)
 
-LINE_MAX_CHARS = 64 * 1024
-READ_BYTES = 1024 * 1024
 COLUMNS_LISTED_MAX = 30
 
-TEXTS = (".csv", ".tsv", ".txt")
 LINES = (".ndjson", ".jsonl")
-SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 REQUIRED = ("viewer_id", "occurred_at")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -53,12 +57,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "account": ("account", "关注账号", "官方账号", "公众号"),
 }
 
-_FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
-
-
-class FileFault(Exception):
-    """The file cannot be read (further); the text says what is wrong and what to do."""
-
 
 class Row(NamedTuple):
     """One row: its number as an editor shows it, its cells as they came, and those mapped to fields, empty ones left out.
@@ -84,7 +82,7 @@ class Table:
 
 
 @contextmanager
-def open_table(path: Path, told: Mapping[str, str]) -> Iterator[Table]:
+def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | None = None) -> Iterator[Table]:
     """`told`: field → column, over the names in `COLUMNS`. Raises `FileFault`, also while rows are read."""
     if not path.is_file():
         raise FileFault(f"找不到文件 {path}")
@@ -92,15 +90,21 @@ def open_table(path: Path, told: Mapping[str, str]) -> Iterator[Table]:
     if unknown:
         raise FileFault(f"--map 里的 {unknown[0]} 不是字段名。可用的有：{'、'.join(COLUMNS)}")
     suffix = path.suffix.lower()
-    if suffix in SHEETS:
-        with _sheet(path, told) as table:
-            yield table
-    elif suffix in TEXTS or suffix in LINES:
-        read = _text if suffix in TEXTS else _lines
+    if suffix in SUFFIXES:
+        with open_sheet(path, limits) as sheet:
+            yield _of_sheet(sheet, told)
+    elif suffix in LINES:
         with path.open(encoding=encoding_of(path), newline="") as file:
-            yield read(file, told, path.stat().st_size)
+            yield _of_lines(file, told, path.stat().st_size)
     else:
         raise FileFault(f"不认识的文件类型 {suffix or path.name}。可以导入 CSV、NDJSON（.ndjson、.jsonl）和 XLSX")
+
+
+def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
+    columns = match_columns(sheet.header, told)
+    places = sheet.places(columns)
+    rows = (Row(row.number, row.cells, row.values(places)) for row in sheet.rows)
+    return Table(sheet.header, columns, rows, sheet.size, sheet.position)
 
 
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
@@ -123,68 +127,10 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
     return found
 
 
-def encoding_of(path: Path) -> str:
-    """`utf-8-sig` where every byte of the file is UTF-8, else `gb18030`. Raises `FileFault` where neither reads it."""
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            with path.open(encoding=encoding, newline="") as file:
-                while file.read(READ_BYTES):
-                    pass
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise FileFault(f"{path.name} 既不是 UTF-8 也不是 GB18030 编码。请在表格软件里另存为“CSV UTF-8”")
-
-
-def inert(cell: str) -> str:
-    """The cell as a spreadsheet shows it and never runs it: an apostrophe stands before a formula's first character."""
-    return f"'{cell}" if cell.startswith(_FORMULA_START) else cell
-
-
-def without_apostrophe(cell: str) -> str:
-    """What `inert` was given, so that refused rows can be corrected and imported again."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_START) else cell
-
-
-# ---- CSV -------------------------------------------------------------------------------------------------------------
-
-
-def _text(file: TextIO, told: Mapping[str, str], size: int) -> Table:
-    first = file.readline(LINE_MAX_CHARS)
-    file.seek(0)
-    reader = csv.reader(_lines_of(file), delimiter=max(",\t;", key=first.count))
-    header = [column.strip() for column in next(reader, [])]
-    columns = match_columns(header, told)
-    return Table(header, columns, _text_rows(reader, _places(header, columns)), size, _bytes_read(file))
-
-
-def _lines_of(file: TextIO) -> Iterator[str]:
-    """The lines of a CSV file; none is read that is longer than a row can be."""
-    for number, line in enumerate(iter(partial(file.readline, LINE_MAX_CHARS), ""), start=1):
-        if len(line) == LINE_MAX_CHARS and not line.endswith("\n"):
-            raise FileFault(f"第 {number} 行超过 {LINE_MAX_CHARS} 个字符，多半是前面少了一个引号。请改好后重新导入")
-        yield line
-
-
-def _text_rows(reader: Any, places: Mapping[str, int]) -> Iterator[Row]:
-    """A quoted cell may span lines; the row's number is then its last line."""
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise FileFault(
-                f"第 {reader.line_num} 行读不下去（{error}），多半是前面少了一个引号。请改好后重新导入"
-            ) from error
-        if cells is None:
-            return
-        if any(cells):
-            yield Row(reader.line_num, cells, _fields(cells, places))
-
-
 # ---- NDJSON ----------------------------------------------------------------------------------------------------------
 
 
-def _lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
+def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     """There is no header: the first object shows the required columns, and each object may have more than it."""
     lines = iter(partial(file.readline, LINE_MAX_CHARS), "")
     first = next((content for line in lines if (content := _object(line)) is not None), {})
@@ -192,7 +138,7 @@ def _lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     required = {field: column for field, column in told.items() if field in REQUIRED}
     columns = match_columns(list(first), required) | dict(told)
     names = {field: [columns[field]] if field in told else list(COLUMNS[field]) for field in COLUMNS}
-    return Table(["原始内容"], columns, _line_rows(file, names), size, _bytes_read(file))
+    return Table(["原始内容"], columns, _line_rows(file, names), size, bytes_read(file))
 
 
 def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
@@ -205,7 +151,9 @@ def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
         text = line.strip()
         content = _object(text)
         if content is not None:
-            cells = {field_of[_plain(key)]: _cell(value) for key, value in content.items() if _plain(key) in field_of}
+            cells = {
+                field_of[_plain(key)]: value_of(value) for key, value in content.items() if _plain(key) in field_of
+            }
             yield Row(number, [text], {field: value for field, value in cells.items() if value not in ("", None)})
         elif text:
             yield Row(number, [text], {}, "这一行不是 JSON 对象")
@@ -218,49 +166,7 @@ def _object(line: str) -> dict[str, Any] | None:
         return None
 
 
-# ---- XLSX ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _sheet(path: Path, told: Mapping[str, str]) -> Iterator[Table]:
-    """The first sheet; its header is its first row that holds anything."""
-    try:
-        with open_sheet(path) as (height, all_rows):
-            numbered = enumerate(all_rows, start=1)
-            header = next(([str(cell).strip() for cell in row] for _, row in numbered if any(row)), [])
-            columns = match_columns(header, told)
-            places = _places(header, columns)
-            at = [0]
-
-            def rows() -> Iterator[Row]:
-                for number, cells in numbered:
-                    at[0] = number
-                    if any(cell != "" for cell in cells):
-                        yield Row(number, cells, _fields(cells, places))
-
-            yield Table(header, columns, rows(), height, lambda: at[0])
-    except SheetFault as fault:
-        raise FileFault(str(fault)) from None
-
-
-# ---- cells -----------------------------------------------------------------------------------------------------------
-
-
-def _places(header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
-    return {field: header.index(column) for field, column in columns.items()}
-
-
-def _fields(cells: Sequence[Any], places: Mapping[str, int]) -> dict[str, Any]:
-    found = {field: _cell(cells[place]) for field, place in places.items() if place < len(cells)}
-    return {field: value for field, value in found.items() if value != ""}
-
-
-def _cell(value: Any) -> Any:
-    return without_apostrophe(value.strip()) if isinstance(value, str) else value
-
-
-def _bytes_read(file: TextIO) -> Callable[[], int]:
-    return lambda: file.buffer.tell()  # the text layer forbids its own tell() while it is iterated
+# ---- columns ------------------------------------------------------------------------------------------------------------
 
 
 def _plain(column: str) -> str:

@@ -3,14 +3,14 @@
 import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Form, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.certificate import domain, pages, store, usecases
-from services.certificate.files import Links, Pdfs
+from services.certificate.files import Pdfs
+from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
 from services.certificate.usecases import Keys
 from shared.clock import Clock
@@ -26,9 +26,10 @@ from shared.service.refusals import Refused
 from shared.service.tokens import Principal, requires
 
 CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
-FORM, FORM_MAX_BYTES = "application/x-www-form-urlencoded", 2_048
+FORM_FIELDS_MAX = 10  # the form has two; what else a browser adds is not looked at
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
+Typed = Annotated[str, Form()]
 Office = Annotated[Principal, Depends(requires("admin", "office"))]
 Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor"))]
 
@@ -135,13 +136,13 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         tags=["public"],
         summary="The same as /v1/claims, from the page's form",
         response_class=HTMLResponse,
-        openapi_extra={"requestBody": {"content": {FORM: {"schema": ClaimRequest.model_json_schema()}}}},
+        form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 0},
     )
-    async def claim_by_form(request: Request) -> HTMLResponse:
-        typed = dict(parse_qsl((await request.body())[:FORM_MAX_BYTES].decode("utf-8", "replace")))
-        claim_code = typed.get("claim_code", "")[:CLAIM_CODE_MAX]
+    async def claim_by_form(request: Request, claim_code: Typed = "", phone_tail: Typed = "") -> HTMLResponse:
+        """What is too long is cut off: it is then wrong, and the page says so."""
+        claim_code = claim_code[:CLAIM_CODE_MAX]
         try:
-            body = ClaimRequest(claim_code=claim_code, phone_tail=typed.get("phone_tail", "")[:PHONE_TAIL_MAX] or None)
+            body = ClaimRequest(claim_code=claim_code, phone_tail=phone_tail[:PHONE_TAIL_MAX] or None)
             answer = await claim(body, request)
         except Refused as refused:
             problem = problem_of(refused, ANSWERS)
@@ -163,8 +164,7 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         else:
             content, revoked = usecases.content_of(row, own), row.revoked_at is not None
             page = pages.VerificationPage.of(content, revoked=revoked, specimen=specimen)
-        headers = dict(pages.page_headers())
-        return HTMLResponse(pages.verification_html(page), 404 if row is None else 200, headers)
+        return pages.PAGES.answer(pages.verification_html(page), 404 if row is None else 200)
 
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
     async def verify(body: VerifyRequest) -> VerifyAnswer:
@@ -172,8 +172,8 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
 
 
 def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLResponse:
-    headers = {**pages.page_headers(form=True), **((problem and problem.headers) or {})}
-    return HTMLResponse(pages.claim_html(page), problem.status_code if problem else 200, headers)
+    status, headers = (problem.status_code, problem.headers) if problem else (200, None)
+    return pages.PAGES.answer(pages.claim_html(page), status, form=True, headers=headers)
 
 
 async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer:

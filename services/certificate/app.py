@@ -5,7 +5,8 @@ from fastapi import FastAPI
 from services.certificate import metrics, usecases, wrong_claims
 from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
-from services.certificate.files import Links, Pdfs
+from services.certificate.files import Pdfs
+from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
 from services.certificate.renderer import Renderer
 from services.certificate.settings import Settings

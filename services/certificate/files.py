@@ -1,14 +1,12 @@
-"""What a holder downloads: short-lived links, and the PDF, rendered when first asked for and kept encrypted."""
+"""The PDF that a holder downloads (by a link of links.py): rendered when first asked for and kept encrypted."""
 
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import jwt
 import structlog
 from cryptography.exceptions import InvalidTag
 
@@ -16,36 +14,10 @@ from services.certificate import store
 from services.certificate.domain import CertificateContent
 from services.certificate.renderer import DEFAULT_WORDING, Renderer, Wording
 from shared.contracts.campaign import CampaignRules
-from shared.people.at_rest import Vault, lookup_hash
-from shared.service.problems import Problem
+from shared.people.at_rest import Vault
 from shared.whole_files import WholeFiles
 
 log = structlog.get_logger()
-
-LINK_VALID_FOR = timedelta(minutes=30)
-_AUDIENCE = "certificate-file"
-
-
-class Links:
-    """Signed links to one certificate's files. They expire by wall time, whatever a simulated clock says."""
-
-    def __init__(self, public_url: str, lookup_key: str) -> None:
-        self._public_url = public_url
-        self._key = lookup_hash(lookup_key, _AUDIENCE)  # a key of its own, derived
-
-    def to(self, serial: str) -> dict[str, str]:
-        expires = datetime.now(UTC) + LINK_VALID_FOR
-        token = jwt.encode({"sub": serial, "aud": _AUDIENCE, "exp": expires}, self._key, algorithm="HS256")
-        base = f"{self._public_url}/files/{token}"
-        return {"pdf_url": f"{base}/certificate.pdf", "json_url": f"{base}/certificate.json"}
-
-    def serial_of(self, token: str) -> str:
-        """Raises a 404 problem for a link that is not ours or has expired."""
-        try:
-            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["HS256"], audience=_AUDIENCE)
-        except jwt.InvalidTokenError as error:
-            raise Problem(404, "link-expired", "下载链接无效或已过期，请凭领取码重新领取") from error
-        return str(claims["sub"])
 
 
 class Pdfs:

@@ -1,24 +1,16 @@
 """The public pages (DESIGN §5.4): where a certificate is claimed, and what stands behind its QR.
 
-The latter shows the verdict, a masked holder, the campaign, and nothing else. One request, no script, nothing from elsewhere: the
-stylesheet is inline and allowed by its hash.
+The latter shows the verdict, a masked holder, the campaign, and nothing else.
 """
 
-import base64
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
-from typing import Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from services.certificate.domain import CertificateContent, mask_holder
+from shared.pages import Pages
 
-TEMPLATES: Final = Path(__file__).with_name("templates")
+PAGES = Pages(Path(__file__).with_name("templates"), "page.css")
 
 
 class Status(StrEnum):
@@ -60,41 +52,8 @@ class ClaimPage:
 
 
 def verification_html(page: VerificationPage) -> str:
-    return _html("verification.html", page)
+    return PAGES.html("verification.html", page=page)
 
 
 def claim_html(page: ClaimPage) -> str:
-    return _html("claim.html", page)
-
-
-def _html(template: str, page: VerificationPage | ClaimPage) -> str:
-    stylesheet = Markup(_stylesheet())  # noqa: S704 - our own file, not data
-    return _environment().get_template(template).render(page=page, stylesheet=stylesheet)
-
-
-@cache
-def page_headers(*, form: bool = False) -> Mapping[str, str]:
-    """To be sent with a page: nothing may load or run but the one stylesheet, no cache keeps a verdict, no index a holder.
-    `form`: it may be sent back to us."""
-    digest = base64.b64encode(hashlib.sha256(_stylesheet().encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
-        f"form-action '{'self' if form else 'none'}'; frame-ancestors 'none'"
-    )
-    return {
-        "Content-Security-Policy": policy,
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "X-Robots-Tag": "noindex",
-    }
-
-
-@cache
-def _stylesheet() -> str:
-    return (TEMPLATES / "page.css").read_text("utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    return PAGES.html("claim.html", page=page)

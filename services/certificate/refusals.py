@@ -8,6 +8,7 @@ ANSWERS: Answers = {
     "wrong-phone-tail": Answer(403, "wrong-phone-tail", "手机号后四位不匹配，请核对报名时填写的手机号"),
     "code-tried-too-often": Answer(429, "too-many-wrong-claims", "该领取码的手机号后四位错误次数过多，请一小时后再试"),
     "address-tried-too-often": Answer(429, "too-many-wrong-claims", "尝试次数过多，请一分钟后再试"),
+    "link-expired": Answer(404, "link-expired", "下载链接无效或已过期，请凭领取码重新领取"),
     "name-refused": Answer(422, "name-refused", "姓名不符合要求"),
     "campaign-erased": Answer(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名"),
     "no-certificate": Answer(404, "not-found", "没有找到该证书"),

@@ -403,15 +403,15 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
             claims: dict[str, Any] = jwt.decode(token, settings.link_key, algorithms=["HS256"])
             campaign_id, viewer_id = str(claims["c"]), str(claims["v"])
         except (jwt.InvalidTokenError, KeyError):
-            return HTMLResponse(pages.unknown_link(), 404, headers=pages.HEADERS)
+            return pages.PAGES.answer(pages.unknown_link(), 404)
         async with db.transaction() as tx:
             try:
                 report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
             except Refused as refused:
                 if refused.name not in (NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER):
                     raise
-                return HTMLResponse(pages.nothing_yet(), 404, headers=pages.HEADERS)
-        return HTMLResponse(pages.viewer(report, clock.now(), settings.claim_page_url), headers=pages.HEADERS)
+                return pages.PAGES.answer(pages.nothing_yet(), 404)
+        return pages.PAGES.answer(pages.viewer(report, clock.now(), settings.claim_page_url))
 
 
 def _viewer_answer(report: usecases.ViewerReport) -> ViewerAnswer:

@@ -1,14 +1,11 @@
 """What must hold between the parts of a campaign definition. Each fault names its key and the remedy, in zh-Hans."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from shared.contracts.base import UNASSIGNED as UNASSIGNED
-
-if TYPE_CHECKING:
-    from shared.contracts.campaign import CampaignDefinition, CampaignRules, LessonWindow, Unit
+from shared.contracts.campaign_parts import LEVELS, LessonWindow, RulesContent, Unit
 
 FAULTS_MAX = 100  # more would not be read
 DEPTH_MAX = 12
@@ -29,7 +26,7 @@ class Faults(ValueError):
         self.faults = faults[:FAULTS_MAX]
 
 
-def rules_faults(rules: "CampaignRules") -> list[Fault]:
+def rules_faults(rules: RulesContent) -> list[Fault]:
     """Lessons sorted and unique, lists without duplicates, credit reachable."""
     faults: list[Fault] = []
     dates = [lesson.date for lesson in rules.lessons]
@@ -54,7 +51,7 @@ def rules_faults(rules: "CampaignRules") -> list[Fault]:
     return faults
 
 
-def window_faults(rules: "CampaignRules") -> list[Fault]:
+def window_faults(rules: RulesContent) -> list[Fault]:
     """A time has at most one lesson and mode: no local time that does not exist, no overlap but that of the grace."""
     faults = _missing_hours(rules)
     if faults:
@@ -85,9 +82,8 @@ def window_faults(rules: "CampaignRules") -> list[Fault]:
     return faults
 
 
-def tree_faults(definition: "CampaignDefinition") -> list[Fault]:
+def tree_faults(units: Sequence[Unit], channels: Mapping[str, str]) -> list[Fault]:
     """One root, parents exist and are of a higher level, no cycles, no duplicates, channels lead to units."""
-    units = definition.units
     faults = _duplicates("units", [unit.unit_code for unit in units], "unit_code")
     by_code = {unit.unit_code: unit for unit in units}
     roots = [index for index, unit in enumerate(units) if unit.parent_code is None]
@@ -104,13 +100,13 @@ def tree_faults(definition: "CampaignDefinition") -> list[Fault]:
         faults += _parent_faults(index, unit, by_code)
     if not faults:
         faults += _cycle_faults(units, by_code)
-    for code, unit_code in definition.channels.items():
+    for code, unit_code in channels.items():
         if unit_code not in by_code:
             faults.append(Fault(f"channels.{code}", f"指向不存在的单位 {unit_code}；请核对 unit_code"))
     return faults
 
 
-def _parent_faults(index: int, unit: "Unit", by_code: dict[str, "Unit"]) -> list[Fault]:
+def _parent_faults(index: int, unit: Unit, by_code: dict[str, Unit]) -> list[Fault]:
     if unit.parent_code is None:
         return []
     parent = by_code.get(unit.parent_code)
@@ -118,9 +114,7 @@ def _parent_faults(index: int, unit: "Unit", by_code: dict[str, "Unit"]) -> list
         return [
             Fault(f"units[{index}].parent_code", f"{unit.unit_code} 的上级 {unit.parent_code} 不存在；请核对上级代码")
         ]
-    ranks = {"province": 0, "city": 1, "county": 2, "unit": 3}
-    below = ranks[unit.level] > ranks[parent.level] or unit.level == parent.level == "unit"
-    if below:
+    if LEVELS.index(unit.level) > LEVELS.index(parent.level) or unit.level == parent.level == "unit":
         return []
     return [
         Fault(
@@ -131,7 +125,7 @@ def _parent_faults(index: int, unit: "Unit", by_code: dict[str, "Unit"]) -> list
     ]
 
 
-def _cycle_faults(units: tuple["Unit", ...], by_code: dict[str, "Unit"]) -> list[Fault]:
+def _cycle_faults(units: Sequence[Unit], by_code: dict[str, Unit]) -> list[Fault]:
     """Levels make cycles impossible above `unit`; among units they are found by walking up."""
     faults: list[Fault] = []
     for index, unit in enumerate(units):
@@ -159,7 +153,7 @@ def _duplicates(at: str, values: Iterable[str], key: str | None = None) -> list[
     return faults
 
 
-def _missing_hours(rules: "CampaignRules") -> list[Fault]:
+def _missing_hours(rules: RulesContent) -> list[Fault]:
     """A local time that a daylight-saving change skips has no instant; a window must not begin or end there."""
     faults: list[Fault] = []
     for mode, windows in (("live", rules.windows.live), ("replay", rules.windows.replay)):
@@ -174,9 +168,9 @@ def _missing_hours(rules: "CampaignRules") -> list[Fault]:
     return faults
 
 
-def _named(rules: "CampaignRules", window: "LessonWindow") -> str:
+def _named(rules: RulesContent, window: LessonWindow) -> str:
     return f" {rules.lessons[window.lesson_index].date} 的 {window.mode} "
 
 
-def _local(rules: "CampaignRules", instant: datetime) -> str:
+def _local(rules: RulesContent, instant: datetime) -> str:
     return instant.astimezone(rules.zone).strftime("%m-%d %H:%M")

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts import campaign
+from shared.contracts import campaign_parts
 from shared.contracts.base import ID_PATTERN
+from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_checks import Faults
 
 FINDINGS_MAX = 100
@@ -153,7 +154,8 @@ def _readable(key: str) -> str:
 
 
 def _known_keys() -> list[str]:
-    parts = [kind for kind in vars(campaign).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    parts: list[type[BaseModel]] = [CampaignDefinition]
+    parts += [kind for kind in vars(campaign_parts).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return sorted({field.alias or name for part in parts for name, field in part.model_fields.items()})
 
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,11 +19,12 @@ import jwt
 import pytest
 from pypdf import PdfReader
 
-from services.certificate import files, usecases, wrong_claims
-from services.certificate.api import CLAIM_CODE_MAX
+from services.certificate import usecases, wrong_claims
+from services.certificate.api import CLAIM_CODE_MAX, FORM_FIELDS_MAX
+from services.certificate.links import Links
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
 from shared.contracts.certificate import CertificateClaimedV1
-from shared.database import DatabaseAway
+from shared.service.bodies import BODY_MAX_BYTES, Bodies
 from shared.whole_files import SCRATCH
 from tests.support.certificate import (
     CLAIM_FROM,
@@ -403,10 +404,20 @@ def cached(service: CertificateService) -> list[Path]:
     return [path for path in service.settings.pdf_dir.rglob("*") if path.is_file()]
 
 
-async def test_a_link_expires(service: CertificateService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LINK_VALID_FOR", timedelta(seconds=-1))
-    assert problem(await download(service, BO, "pdf")) == (404, "link-expired")
-    assert problem(await download(service, BO, "json")) == (404, "link-expired")
+async def test_a_link_expires(service: CertificateService) -> None:
+    serial = (await service.claim(BO)).json()["serial"]
+    url, key = service.settings.public_url, service.settings.lookup_key
+    for link in Links(url, key, valid_for=timedelta(minutes=1)).to(serial).values():
+        assert (await service.http.get(path_of(link))).status_code == 200
+    for link in Links(url, key, valid_for=timedelta(seconds=-1)).to(serial).values():
+        assert problem(await service.http.get(path_of(link))) == (404, "link-expired")
+
+
+async def test_a_claim_s_links_last_as_long_as_its_page_says(service: CertificateService) -> None:
+    link = (await service.claim(BO)).json()["pdf_url"]
+    claims = jwt.decode(path_of(link).split("/")[2], options={"verify_signature": False})
+    left_s = claims["exp"] - datetime.now(UTC).timestamp()
+    assert 29 * 60 < left_s <= 30 * 60
 
 
 async def test_a_link_leads_to_its_own_certificate_only(service: CertificateService) -> None:
@@ -565,6 +576,26 @@ async def test_a_form_filled_in_wrongly_says_so_and_keeps_what_was_typed(
     assert fields.get("claim_code", "")[:CLAIM_CODE_MAX] in html.unescape(answer.text)
 
 
+FORM = {"Authorization": "", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("body", [b"claim_code=%FF%00%zz&phone_tail", b"\xff&&=;==", b"claim_code[]=x", b"%", b""])
+async def test_what_no_browser_sends_is_a_wrong_code(service: CertificateService, body: bytes) -> None:
+    answer = await service.http.post("/claim", content=body, headers=FORM)
+    assert (answer.status_code, "领取码不正确" in answer.text) == (404, True)
+
+
+async def test_a_form_s_size_and_parts_are_limited(service: CertificateService) -> None:
+    bodies: Bodies = service.app.state.bodies
+    too_large = await service.http.post("/claim", content=b"claim_code=" + b"x" * BODY_MAX_BYTES, headers=FORM)
+    assert problem(too_large) == (413, "too-large")
+    too_many = await service.http.post("/claim", content=b"a=1&" * FORM_FIELDS_MAX + b"claim_code=x", headers=FORM)
+    assert problem(too_many) == (400, "bad-request")
+    file = await service.http.post("/claim", files={"claim_code": b"x"}, headers={"Authorization": ""})
+    assert problem(file) == (400, "bad-request")
+    assert bodies.held_bytes == 0
+
+
 async def test_a_wrong_tail_in_the_form_claims_nothing(service: CertificateService) -> None:
     code = (await service.claim_codes())[ANNA]
     answer = await send_form(service, claim_code=code, phone_tail="0000")
@@ -581,16 +612,12 @@ async def test_the_form_counts_for_the_same_limit_as_the_interface(service: Cert
     assert (await service.post_claim("AAAAAAAA")).status_code == 429
 
 
-async def test_the_form_says_come_back_while_the_database_is_away(
-    service: CertificateService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def away(*_: object) -> None:
-        raise DatabaseAway("gone")
-
-    monkeypatch.setattr(usecases, "claim", away)
-    answer = await send_form(service, claim_code="AAAAAAAA")
+async def test_the_form_says_come_back_while_the_database_is_away(tmp_path: Path) -> None:
+    away = CertificateService("postgresql://certificate_app:x@127.0.0.1:1/nowhere", tmp_path)
+    answer = await send_form(away, claim_code="AAAAAAAA")
     assert (answer.status_code, "请稍后再试" in answer.text) == (503, True)
     assert "retry-after" in answer.headers
+    await away.close()
 
 
 # ---- the public page -------------------------------------------------------------------------------------------------

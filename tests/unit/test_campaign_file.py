@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli import campaign_file
 from cli.campaign_file import CampaignFileError, load
 from shared.contracts.campaign import CampaignDefinition
 from tests.support.campaigns import campaign_content
@@ -30,9 +29,9 @@ def write(folder: Path, units: str | bytes | None = None, channels: str | None =
     return path
 
 
-def complaints(path: Path) -> str:
+def complaints(path: Path, **limits: int) -> str:
     with pytest.raises(CampaignFileError) as refused:
-        load(path)
+        load(path, **limits)
     return str(refused.value)
 
 
@@ -139,10 +138,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     assert "读不了这个文件" in complaints(tmp_path)
 
 
-def test_sizes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaign_file, "YAML_MAX_BYTES", 1024)
+def test_sizes_are_limited(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("#" * 1025)
-    assert "超过 1 KiB" in complaints(tmp_path / "c.yaml")
+    assert "超过 1 KiB" in complaints(tmp_path / "c.yaml", yaml_max_bytes=1024)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from services.certificate.domain import CertificateContent
-from services.certificate.pages import ClaimPage, VerificationPage, claim_html, page_headers, verification_html
+from services.certificate.pages import PAGES, ClaimPage, VerificationPage, claim_html, verification_html
 
 CONTENT = CertificateContent(
     serial="7K3M-9QXV-2HD4",
@@ -90,7 +90,7 @@ def test_asks_for_nothing_and_loads_nothing() -> None:
 def test_the_policy_allows_exactly_the_inline_stylesheet() -> None:
     (style,) = re.findall(r"<style>(.*?)</style>", verification_html(VALID), re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = page_headers()["Content-Security-Policy"]
+    policy = PAGES.headers()["content-security-policy"]
     assert f"style-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

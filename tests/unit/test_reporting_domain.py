@@ -3,11 +3,27 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.reporting.totals.answers import GROUP_MIN_VIEWERS, TotalsRow, without_small_groups
-from services.reporting.totals.domain import Change, Counts, TotalKey, checkin_changes, latest_moves, move_changes
+from services.reporting.totals.domain import (
+    GROUP_MIN_VIEWERS,
+    Change,
+    Counts,
+    TotalKey,
+    TotalMode,
+    TotalsLine,
+    checkin_changes,
+    credited,
+    latest_moves,
+    move_changes,
+    people,
+    per_10k,
+    share,
+    small_groups,
+)
+from shared.contracts.base import Mode
 from shared.contracts.campaign import read_unit
 from shared.contracts.checkin import ViewerReassignedV1
 from shared.tree import Tree
@@ -83,20 +99,29 @@ class TestSmallGroups:
 
 
 def shown(groups: dict[str, int]) -> set[str]:
-    rows = [
-        TotalsRow(
-            key=key,
-            name=None,
-            checkins=viewers,
-            late=0,
-            made_good=0,
-            credited=viewers,
-            viewers=viewers,
-            certificates_issued=0,
-            certificates_claimed=0,
-            per_10k=None,
-            residents=None,
-        )
-        for key, viewers in groups.items()
-    ]
-    return {row.key for row in without_small_groups(rows)}
+    return groups.keys() - small_groups(groups)
+
+
+@pytest.mark.parametrize(
+    ("mode", "credit", "counts"),
+    [("live", {"live"}, 7), ("live", {"replay"}, 0), ("replay", {"live", "replay"}, 7), ("live", set(), 0)],
+)
+def test_late_checkins_and_other_modes_are_not_credited(mode: TotalMode, credit: set[Mode], counts: int) -> None:
+    assert credited(TotalsLine("a", mode, Counts(checkins=9, late=2)), frozenset(credit)) == counts
+
+
+def test_what_the_office_granted_is_credited_under_every_policy() -> None:
+    assert credited(TotalsLine("a", "made_good", Counts(made_good=3)), frozenset()) == 3
+
+
+@pytest.mark.parametrize(
+    ("lesson", "mode", "number"), [(False, False, 2), (True, False, 4), (False, True, 5), (True, True, 5)]
+)
+def test_people_are_counted_once_in_what_was_asked(lesson: bool, mode: bool, number: int) -> None:
+    counts = Counts(checkins=5, late=1, first_for_lesson=4, first_for_campaign=2, made_good=9)
+    assert people(counts, lesson=lesson, mode=mode) == number
+
+
+def test_rates_are_rounded_and_nothing_has_no_share() -> None:
+    assert (per_10k(2, 3), per_10k(0, 3)) == (6666.67, 0.0)
+    assert (share(2, 3), share(0, 3), share(0, 0)) == (0.6667, 0.0, None)

@@ -172,7 +172,7 @@ def test_the_style_is_allowed_by_its_hash_and_nothing_else_is() -> None:
     html = page(Lessons(), "06-29T19:10:00")
     (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = pages.HEADERS["content-security-policy"]
+    policy = pages.PAGES.headers()["content-security-policy"]
     assert f"style-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
     assert not re.findall(r"<script|<img|<link|style=|\son\w+=|https?://", html)

@@ -1,13 +1,11 @@
 """What the office sees of messages."""
 
-import base64
-import binascii
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from services.notification.plans import usecases as plans
@@ -17,14 +15,12 @@ from shared.contracts.base import Id
 from shared.contracts.campaign import MessageEvent
 from shared.database import Database
 from shared.definitions import is_defined
+from shared.paging import Cursor, Limit, next_cursor, position_in
 from shared.people.campaign_keys import Recipient
 from shared.people.masks import mask_account
 from shared.service.guarded_route import GuardedRoute
-from shared.service.problems import Problem, not_found
+from shared.service.problems import not_found
 from shared.service.tokens import Principal, requires
-
-LIMIT_MAX = 500
-CURSOR_MAX_CHARS = 200
 
 
 class NotificationRow(BaseModel):
@@ -59,10 +55,10 @@ def build_api(db: Database, recipient: Recipient, channels: Collection[str]) -> 
         principal: Annotated[Principal, Depends(requires("admin", "office", "auditor"))],
         kind: MessageEvent | None = None,
         status: Status | None = None,
-        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = 100,
-        cursor: Annotated[str | None, Query(max_length=CURSOR_MAX_CHARS)] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
     ) -> NotificationPage:
-        after = None if cursor is None else _read_cursor(cursor)
+        after = position_in(cursor, tuple[datetime, UUID])
         async with db.transaction() as tx:
             if not await is_defined(tx, campaign_id):
                 raise not_found("活动", "no definition of this campaign has arrived here")
@@ -70,7 +66,8 @@ def build_api(db: Database, recipient: Recipient, channels: Collection[str]) -> 
             page = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
             phones = await plans.phones(tx, recipient, campaign_id, {row["recipient"] for row in page})
         rows = [_row(row, phones, channels) for row in page]
-        return NotificationPage(counts=counts, rows=rows, next_cursor=_cursor(rows[-1]) if len(rows) == limit else None)
+        onward = next_cursor(rows, limit, lambda row: (row.due_at, row.id))
+        return NotificationPage(counts=counts, rows=rows, next_cursor=onward)
 
     return router
 
@@ -85,18 +82,3 @@ def _row(row: store.Row, phones: Mapping[str, str], channels: Collection[str]) -
         recipient=masked,
         sent_at=row["attempted_at"] if sent else None,
     )
-
-
-def _cursor(last: NotificationRow) -> str:
-    return base64.urlsafe_b64encode(f"{last.due_at.isoformat()} {last.id}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        due_at, _, last = base64.urlsafe_b64decode(cursor).decode().partition(" ")
-        at = datetime.fromisoformat(due_at)
-        if at.tzinfo is None:
-            raise ValueError("no offset")
-        return at.astimezone(UTC), UUID(last)  # as the database will: 0001-01-01T00:00:00+14:00 is before all time
-    except (ValueError, OverflowError, binascii.Error):
-        raise Problem(422, "invalid-cursor", "cursor 无效，请使用上一页返回的 next_cursor") from None

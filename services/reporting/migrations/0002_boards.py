@@ -69,8 +69,8 @@ SELECT campaign_id, unit_code, sum(issued)::bigint AS issued, sum(claimed)::bigi
 FROM certificate_total GROUP BY 1, 2;
 """
 
-# Groups of fewer than 10 people are not told apart, nor is one that the others and the sum would tell (answers.py,
-# without_small_groups): both go into one row. A wall board is seen by more people than the office.
+# Groups of fewer than 10 people are not told apart, nor is one that the others and the sum would tell (totals/domain.py,
+# small_groups): both go into one row. A wall board is seen by more people than the office.
 GROUP_TOTAL = """
 CREATE VIEW boards.group_total AS
 WITH counted AS (

@@ -8,14 +8,23 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from services.reporting.definition import Definition
-from services.reporting.totals.domain import Certificates, Counts, TotalMode, TotalsLine
+from services.reporting.totals.domain import (
+    Certificates,
+    Counts,
+    Tally,
+    TotalMode,
+    TotalsLine,
+    people,
+    per_10k,
+    share,
+    small_groups,
+)
 from shared.contracts.base import UNASSIGNED, Id, Mode
 from shared.contracts.campaign import Residents
 
 By = Literal["unit", "county", "city", "group", "lesson", "mode"]
 LiveRoomBy = Literal["unit", "county", "city", "lesson", "item"]
 
-GROUP_MIN_VIEWERS = 10  # smaller groups are not shown outside the office (FACTS, "Viewers and the law")
 UNASSIGNED_NAME = "未归属"
 UNNAMED_ITEM = "未注明"
 MODE_NAMES: dict[TotalMode, str] = {"live": "首播", "replay": "重播", "made_good": "补记"}
@@ -145,32 +154,6 @@ class Question:
         return self.sums_certificates and self.by not in ("lesson", "mode")
 
 
-NOTHING = Counts()
-
-
-@dataclass
-class Tally:
-    counts: Counts = NOTHING
-    credited: int = 0
-
-    def add(self, line: TotalsLine, credit: frozenset[Mode] | None) -> None:
-        self.counts = self.counts.plus(line.counts)
-        self.credited += credited(line, credit or frozenset())
-
-
-def credited(line: TotalsLine, credit: frozenset[Mode]) -> int:
-    """What of these sums counts towards the certificate under the credit policy in force (FACTS A4)."""
-    counts = line.counts
-    return counts.made_good + (counts.checkins - counts.late if line.mode in credit else 0)
-
-
-def people(counts: Counts, *, lesson: bool, mode: bool) -> int:
-    """Viewers behind the counts: inside one mode a viewer checks in once a lesson, so check-ins are people there."""
-    if mode:
-        return counts.checkins
-    return counts.first_for_lesson if lesson else counts.first_for_campaign
-
-
 def row_keys(definition: Definition, question: Question) -> Callable[[str], str]:
     """The row that something under this key belongs to."""
     if question.by not in ("county", "city"):
@@ -191,8 +174,7 @@ def totals_rows(
         tallies.setdefault(key_of(line.key), Tally()).add(line, definition.credit)
     held: dict[str, Certificates] = {}
     for code, number in certificates.items() if question.lists_certificates else ():
-        known = held.get(key_of(code), Certificates())
-        held[key_of(code)] = Certificates(known.issued + number.issued, known.claimed + number.claimed)
+        held[key_of(code)] = held.get(key_of(code), Certificates()).plus(number)
     keys = {key for key, tally in tallies.items() if any(tally.counts)} | held.keys()
     rows = [_row(definition, question, key, tallies.get(key, Tally()), held.get(key, Certificates())) for key in keys]
     return sorted(rows, key=lambda row: order(definition, question, row.key))
@@ -215,7 +197,7 @@ def _row(definition: Definition, question: Question, key: str, tally: Tally, hel
         viewers=viewers,
         certificates_issued=held.issued if question.lists_certificates else None,
         certificates_claimed=held.claimed if question.lists_certificates else None,
-        per_10k=round(viewers * 10_000 / residents.count, 2) if residents else None,
+        per_10k=per_10k(viewers, residents.count) if residents else None,
         residents=residents,
     )
 
@@ -240,7 +222,7 @@ def totals_sum(
         viewers=viewers,
         certificates_issued=sum(number.issued for number in numbers) if question.sums_certificates else None,
         certificates_claimed=sum(number.claimed for number in numbers) if question.sums_certificates else None,
-        attributed_share=round(attributed / viewers, 4) if viewers and question.root is None else None,
+        attributed_share=share(attributed, viewers) if question.root is None else None,
     )
 
 
@@ -249,16 +231,9 @@ def _viewers(question: Question, counts: Counts) -> int:
 
 
 def without_small_groups(rows: Sequence[TotalsRow]) -> list[TotalsRow]:
-    """Leaves out groups of fewer than 10 viewers, and then the next smallest while the sum less the shown rows would tell
-    them: as long as all that are left out come to fewer than 10, as one alone always does."""
-    smallest_first = sorted(rows, key=lambda row: (row.viewers, row.key))
-    left_out = [row for row in smallest_first if row.viewers < GROUP_MIN_VIEWERS]
-    for row in smallest_first[len(left_out) :]:
-        if not left_out or sum(row.viewers for row in left_out) >= GROUP_MIN_VIEWERS:
-            break
-        left_out.append(row)
-    keys = {row.key for row in left_out}
-    return [row for row in rows if row.key not in keys]
+    """What is shown outside the office (FACTS, "Viewers and the law")."""
+    withheld = small_groups({row.key: row.viewers for row in rows})
+    return [row for row in rows if row.key not in withheld]
 
 
 def live_room_rows(

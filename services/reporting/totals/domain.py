@@ -1,13 +1,16 @@
-"""What is summed, and what each fact changes in it. Pure; every function folds an event for one sorted statement.
+"""What is summed, what each fact changes in it, and which figures follow from the sums. Pure.
 
-All changes are additions or only move forward, so the order in which events are applied does not matter (DESIGN §4.5).
+What an event changes is folded for one sorted statement. All changes are additions or only move forward, so the order in which
+events are applied does not matter (DESIGN §4.5).
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, NamedTuple
 
+from shared.contracts.base import Mode
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import (
     CheckinRecordedV1,
@@ -18,6 +21,8 @@ from shared.contracts.checkin import (
 )
 
 TotalMode = Literal["live", "replay", "made_good"]
+
+GROUP_MIN_VIEWERS = 10  # smaller groups are not shown outside the office (FACTS, "Viewers and the law")
 
 
 class TotalKey(NamedTuple):
@@ -101,12 +106,31 @@ class Certificates(NamedTuple):
     issued: int = 0
     claimed: int = 0
 
+    def plus(self, other: "Certificates") -> "Certificates":
+        return Certificates(self.issued + other.issued, self.claimed + other.claimed)
+
 
 class CountyLine(NamedTuple):
     lesson_date: date
     mode: TotalMode
     county: str
     counts: Counts
+
+
+@dataclass
+class Tally:
+    """The sums of several lines, and how much of them counts towards the certificate."""
+
+    counts: Counts = Counts()  # noqa: RUF009 - frozen
+    credited: int = 0
+
+    def add(self, line: TotalsLine, credit: frozenset[Mode] | None) -> None:
+        """`credit`: None before the definition has arrived; then only what the office granted is credited."""
+        self.counts = self.counts.plus(line.counts)
+        self.credited += credited(line, credit or frozenset())
+
+
+# ---- what an event changes -------------------------------------------------------------------------------------------
 
 
 def checkin_changes(event: CheckinRecordedV1) -> list[Change]:
@@ -194,3 +218,41 @@ def live_room_changes(event: LiveRoomActionsRecordedV1) -> list[tuple[LiveRoomKe
         LiveRoomKey(event.lesson_date, event.action, row.unit_code, row.item or "") for row in event.rows()
     )
     return sorted(actions.items())
+
+
+# ---- which figures follow --------------------------------------------------------------------------------------------
+
+
+def credited(line: TotalsLine, credit: frozenset[Mode]) -> int:
+    """What of these sums counts towards the certificate under the credit policy in force (FACTS A4)."""
+    counts = line.counts
+    return counts.made_good + (counts.checkins - counts.late if line.mode in credit else 0)
+
+
+def people(counts: Counts, *, lesson: bool, mode: bool) -> int:
+    """Viewers behind the counts: inside one mode a viewer checks in once a lesson, so check-ins are people there."""
+    if mode:
+        return counts.checkins
+    return counts.first_for_lesson if lesson else counts.first_for_campaign
+
+
+def per_10k(viewers: int, residents: int) -> float:
+    """Viewers per 10,000 residents (at least one), to two places."""
+    return round(viewers * 10_000 / residents, 2)
+
+
+def share(part: int, whole: int) -> float | None:
+    """From 0 to 1, to four places; None of nothing."""
+    return round(part / whole, 4) if whole else None
+
+
+def small_groups(viewers: Mapping[str, int]) -> set[str]:
+    """Which groups (key → viewers) must not be shown: those of fewer than 10 viewers, and then the next smallest while the sum
+    less the shown groups would tell them: as long as all that are left out come to fewer than 10, as one alone always does."""
+    smallest_first = sorted(viewers, key=lambda key: (viewers[key], key))
+    withheld = [key for key in smallest_first if viewers[key] < GROUP_MIN_VIEWERS]
+    for key in smallest_first[len(withheld) :]:
+        if not withheld or sum(viewers[each] for each in withheld) >= GROUP_MIN_VIEWERS:
+            break
+        withheld.append(key)
+    return set(withheld)

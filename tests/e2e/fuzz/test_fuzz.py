@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from cli.import_events import Reading
-from cli.import_file import FileFault, open_table
+from cli.import_file import open_table
 from shared.bus import Poison
+from shared.sheets import FileFault
 from tests.e2e.fuzz import certificates, export_files
 from tests.e2e.fuzz.asgi import Answer, Tally, all_of, call
 from tests.e2e.fuzz.live_events import CAMPAIGN, MALFORMED, Made, Maker, Outcome, items_in

@@ -1,0 +1,23 @@
+"""Which kind of sheet a file is, by its name's ending."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.sheets.sheet import FileFault, Sheet
+from shared.sheets.texts import open_csv
+from shared.sheets.workbooks import WorkbookLimits, open_workbook
+
+TEXTS = (".csv", ".tsv", ".txt")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+SUFFIXES = TEXTS + WORKBOOKS
+
+
+@contextmanager
+def open_sheet(path: Path, limits: WorkbookLimits | None = None) -> Iterator[Sheet]:
+    """A CSV file, or the first sheet of a workbook. Raises `FileFault`, also while rows are read."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise FileFault(f"不认识的文件类型 {suffix or path.name}。可以用 CSV 和 XLSX")
+    with open_csv(path) if suffix in TEXTS else open_workbook(path, limits or WorkbookLimits()) as sheet:
+        yield sheet

@@ -1,0 +1,95 @@
+"""Workbooks, read by a process of its own (workbook_process.py) that may take no more than so much memory and time.
+
+A sheet says how large it is, and the library makes room for all of it: one cell at XFD1048576 is 17 thousand million cells, and a
+file of 1 MB can unpack to 1 GB. What goes beyond the limits ends the child, whatever the format; the caller says so in words.
+"""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from shared.sheets.sheet import FileFault, Sheet, SheetRow
+
+_INSTEAD = "请在表格软件里另存为“CSV UTF-8”再导入"
+
+
+@dataclass(frozen=True)
+class WorkbookLimits:
+    file_max_bytes: int = 64 * 1024 * 1024
+    unpacked_max_bytes: int = 1024 * 1024 * 1024
+    memory_max_bytes: int = 1024 * 1024 * 1024  # a million rows of seven columns take half of it
+    cpu_max_s: int = 600  # a million rows take 20
+
+
+@contextmanager
+def open_workbook(path: Path, limits: WorkbookLimits) -> Iterator[Sheet]:
+    """The first sheet; its header is its first row that holds anything. Raises `FileFault`, also while rows are read."""
+    _check_size(path, limits)
+    with _cells(path, limits) as (height, rows):
+        numbered = enumerate(rows, start=1)
+        header = next(([str(cell).strip() for cell in cells] for _, cells in numbered if any(cells)), [])
+        at = [0]
+
+        def below() -> Iterator[SheetRow]:
+            for number, cells in numbered:
+                at[0] = number
+                if any(cell != "" for cell in cells):
+                    yield SheetRow(number, cells)
+
+        yield Sheet(header, below(), height, lambda: at[0])
+
+
+def _check_size(path: Path, limits: WorkbookLimits) -> None:
+    if path.stat().st_size > limits.file_max_bytes:
+        raise FileFault(f"{path.name} 超过 {limits.file_max_bytes // 1024**2} MiB。{_INSTEAD}")
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as packed:  # XLS is no archive
+        if sum(part.file_size for part in packed.infolist()) > limits.unpacked_max_bytes:
+            raise FileFault(f"{path.name} 解压后超过 {limits.unpacked_max_bytes // 1024**2} MiB。{_INSTEAD}")
+
+
+@contextmanager
+def _cells(path: Path, limits: WorkbookLimits) -> Iterator[tuple[int, Iterator[Sequence[Any]]]]:
+    """How many rows the first sheet has, and the cells of each from the top."""
+    ours, theirs = Pipe(duplex=False)
+    told = [str(path), str(theirs.fileno()), str(limits.memory_max_bytes), str(limits.cpu_max_s)]
+    child = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "shared.sheets.workbook_process", *told],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # the library reports there where it ran out of memory
+    )
+    theirs.close()
+    try:
+        yield _next(ours, path, limits), _rows(ours, path, limits)
+    finally:
+        ours.close()
+        child.kill()
+        child.wait()
+
+
+def _rows(ours: Connection, path: Path, limits: WorkbookLimits) -> Iterator[Sequence[Any]]:
+    while rows := _next(ours, path, limits):
+        yield from rows
+
+
+def _next(ours: Connection, path: Path, limits: WorkbookLimits) -> Any:
+    try:
+        found = ours.recv()
+    except EOFError:
+        memory, seconds = limits.memory_max_bytes // 1024**2, limits.cpu_max_s
+        raise FileFault(
+            f"{path.name} 的有效区域太大，读它要用 {memory} MiB 以上的内存或 {seconds} 秒以上的时间。"
+            "多半是很靠右或很靠下的地方有一个多余的单元格（在表格软件里按 Ctrl+End 会跳到那里）："
+            f"删掉数据右边的列和下面的行再保存；或者{_INSTEAD}"
+        ) from None
+    if isinstance(found, str):
+        raise FileFault(found)
+    return found
