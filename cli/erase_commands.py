@@ -208,8 +208,8 @@ def _rebuild() -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    from shared.people.erasure import CannotForget
     from upkeep.backup import BackupFailed
-    from upkeep.forget import CannotForget
     from upkeep.manifest import Damaged
 
     try:

@@ -16,7 +16,7 @@ def repair(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """以账本为准，改正多出来的：统计重新计算，证书不存在的短信不再发。先停所有服务。"""
-    from upkeep.forget import CannotForget
+    from shared.people.erasure import CannotForget
     from upkeep.repair import CannotRepair, Repaired
     from upkeep.repair import repair as run
 

@@ -9,6 +9,7 @@ from demo.campaign import Campaign
 
 Way = Literal["webhook", "bus", "file"]
 
+ACCOUNT_PREFIX = "ks_"
 PHONE_BASE = 19_900_000_000  # no range of this shape is in use
 PHONES_MAX = 99_999
 HOME_CITY = "140900"  # the campaign is seen from 忻州: most viewers live there
@@ -93,7 +94,7 @@ def _viewer(number: int, places: "Places", rng: random.Random) -> Viewer:
 
 
 def _id(number: int) -> str:
-    return f"ks_{number:06d}"
+    return f"{ACCOUNT_PREFIX}{number:06d}"
 
 
 def _phone(number: int) -> str:

@@ -1,10 +1,11 @@
 """Looks for the viewers' names and phones where they must not be (DESIGN §4.8): logs, metrics, streams, databases.
 
 The generated phones share one range that nothing else uses; of names, every run of letters outside ASCII is compared, also where
-JSON has written it as `\\u4f60`.
+JSON has written it as `\\u4f60`. An account may stand in an event, but only where its contract says so.
 """
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ import nats
 import nats.errors
 from nats.js import api
 
-from demo.people import PHONE_BASE, Viewer
+from demo.people import ACCOUNT_PREFIX, PHONE_BASE, Viewer
 from devstack.home import Home, read_env
 from devstack.ports import kept
 from devstack.secrets import load_or_create
 from shared.bus.topology import SERVICES, STREAMS, inbox_prefix
+from shared.contracts.registry import BY_SUBJECT
 
 PHONE = re.compile(rf"(?<!\d){str(PHONE_BASE)[:3]}[ -]?{str(PHONE_BASE)[3:7][:3]}\d[ -]?\d{{4}}(?!\d)")
+ACCOUNT = re.compile(rf"{ACCOUNT_PREFIX}\d+")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 READ_WITHIN_S = 5
@@ -58,6 +61,14 @@ class Watcher:
         yield from (Seen(where, name) for name in self._plain if name in text)
 
 
+def accounts_out_of_place(where: str, subject: str, payload: bytes) -> Iterator[Seen]:
+    """Accounts in fields that the event's contract calls impersonal: an erasure would leave them there (DESIGN §4.12)."""
+    contract = BY_SUBJECT[subject]
+    for field, value in json.loads(payload).items():
+        if field not in contract.PERSONAL:
+            yield from (Seen(f"{where} {field}", account) for account in ACCOUNT.findall(json.dumps(value)))
+
+
 async def everywhere(home: Home, viewers: Iterable[Viewer], metrics: dict[str, str]) -> tuple[int, list[Seen]]:
     """How many bytes were read, and what was seen."""
     watcher = Watcher(viewers)
@@ -65,6 +76,8 @@ async def everywhere(home: Home, viewers: Iterable[Viewer], metrics: dict[str, s
     async for where, data in _sources(home, metrics):
         size += len(data)
         seen += list(watcher.seen(where, data))
+    async for subject, _, data in read_stream(home, "EVENTS"):
+        seen += list(accounts_out_of_place(f"event {subject}", subject, data))
     return size, seen
 
 
@@ -74,7 +87,7 @@ async def _sources(home: Home, metrics: dict[str, str]) -> AsyncIterator[tuple[s
     for service, page in metrics.items():
         yield f"/metrics of {service}", page
     for stream in STREAMS:
-        async for headers, data in read_stream(home, stream.name):
+        async for _, headers, data in read_stream(home, stream.name):
             yield f"stream {stream.name}", str(headers)
             yield f"stream {stream.name}", data
     for path in _files(home.nats_data):
@@ -107,8 +120,8 @@ async def _rows(home: Home, service: str) -> AsyncIterator[tuple[str, str | byte
         await connection.close()
 
 
-async def read_stream(home: Home, stream: str) -> AsyncIterator[tuple[dict[str, str], bytes]]:
-    """Every message of a stream, through a consumer of the topology user, who reads nothing otherwise."""
+async def read_stream(home: Home, stream: str) -> AsyncIterator[tuple[str, dict[str, str], bytes]]:
+    """Subject, headers, body of every message of a stream, by a consumer of the topology user, who reads nothing otherwise."""
     url = f"nats://topology:{load_or_create(home).nats['topology']}@127.0.0.1:{kept(home).nats}"
     client = await nats.connect(url, inbox_prefix=inbox_prefix("topology"))
     jetstream = client.jetstream(timeout=READ_WITHIN_S)
@@ -127,7 +140,7 @@ async def read_stream(home: Home, stream: str) -> AsyncIterator[tuple[dict[str, 
         while pending:
             message: Any = await subscription.next_msg(timeout=READ_WITHIN_S)
             pending = message.metadata.num_pending
-            yield dict(message.headers or {}), message.data
+            yield message.subject, dict(message.headers or {}), message.data
         await jetstream.delete_consumer(stream, name)
     finally:
         await client.close()

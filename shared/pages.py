@@ -1,4 +1,4 @@
-"""Pages that a service renders itself (DESIGN §5.5): no script, nothing from elsewhere, one stylesheet that stands in the page.
+"""Pages that a service renders itself (DESIGN §5): no script, nothing from elsewhere, one stylesheet that stands in the page.
 
 A service has `PAGES = Pages(folder, "page.css")` in its `pages.py` and answers with `PAGES.answer(PAGES.html("claim.html", …))`.
 Every template is given `style`, to stand in `<style>{{ style }}</style>` as it is, and is escaped otherwise. A line that holds

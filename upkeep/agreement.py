@@ -13,12 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 from uuid import UUID
 
-import services.certificate.store
-import services.checkin.store
-import services.notification.plans.certificates.store
-import services.reporting.totals.store
-from services.checkin.domain import LIVE_ROOM_ACTIONS
-from services.notification.plans.certificates.store import Text
+import services.certificate.agreement
+import services.checkin.agreement
+import services.notification.agreement
+import services.reporting.agreement
+from services.notification.agreement import Text
 from shared.bus import inbox, outbox
 from shared.bus.topology import DURABLES, SERVICES, Durable
 from shared.database import Limits, Transaction
@@ -73,20 +72,17 @@ async def unfounded_events(databases: Databases) -> AsyncIterator[Unfounded]:
 
 async def surplus(databases: Databases) -> dict[Fact, int]:
     """By how much reporting's sums are above what checkin has taken."""
-    summed = await services.reporting.totals.store.facts_by_lesson(databases["reporting"])
-    taken = await services.checkin.store.facts_by_lesson(databases["checkin"])
-    known = {(campaign, lesson, LIVE_ROOM_ACTIONS.get(kind, kind)): n for (campaign, lesson, kind), n in taken.items()}
-    return {fact: more for fact, n in summed.items() if (more := n - known.get(fact, 0)) > 0}
+    summed = await services.reporting.agreement.facts_by_lesson(databases["reporting"])
+    taken = await services.checkin.agreement.facts_by_lesson(databases["checkin"])
+    return {fact: more for fact, n in summed.items() if (more := n - taken.get(fact, 0)) > 0}
 
 
 async def unfounded_texts(databases: Databases) -> AsyncIterator[list[Text]]:
     """Texts that are sent, or may be, for certificates that do not exist; in pages."""
     after: Text | None = None
-    while page := await services.notification.plans.certificates.store.texts(
-        databases["notification"], after, PAGE_ROWS
-    ):
+    while page := await services.notification.agreement.texts(databases["notification"], after, PAGE_ROWS):
         serials = [text.serial for text in page]
-        unknown = set(await services.certificate.store.unknown_serials(databases["certificate"], serials))
+        unknown = set(await services.certificate.agreement.unknown_serials(databases["certificate"], serials))
         if found := [text for text in page if text.serial in unknown]:
             yield found
         after = page[-1]

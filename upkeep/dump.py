@@ -179,7 +179,7 @@ async def put_back(
             for sequence, last in dump.sequences.items():
                 await raw.execute("SELECT setval($1::text::regclass, $2)", f'public."{sequence}"', last)
             await connection.run_sync(_upgrade, service, "head")
-            await connection.run_sync(withhold)
+            await connection.run_sync(withhold, service)
             if afterwards is not None:
                 await afterwards(raw)
     finally:

@@ -3,8 +3,6 @@
 A dry run does everything and rolls it back, so it tells exactly what would go.
 """
 
-import base64
-import os
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -19,38 +17,31 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 import services.certificate.erasure
 import services.checkin.erasure
+import services.checkin.store
 import services.notification.erasure
 import services.reporting.erasure
-from services.certificate.domain import SigningKey
-from services.checkin.store import change_definitions
 from shared.bus import outbox
-from shared.bus.topology import PRODUCERS_FIRST
+from shared.bus.topology import CONSUMERS_FIRST, PRODUCERS_FIRST
 from shared.database import COLLISIONS, Transaction
 from shared.people import erasure
-from shared.people.campaign_keys import KEY_ID, destroy
+from shared.people.campaign_keys import overwrite_destroyed
+from shared.people.erasure import CannotForget
+from shared.people.forgetting import ServiceErasure
 from upkeep import backup, campaign_keys, dump, stream
+from upkeep.campaign_keys import RECIPIENTS
 from upkeep.deployment import Deployment
 
 ATTEMPTS = 5
-# Whose keys for a campaign a service knows: its own, and those it seals to.
-KNOWN_KEYS = {
-    "checkin": campaign_keys.RECIPIENTS,
-    "certificate": campaign_keys.RECIPIENTS,
-    "notification": ("notification",),
-}
-# $1 campaign, $2 how a value begins that is under the campaign's key.
-AT_REST = {
-    "certificate": "SELECT (SELECT count(*) FROM contact WHERE campaign_id = $1 AND position($2::bytea IN value) <> 1) "
-    "+ (SELECT count(*) FROM certificate WHERE campaign_id = $1 AND position($2::bytea IN name) <> 1)",
-    "notification": "SELECT count(*) FROM contact WHERE campaign_id = $1 AND position($2::bytea IN phone) <> 1",
+ERASURES: Mapping[str, type[ServiceErasure]] = {
+    "checkin": services.checkin.erasure.Erasure,
+    "reporting": services.reporting.erasure.Erasure,
+    "notification": services.notification.erasure.Erasure,
+    "certificate": services.certificate.erasure.Erasure,
 }
 
 Counts = dict[str, dict[str, int]]
-Work = Callable[[Transaction, str], Awaitable[dict[str, int]]]
-
-
-class CannotForget(Exception):
-    """Nothing was changed; the text says what is missing (zh-Hans)."""
+Work = Callable[[Transaction, str, ServiceErasure], Awaitable[dict[str, int]]]
+"""What one service does, in its transaction; rows changed, by table."""
 
 
 class _DryRun(Exception):
@@ -60,21 +51,11 @@ class _DryRun(Exception):
 async def viewer(deployment: Deployment, campaign_id: str, viewer_id: str, actor: str, *, dry_run: bool) -> Counts:
     """Rows changed, by service and table."""
     name = erasure.new_name()
-    forgetting = _Certificates(deployment)
 
-    async def work(tx: Transaction, service: str) -> dict[str, int]:
-        match service:
-            case "checkin":
-                return await services.checkin.erasure.forget_viewer(tx, campaign_id, viewer_id, name)
-            case "reporting":
-                return await services.reporting.erasure.forget_viewer(tx, campaign_id, viewer_id, name)
-            case "notification":
-                return await services.notification.erasure.forget_viewer(tx, campaign_id, viewer_id, name)
-            case _:
-                return await forgetting.viewer(tx, campaign_id, viewer_id, name)
+    async def work(tx: Transaction, _: str, of: ServiceErasure) -> dict[str, int]:
+        return await of.forget_viewer(tx, campaign_id, viewer_id, name)
 
-    counts = await _everywhere(deployment, work, "viewer", campaign_id, actor, dry_run=dry_run)
-    return counts if dry_run else forgetting.remove_rendered(counts)
+    return await _everywhere(deployment, work, "viewer", campaign_id, actor, dry_run=dry_run)
 
 
 async def people(
@@ -90,26 +71,25 @@ async def people(
 
     `destroy_keys`: the services can open nothing of the campaign any more. `in_backups`: key files by service, for the record.
     """
-    forgetting = _Certificates(deployment)
+    private_keys = _deployment_keys(deployment)
 
-    async def work(tx: Transaction, service: str) -> dict[str, int]:
+    async def work(tx: Transaction, service: str, of: ServiceErasure) -> dict[str, int]:
         counts: dict[str, int] = {}
-        if destroy_keys and service in KNOWN_KEYS:
-            counts["campaign_key"] = await _destroy(tx, service, campaign_id)
+        if destroy_keys and of.KNOWN_KEYS:
+            counts["campaign_key"] = await of.destroy_keys(tx, campaign_id, datetime.now(UTC))
             counts["backup_key"] = (in_backups or {}).get(service, 0)
-        counts["deployment_key"] = await _under_deployment_keys(tx, service, campaign_id, deployment.environments)
-        match service:
-            case "checkin":
-                return counts | await services.checkin.erasure.forget_people(tx, campaign_id)
-            case "reporting":
-                return counts | await services.reporting.erasure.forget_people(tx, campaign_id)
-            case "notification":
-                return counts | await services.notification.erasure.forget_people(tx, campaign_id)
-            case _:
-                return counts | await forgetting.people(tx, campaign_id)
+        # What a backup from before still opens, since it was sealed or kept before the campaign had keys.
+        sealed = await erasure.sealed_under(tx, campaign_id, private_keys)
+        counts["deployment_key"] = sealed + await of.under_deployment_keys(tx, campaign_id)
+        return counts | await of.forget_people(tx, campaign_id)
 
-    counts = await _everywhere(deployment, work, "campaign", campaign_id, actor, dry_run=dry_run)
-    return counts if dry_run else forgetting.remove_rendered(counts)
+    return await _everywhere(deployment, work, "campaign", campaign_id, actor, dry_run=dry_run)
+
+
+def _deployment_keys(deployment: Deployment) -> dict[str, str]:
+    """The private halves that can be read from here, by recipient."""
+    known = {name: deployment.environments.get(name, {}).get("SEALING_PRIVATE_KEY") for name in RECIPIENTS}
+    return {name: key for name, key in known.items() if key}
 
 
 async def with_keys(
@@ -141,36 +121,16 @@ async def with_keys(
 async def _is_defined(deployment: Deployment, campaign_id: str) -> bool:
     connection = await dump.connect(deployment.databases["checkin"])
     try:
-        sql = "SELECT EXISTS (SELECT FROM campaign WHERE campaign_id = $1)"
-        return bool(await connection.fetchval(sql, campaign_id))
+        return await services.checkin.store.definition(Transaction(connection), campaign_id) is not None
     finally:
         await connection.close()
 
 
-async def _destroy(tx: Transaction, service: str, campaign_id: str) -> int:
-    if service == "checkin":
-        await change_definitions(tx)  # what is being recorded with the old keys is recorded before
-    return await destroy(tx, campaign_id, KNOWN_KEYS[service], datetime.now(UTC))
-
-
-async def _under_deployment_keys(
-    tx: Transaction, service: str, campaign_id: str, environments: Mapping[str, Mapping[str, str]]
-) -> int:
-    """What a backup from before still opens, since it was sealed or kept before the campaign had keys."""
-    known = {name: environments.get(name, {}).get("SEALING_PRIVATE_KEY") for name in campaign_keys.RECIPIENTS}
-    private_keys = {name: key for name, key in known.items() if key}
-    number = await erasure.sealed_under(tx, campaign_id, private_keys)
-    if service in AT_REST:
-        number += await tx.fetchval(AT_REST[service], campaign_id, f"{KEY_ID}:".encode())
-    return number
-
-
 async def _overwrite(deployment: Deployment) -> None:
-    """The rows as they were with their keys, which Postgres would keep until it needs the room."""
-    for service in campaign_keys.RECIPIENTS:
+    for service in RECIPIENTS:
         connection = await dump.connect(deployment.databases[service], dump.ERASING)
         try:
-            await connection.execute("VACUUM (FULL) campaign_key")
+            await overwrite_destroyed(Transaction(connection))
         finally:
             await connection.close()
 
@@ -219,32 +179,46 @@ async def log(deployment: Deployment, limit: int) -> list[dict[str, Any]]:
 async def due(deployment: Deployment, at: datetime) -> dict[str, int]:
     """How many people's contact data the retention jobs will have deleted at that time, by service."""
     counts = {}
-    for service in ("notification", "certificate"):
+    for service in CONSUMERS_FIRST:
         connection = await dump.connect(deployment.databases[service])
         try:
-            sql = "SELECT count(DISTINCT (campaign_id, viewer_id)) FROM contact WHERE retain_until <= $1"
-            counts[service] = await connection.fetchval(sql, at)
+            due_there = await ERASURES[service].people_due(Transaction(connection), at)
         finally:
             await connection.close()
+        if due_there is not None:
+            counts[service] = due_there
     return counts
 
 
 async def _everywhere(
     deployment: Deployment, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
 ) -> Counts:
-    """The producer first: what it publishes from then on no longer names the account."""
-    return {
-        service: await _in_one(deployment.databases[service], service, work, kind, campaign_id, actor, dry_run=dry_run)
-        for service in PRODUCERS_FIRST
+    """The producer first: what it publishes from then on no longer names the account. Outside the databases last."""
+    erasures = {service: ERASURES[service](deployment.environments.get(service, {})) for service in PRODUCERS_FIRST}
+    counts = {
+        service: await _in_one(deployment, service, of, work, kind, campaign_id, actor, dry_run=dry_run)
+        for service, of in erasures.items()
     }
+    if not dry_run:
+        for service, of in erasures.items():
+            counts[service] |= of.committed()
+    return counts
 
 
 async def _in_one(
-    url: str, service: str, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
+    deployment: Deployment,
+    service: str,
+    of: ServiceErasure,
+    work: Work,
+    kind: str,
+    campaign_id: str,
+    actor: str,
+    *,
+    dry_run: bool,
 ) -> dict[str, int]:
     """In one transaction, which also writes the record; again where it collided with the running service."""
     counts: dict[str, int] = {}
-    connection = await dump.connect(url, dump.ERASING)
+    connection = await dump.connect(deployment.databases[service], dump.ERASING)
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(COLLISIONS),
@@ -256,7 +230,7 @@ async def _in_one(
                 try:
                     async with connection.transaction():
                         tx = Transaction(connection)
-                        counts = await work(tx, service)
+                        counts = await work(tx, service, of)
                         if dry_run:
                             raise _DryRun
                         if any(counts.values()):
@@ -271,37 +245,3 @@ async def _in_one(
     finally:
         await connection.close()
     return counts
-
-
-class _Certificates:
-    """Certificates are signed anew without their holder's name, which needs the service's key; their PDFs go last."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        environment = deployment.environments.get("certificate", {})
-        self._signing = _signing_key(environment)
-        folder = os.environ.get("PDF_DIR") or environment.get("PDF_DIR")
-        self._rendered = Path(folder) if folder else None
-        self._serials: list[str] = []
-
-    async def viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
-        done = await services.certificate.erasure.forget_viewer(tx, self._signing, campaign_id, viewer_id, name)
-        self._serials = done.serials
-        return done.counts
-
-    async def people(self, tx: Transaction, campaign_id: str) -> dict[str, int]:
-        done = await services.certificate.erasure.forget_people(tx, self._signing, campaign_id)
-        self._serials = done.serials
-        return done.counts
-
-    def remove_rendered(self, counts: Counts) -> Counts:
-        if self._rendered is not None:
-            removed = services.certificate.erasure.remove_rendered(self._rendered, self._serials)
-            counts["certificate"]["rendered"] = removed
-        return counts
-
-
-def _signing_key(environment: Mapping[str, str]) -> SigningKey:
-    try:
-        return SigningKey(base64.b64decode(environment["CERTIFICATE_SIGNING_KEY"]))
-    except KeyError as error:
-        raise CannotForget(f"读不到 certificate 的 {error}：去掉姓名以后证书要重新签名") from None

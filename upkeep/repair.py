@@ -8,8 +8,8 @@ a crash the damage is still seen, and the next run goes on. What is lost comes b
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import services.notification.plans.certificates.store
-import services.reporting.totals.store
+import services.notification.agreement
+import services.reporting.agreement
 from shared.bus import inbox
 from shared.bus.topology import SERVICES
 from shared.database import Limits
@@ -53,14 +53,12 @@ async def repair(deployment: Deployment, *, dry_run: bool) -> Repaired:
             return found
         await _check_stopped(deployment)
         found.published = await forget.rebuild_stream(deployment)
-        await services.reporting.totals.store.forget_everything_derived(databases["reporting"])
+        await services.reporting.agreement.forget_everything_derived(databases["reporting"])
         async for each in agreement.unfounded_events(databases):
             await inbox.forget(databases[each.durable.service], each.durable.name, each.event_ids)
         async for page in agreement.unfounded_texts(databases):
             notification, now = databases["notification"], datetime.now(UTC)
-            found.cancelled += await services.notification.plans.certificates.store.cancel_texts(
-                notification, page, now
-            )
+            found.cancelled += await services.notification.agreement.cancel_texts(notification, page, now)
     return found
 
 

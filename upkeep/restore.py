@@ -10,6 +10,7 @@ from devstack.home import PRIVATE, write_whole
 from services.notification.sending.store import distrust_queue
 from shared.bus.topology import CONSUMERS_FIRST
 from shared.database import Transaction
+from shared.people.erasure import CannotForget
 from upkeep import campaign_keys, dump, forget, keys, manifest, secret_files, stream
 from upkeep.backup import FOLDER_MODE
 from upkeep.deployment import Deployment
@@ -107,7 +108,7 @@ async def _forget(deployment: Deployment, campaign_id: str, tell: Tell) -> None:
     try:
         await forget.people(deployment, campaign_id, ACTOR, dry_run=False, destroy_keys=True)
         tell(f"{campaign_id}：密钥已销毁，姓名、手机号没有恢复")
-    except forget.CannotForget as error:
+    except CannotForget as error:
         tell(f"{campaign_id}：密钥已销毁，请运行 fanzha erase campaign {campaign_id} --destroy-keys（{error}）")
 
 

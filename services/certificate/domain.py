@@ -297,17 +297,6 @@ def mask_holder(content: CertificateContent) -> str:
     return mask_name(content.name) if content.name else mask_account(content.viewer_id)
 
 
-def phone_tail(phone: str) -> str | None:
-    """The last four digits, which a viewer types to claim; None for what is no phone number."""
-    digits = "".join(str(unicodedata.digit(char)) for char in phone if char.isdigit())
-    return digits[-4:] if 7 <= len(digits) <= 15 else None
-
-
-def normalise_phone_tail(typed: str) -> str:
-    """As a phone's keyboard or a Chinese one gives it: full-width digits, spaces."""
-    return "".join(unicodedata.normalize("NFKC", typed).split())
-
-
 def _mask_chinese(name: str) -> str:
     if len(name) > 2 and name[:2] in _COMPOUND_SURNAMES:
         return name[:2] + _stars(len(name) - 2)

@@ -26,9 +26,10 @@ from shared.database import Transaction
 from shared.definitions import Definitions
 from shared.failures import Poison
 from shared.ids import new_event_id
-from shared.people import campaign_keys, erasure
+from shared.people import campaign_keys, erasure, phones
 from shared.people.at_rest import Vault, lookup_hash
 from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.enrolments import latest_enrolments
 from shared.people.sealing import CannotOpen
 from shared.service.refusals import Refused
 
@@ -106,20 +107,19 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) ->
 
 def _latest_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> dict[tuple[str, str], store.Contact]:
     """By viewer and field."""
-    latest: dict[tuple[str, str], store.Contact] = {}
-    for row, box in zip(event.rows(), _open_contacts(event, own), strict=True):
-        for field, text in _told(box).items():
-            known = latest.get((row.viewer_id, field))
-            if known is None or (known.enrolled_at, known.enrolment_id) < (row.enrolled_at, row.enrolment_id):
-                latest[row.viewer_id, field] = store.Contact(
-                    row.viewer_id,
-                    field,
-                    row.enrolled_at,
-                    row.enrolment_id,
-                    own.vault.encrypt(text, _row_of(event.campaign_id, row.viewer_id)),
-                    row.enrolled_at + CONTACT_RETENTION,
-                )
-    return latest
+    told = (
+        store.Contact(
+            row.viewer_id,
+            field,
+            row.enrolled_at,
+            row.enrolment_id,
+            own.vault.encrypt(text, _row_of(event.campaign_id, row.viewer_id)),
+            row.enrolled_at + CONTACT_RETENTION,
+        )
+        for row, box in zip(event.rows(), _open_contacts(event, own), strict=True)
+        for field, text in _told(box).items()
+    )
+    return latest_enrolments(told, key=lambda contact: (contact.viewer_id, contact.field))
 
 
 def _open_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> list[bytes | None]:
@@ -137,7 +137,7 @@ def _told(box: bytes | None) -> dict[store.Field, str]:
         contact = json.loads(box)
         told: dict[store.Field, str | None] = {
             "name": _usable_name(contact["name"] or ""),
-            "phone_tail": domain.phone_tail(contact["phone"] or ""),
+            "phone_tail": phones.phone_tail(contact["phone"] or ""),
         }
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Poison("a sealed contact is not the JSON that its contract promises") from None
@@ -316,7 +316,7 @@ async def claim(
         await wrong_claims.count(tx, limits)
         return Refused("claim-of-revoked")
     expected = await _phone_tail(tx, row, keys)
-    if expected is not None and (phone_tail is None or domain.normalise_phone_tail(phone_tail) != expected):
+    if expected is not None and (phone_tail is None or phones.normalise_phone_tail(phone_tail) != expected):
         # Who leaves the tail out learns that it is asked for, and has guessed nothing.
         await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
         return Refused("wrong-phone-tail")

@@ -2,11 +2,15 @@
 
 # ruff: noqa: S608 - SQL is put together of constants
 
+from datetime import datetime
+
+from services.checkin import store
 from shared.database import Transaction
 from shared.people import erasure
-from shared.people.erasure import event_name_sql
+from shared.people.erasure import NewName, event_name_sql
+from shared.people.forgetting import Counts, ServiceErasure
 
-# A viewer's rows in a campaign: $1 campaign, $2 account, $3 its new name.
+# A viewer's rows in a campaign: $1 campaign, $2 account, $3 its new name, $4 the key that names its events.
 RENAMES = {
     "viewer": "UPDATE viewer SET viewer_id = $3, channel = NULL, "
     f"enrolment_id = {event_name_sql('enrolment_id')} FROM campaign "
@@ -18,17 +22,25 @@ RENAMES = {
     "WHERE campaign_id = $1 AND live_room_action.campaign_no = campaign.campaign_no AND viewer_id = $2",
     "uncounted": f"UPDATE uncounted SET viewer_id = $3, event_key = {event_name_sql('event_key')} "
     "WHERE campaign_id = $1 AND viewer_id = $2",
-    "make_good": "UPDATE make_good SET audience = jsonb_set(audience, '{viewer_ids}', (audience->'viewer_ids') - $2::text "
-    "|| to_jsonb($3::text)) WHERE campaign_id = $1 AND audience->'viewer_ids' ? $2",
 }
+RENAME_IN_MAKE_GOODS = (
+    "UPDATE make_good SET audience = jsonb_set(audience, '{viewer_ids}', (audience->'viewer_ids') - $2::text "
+    "|| to_jsonb($3::text)) WHERE campaign_id = $1 AND audience->'viewer_ids' ? $2"
+)
 
 
-async def forget_viewer(tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
-    """Rows changed, by table."""
-    counts = {table: await tx.change(sql, campaign_id, viewer_id, name) for table, sql in RENAMES.items()}
-    return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
+class Erasure(ServiceErasure):
+    KNOWN_KEYS = ("certificate", "notification")
 
+    async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
+        counts = {table: await tx.change(sql, campaign_id, viewer_id, *name) for table, sql in RENAMES.items()}
+        counts["make_good"] = await tx.change(RENAME_IN_MAKE_GOODS, campaign_id, viewer_id, name.account)
+        return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
-async def forget_people(tx: Transaction, campaign_id: str) -> dict[str, int]:
-    """Names and phones of everybody in a campaign: checkin has them nowhere but sealed, in its ledger."""
-    return {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
+    async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
+        """checkin has names and phones nowhere but sealed, in its ledger."""
+        return {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
+
+    async def destroy_keys(self, tx: Transaction, campaign_id: str, now: datetime) -> int:
+        await store.change_definitions(tx)  # what is being recorded with the old keys is recorded before
+        return await super().destroy_keys(tx, campaign_id, now)

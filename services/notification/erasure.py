@@ -1,7 +1,12 @@
 """What notification keeps of people, and how it is forgotten. That something was sent stays, to whom does not."""
 
+from datetime import datetime
+
 from shared.database import Transaction
 from shared.people import erasure
+from shared.people.campaign_keys import AT_REST_PREFIX
+from shared.people.erasure import NewName
+from shared.people.forgetting import Counts, ServiceErasure
 
 # What was not sent is not sent any more. The certificate's row goes, so that no later definition plans the text again.
 CANCEL = (
@@ -10,22 +15,31 @@ CANCEL = (
 )
 RENAME = "UPDATE notification SET recipient = $3 WHERE campaign_id = $1 AND recipient = $2"
 DELETE = "DELETE FROM {table} WHERE campaign_id = $1 AND ($2::text IS NULL OR viewer_id = $2)"
+UNDER_OTHER_KEYS = "SELECT count(*) FROM contact WHERE campaign_id = $1 AND position($2::bytea IN phone) <> 1"
+PEOPLE_DUE = "SELECT count(DISTINCT (campaign_id, viewer_id)) FROM contact WHERE retain_until <= $1"
 
 
-async def forget_viewer(tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> dict[str, int]:
-    """Rows changed, by table."""
-    counts = await _forget(tx, campaign_id, viewer_id)
-    renamed = await tx.change(RENAME, campaign_id, viewer_id, name)
-    ledger = await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)
-    return counts | {"notification": renamed, "ledger": ledger}
+class Erasure(ServiceErasure):
+    KNOWN_KEYS = ("notification",)
+
+    async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
+        counts = await _forget(tx, campaign_id, viewer_id)
+        counts["notification"] = await tx.change(RENAME, campaign_id, viewer_id, name.account)
+        return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
+
+    async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
+        """Phones and claim codes. Texts that wait are not sent any more."""
+        counts = await _forget(tx, campaign_id, None)
+        return counts | {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
+
+    async def under_deployment_keys(self, tx: Transaction, campaign_id: str) -> int:
+        return int(await tx.fetchval(UNDER_OTHER_KEYS, campaign_id, AT_REST_PREFIX))
+
+    @staticmethod
+    async def people_due(tx: Transaction, at: datetime) -> int:
+        return int(await tx.fetchval(PEOPLE_DUE, at))
 
 
-async def forget_people(tx: Transaction, campaign_id: str) -> dict[str, int]:
-    """Phones and claim codes of everybody in a campaign. Texts that wait are not sent any more."""
-    counts = await _forget(tx, campaign_id, None)
-    return counts | {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
-
-
-async def _forget(tx: Transaction, campaign_id: str, viewer_id: str | None) -> dict[str, int]:
+async def _forget(tx: Transaction, campaign_id: str, viewer_id: str | None) -> Counts:
     statements = {"cancelled": CANCEL} | {table: DELETE.format(table=table) for table in ("certificate", "contact")}
     return {what: await tx.change(sql, campaign_id, viewer_id) for what, sql in statements.items()}

@@ -24,6 +24,9 @@ UNASSIGNED = "unassigned"  # unit or group of a viewer nobody has attributed (ye
 
 Mode = Literal["live", "replay"]
 
+Fields = tuple[str, ...]
+"""Names of an event's fields."""
+
 
 class Event(BaseModel):
     """One fact on the bus. Readers ignore fields they do not know; writers never reuse a version for another meaning."""
@@ -33,6 +36,11 @@ class Event(BaseModel):
     OWNER: ClassVar[str]
     FACT: ClassVar[str]
     VERSION: ClassVar[int] = 1
+
+    # What is personal (DESIGN §4.12): every field but the three below stands in one of these, or a test fails.
+    PERSONAL: ClassVar[Fields] = ()  # columns that name the viewer of a row: renamed when the viewer is forgotten
+    SEALED: ClassVar[Fields] = ()  # `SealedColumn`s: what is in them goes when its viewer is forgotten
+    IMPERSONAL: ClassVar[Fields] = ()  # leads to nobody, once the personal columns are renamed
 
     event_id: UUID = Field(description="UUIDv7, minted with the fact; the same in every delivery of it")
     occurred_at: AwareDatetime = Field(description="When the service decided the fact")
@@ -52,10 +60,11 @@ class Event(BaseModel):
 class ColumnEvent(Event):
     """A fact about up to `ROWS_MAX` rows, as parallel arrays of equal length (DESIGN §3).
 
-    `COLUMNS` maps the singular name a row uses to the field that holds the column.
+    `COLUMNS` maps the singular name a row uses to the field that holds the column. The account is always `viewer_id`.
     """
 
     COLUMNS: ClassVar[dict[str, str]]
+    PERSONAL: ClassVar[Fields] = ("viewer_ids",)
 
     @model_validator(mode="after")
     def _columns_are_parallel(self) -> "ColumnEvent":
@@ -98,6 +107,8 @@ class CampaignKeyMade(Event):
 
     Made once. Should a service have lost its database, the newest announcement (larger `event_id`) wins.
     """
+
+    IMPERSONAL: ClassVar[Fields] = ("public_key",)
 
     public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")] = Field(
         description="X25519, raw, base64: contacts of this campaign are sealed to it from now on"

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
-from shared.contracts.base import CampaignKeyMade, ColumnEvent, Id, SealedColumn
+from shared.contracts.base import CampaignKeyMade, ColumnEvent, Fields, Id, SealedColumn
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
@@ -21,6 +21,8 @@ class CertificateIssuedV1(ColumnEvent):
         "group": "groups",
         "issued_at": "issued_at",
     }
+    SEALED: ClassVar[Fields] = ("claim_codes",)
+    IMPERSONAL: ClassVar[Fields] = ("serials", "unit_codes", "groups", "issued_at")
 
     viewer_ids: list[Id]
     serials: list[Id]
@@ -51,6 +53,7 @@ class CertificateClaimedV1(ColumnEvent):
     OWNER: ClassVar[str] = "certificate"
     FACT: ClassVar[str] = "certificate_claimed"
     COLUMNS: ClassVar[dict[str, str]] = {"viewer_id": "viewer_ids", "serial": "serials", "claimed_at": "claimed_at"}
+    IMPERSONAL: ClassVar[Fields] = ("serials", "claimed_at")
 
     viewer_ids: list[Id]
     serials: list[Id]
@@ -69,6 +72,7 @@ class CertificateRevokedV1(ColumnEvent):
         "reason": "reasons",
         "reissued_as": "reissued_as",
     }
+    IMPERSONAL: ClassVar[Fields] = ("serials", "revoked_at", "reasons", "reissued_as")
 
     viewer_ids: list[Id]
     serials: list[Id]

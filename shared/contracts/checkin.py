@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
 
-from shared.contracts.base import ColumnEvent, Event, Id, Mode, SealedColumn
+from shared.contracts.base import ColumnEvent, Event, Fields, Id, Mode, SealedColumn
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 LiveRoomAction = Literal["quiz_answered", "prize_won", "account_followed"]
@@ -19,6 +19,7 @@ class CampaignDefinedV1(Event):
 
     OWNER: ClassVar[str] = "checkin"
     FACT: ClassVar[str] = "campaign_defined"
+    IMPERSONAL: ClassVar[Fields] = ("revision", "page", "pages", "rules", "units")
 
     revision: Annotated[int, Field(ge=1)]
     page: Annotated[int, Field(ge=1)]
@@ -45,6 +46,9 @@ class ViewerEnrolledV1(ColumnEvent):
         "unit_code": "unit_codes",
         "group": "groups",
     }
+    PERSONAL: ClassVar[Fields] = ("viewer_ids", "enrolment_ids")  # platforms build event ids from accounts
+    SEALED: ClassVar[Fields] = ("contacts",)
+    IMPERSONAL: ClassVar[Fields] = ("enrolled_at", "unit_codes", "groups")
 
     viewer_ids: list[Id]
     enrolment_ids: list[Id] = Field(description="the platform's event ids")
@@ -85,6 +89,19 @@ class ViewerReassignedV1(ColumnEvent):
         "enrolled_at": "enrolled_at",
         "enrolment_id": "enrolment_ids",
     }
+    PERSONAL: ClassVar[Fields] = ("viewer_ids", "enrolment_ids")
+    IMPERSONAL: ClassVar[Fields] = (
+        "lesson_dates",
+        "modes",
+        "late",
+        "first_for_lesson",
+        "first_for_campaign",
+        "from_unit_codes",
+        "from_groups",
+        "to_unit_codes",
+        "to_groups",
+        "enrolled_at",
+    )
 
     viewer_ids: list[Id]
     lesson_dates: list[date]
@@ -119,6 +136,18 @@ class CheckinRecordedV1(ColumnEvent):
         "credited_days": "credited_days",
         "credited_lessons": "credited_lessons",
     }
+    IMPERSONAL: ClassVar[Fields] = (
+        "lesson_date",
+        "mode",
+        "unit_codes",
+        "groups",
+        "checked_in_at",
+        "late",
+        "first_for_lesson",
+        "first_for_campaign",
+        "credited_days",
+        "credited_lessons",
+    )
 
     lesson_date: date
     mode: Mode
@@ -145,6 +174,14 @@ class LessonMadeGoodV1(ColumnEvent):
         "credited_days": "credited_days",
         "credited_lessons": "credited_lessons",
     }
+    IMPERSONAL: ClassVar[Fields] = (
+        "lesson_date",
+        "make_good_id",
+        "unit_codes",
+        "groups",
+        "credited_days",
+        "credited_lessons",
+    )
 
     lesson_date: date
     make_good_id: Id
@@ -167,6 +204,7 @@ class LiveRoomActionsRecordedV1(ColumnEvent):
         "happened_at": "happened_at",
         "item": "items",
     }
+    IMPERSONAL: ClassVar[Fields] = ("lesson_date", "action", "unit_codes", "groups", "happened_at", "items")
 
     lesson_date: date
     action: LiveRoomAction

@@ -3,6 +3,7 @@
 A one-shot job under an advisory lock: any number may start at once, one works, the others find nothing to do.
 """
 
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from shared.database import Limits
+from shared.database.rights import CHANGING, WITHHELD
 
 MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
 DATABASE_WAIT_S = 60
@@ -24,43 +26,6 @@ LIMITS = Limits(
     transaction_s=0,  # all of it is one
 )
 TABLE_LOCK_WAIT = "30s"  # no transaction of a service is open for longer; meanwhile they all wait behind us
-
-# What the service's own role may not do, though it may write every other table (deploy/postgres/provision.sql): what was done
-# stays on record, what was published stays as it was, and only a migration changes the schema's number. Whoever forgets people
-# (shared/people/erasure.py) or restores a backup is the owner. tests/integration/test_rights.py has the whole table.
-WITHHELD = {
-    "alembic_version": "INSERT, UPDATE, DELETE",
-    "outbox": "UPDATE, DELETE",
-    "inbox": "UPDATE, DELETE",
-    "dead_letter": "DELETE",
-    "definition": "DELETE",
-    "definition_page": "UPDATE",
-    "unit": "UPDATE",
-    "campaign_key": "DELETE",
-    "erasure": "UPDATE, DELETE",
-    "campaign": "DELETE",
-    "campaign_revision": "UPDATE, DELETE",
-    "viewer": "DELETE",
-    "enrolment": "UPDATE, DELETE",
-    "uncounted": "UPDATE, DELETE",
-    "live_room_action": "UPDATE, DELETE",
-    "verdict_count": "DELETE",
-    "credited_days_count": "DELETE",
-    "make_good": "UPDATE, DELETE",
-    "platform_count": "DELETE",
-    "total": "DELETE",
-    "live_room_total": "DELETE",
-    "certificate_holder": "DELETE",
-    "viewer_move": "DELETE",
-    "completion": "UPDATE, DELETE",
-    "certificate": "DELETE",
-}
-# Of what is withheld above, the columns that it may change all the same.
-CHANGING = {
-    "erasure": "erased_at, counts",  # of expired data there is one row a day, which grows
-    "make_good": "granted",
-    "completion": "issued",
-}
 
 
 def alembic_config(service: str) -> Config:
@@ -93,12 +58,14 @@ def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None
         config = alembic_config(service)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    withhold(connection)
+    withhold(connection, service)
 
 
-def withhold(connection: Connection) -> None:
+def withhold(connection: Connection, service: str) -> None:
     """Takes back what the default privileges of the database (deploy/postgres/provision.sql) give to others than the owner."""
-    for table, rights in WITHHELD.items():
+    own = importlib.import_module(f"services.{service}.rights")
+    changing: dict[str, str] = CHANGING | own.CHANGING
+    for table, rights in (WITHHELD | own.WITHHELD).items():
         grantees = connection.execute(
             text(
                 "SELECT grantee::regrole::text, bool_or(privilege_type = 'INSERT') FROM pg_class, aclexplode(relacl) "
@@ -108,8 +75,8 @@ def withhold(connection: Connection) -> None:
         )
         for grantee, writes in grantees.all():
             connection.execute(text(f"REVOKE {rights} ON {table} FROM {grantee}"))
-            if writes and table in CHANGING:
-                connection.execute(text(f"GRANT UPDATE ({CHANGING[table]}) ON {table} TO {grantee}"))
+            if writes and table in changing:
+                connection.execute(text(f"GRANT UPDATE ({changing[table]}) ON {table} TO {grantee}"))
 
 
 def _current(connection: Connection) -> str | None:

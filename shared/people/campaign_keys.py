@@ -27,6 +27,7 @@ from shared.people.sealing import CannotOpen
 log = structlog.get_logger()
 
 KEY_ID = "@campaign"  # of what is encrypted under a campaign's own key; `fanzha init` names no key like this
+AT_REST_PREFIX = f"{KEY_ID}:".encode()  # how such a value begins (`Vault`)
 PublicKeys = Mapping[str, str | None]
 """recipient → its public key for a campaign (base64); None once that is destroyed."""
 
@@ -99,7 +100,7 @@ class CampaignKeys:
 
     def decrypt(self, value: bytes | None, bound_to: str) -> str | None:
         """None where there is nothing, or nothing that can be read any more."""
-        if value is None or (self.destroyed and value.startswith(KEY_ID.encode() + b":")):
+        if value is None or (self.destroyed and value.startswith(AT_REST_PREFIX)):
             return None
         return self.vault.decrypt(value, bound_to)
 
@@ -190,3 +191,8 @@ async def destroy(tx: Transaction, campaign_id: str, recipients: Iterable[str], 
         now,
     )
     return len(rows)
+
+
+async def overwrite_destroyed(tx: Transaction) -> None:
+    """The rows as they were with their keys, which Postgres would keep until it needs the room. Not inside a transaction."""
+    await tx.execute("VACUUM (FULL) campaign_key")

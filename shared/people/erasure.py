@@ -2,7 +2,8 @@
 
 An account is not deleted but renamed, everywhere to the same random name that nobody can lead back: sums, certificates and the
 ledger go on agreeing. So are the platform's ids of its events, which may hold the account. What was sealed for it in the ledger
-is taken out. The record says who did what when, and to how many rows; never to whom.
+is taken out. Which fields these are, the event's class says (`PERSONAL`, `SEALED`). The record says who did what when, and to
+how many rows; never to whom.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from shared.contracts.base import SealedColumn
+from shared.contracts.base import ColumnEvent, Event, SealedColumn
+from shared.contracts.registry import BY_SUBJECT
 from shared.database import Transaction
 from shared.database.columns import columns
 from shared.people.sealing import is_sealed_for
@@ -20,72 +22,97 @@ from shared.people.sealing import is_sealed_for
 ERASED_PREFIX = "erased-"
 EVENT_HASH_CHARS = 12
 PAGE_ROWS = 200  # of up to 256 KiB
-SEALED_FIELDS = ("contacts", "claim_codes")
+BOXES = b'"boxes":'  # in every event that has a `SealedColumn`
 
-Rewrite = Callable[[bytes], bytes]
-
-
-def new_name() -> str:
-    """What an erased account is called from now on."""
-    return ERASED_PREFIX + secrets.token_hex(12)
+Rewrite = Callable[[type[Event], bytes], bytes]
 
 
-def event_name(name: str, event_id: str) -> str:
-    """What the platform's id of an erased account's event is called from now on."""
-    return f"{name}-{hashlib.sha256((name + event_id).encode()).hexdigest()[:EVENT_HASH_CHARS]}"
+class CannotForget(Exception):
+    """Nothing was changed; the text says what is missing (zh-Hans)."""
+
+
+class NewName(NamedTuple):
+    """What an account is called from now on, and what its events' ids are renamed with. Random; the key is kept nowhere, so that
+    nobody who knows or guesses an old id can find its new one."""
+
+    account: str
+    key: bytes  # 32
+
+
+def new_name() -> NewName:
+    return NewName(ERASED_PREFIX + secrets.token_hex(12), secrets.token_bytes(32))
+
+
+def event_name(name: NewName, event_id: str) -> str:
+    """What the platform's id of an erased account's event is called from now on. Postgres must be able to compute it, and has
+    no HMAC; nobody can lengthen a digest of which most is cut off."""
+    return f"{name.account}-{hashlib.sha256(name.key + event_id.encode()).hexdigest()[:EVENT_HASH_CHARS]}"
 
 
 def event_name_sql(column: str) -> str:
-    """`event_name` in SQL, where $3 is the account's new name."""
-    return f"$3 || '-' || left(encode(sha256(convert_to($3 || {column}, 'UTF8')), 'hex'), {EVENT_HASH_CHARS})"
+    """`event_name` in SQL, where $3 is the account's new name and $4 the key."""
+    return f"$3 || '-' || left(encode(sha256($4::bytea || convert_to({column}, 'UTF8')), 'hex'), {EVENT_HASH_CHARS})"
 
 
-def without_viewer(payload: bytes, viewer_id: str, name: str) -> bytes:
+def without_viewer(contract: type[Event], payload: bytes, viewer_id: str, name: NewName) -> bytes:
     """A column event in which the viewer's rows stand under another name, with nothing sealed in them."""
+    if not issubclass(contract, ColumnEvent):
+        return payload
+    account, *event_ids = contract.PERSONAL
     event = json.loads(payload)
-    viewers: list[str] = event.get("viewer_ids", [])
-    for row, viewer in enumerate(viewers):
-        if viewer == viewer_id:
-            viewers[row] = name
-            if enrolments := event.get("enrolment_ids"):
-                enrolments[row] = event_name(name, enrolments[row])
-            for field in SEALED_FIELDS:
-                if event.get(field):
-                    event[field]["boxes"][row] = None
+    for row in [row for row, viewer in enumerate(event[account]) if viewer == viewer_id]:
+        event[account][row] = name.account
+        for field in event_ids:
+            event[field][row] = event_name(name, event[field][row])
+        for field in contract.SEALED:
+            if event.get(field):
+                event[field]["boxes"][row] = None
     return _encoded(event)
 
 
-def without_secrets(payload: bytes) -> bytes:
+def without_secrets(contract: type[Event], payload: bytes) -> bytes:
     """An event without anything sealed: its facts stay, whom they were told about is gone."""
     event = json.loads(payload)
-    return _encoded({key: None if key in SEALED_FIELDS else value for key, value in event.items()})
+    return _encoded({key: None if key in contract.SEALED else value for key, value in event.items()})
+
+
+def sealed_in(contract: type[Event], payload: bytes) -> list[SealedColumn]:
+    event = json.loads(payload)
+    return [SealedColumn.model_validate(event[field]) for field in contract.SEALED if event.get(field)]
 
 
 def _encoded(event: dict[str, Any]) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-async def forget_in_ledger(tx: Transaction, campaign_id: str, viewer_id: str, name: str) -> int:
+async def forget_in_ledger(tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> int:
     """Rewrites what the service has published, and parked, about a viewer. The only exception to "inserted once"."""
-    rewrite: Rewrite = lambda payload: without_viewer(payload, viewer_id, name)  # noqa: E731
+    rewrite: Rewrite = lambda contract, payload: without_viewer(contract, payload, viewer_id, name)  # noqa: E731
     return await _rewrite(tx, campaign_id, f'"{viewer_id}"'.encode(), rewrite)
 
 
 async def forget_sealed_in_ledger(tx: Transaction, campaign_id: str) -> int:
     """Takes everything sealed out of what the service has published, and parked, about a campaign."""
-    return await _rewrite(tx, campaign_id, b'"boxes":', without_secrets)
+    return await _rewrite(tx, campaign_id, BOXES, without_secrets)
 
 
 async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[str, str]) -> int:
     """How many boxes in what the service has published about a campaign one of these keys (recipient → base64) opens."""
     found = 0
-    async for rows in _pages(tx, campaign_id, b'"boxes":'):
-        for event in (json.loads(row["payload"]) for row in rows):
-            sealed = [SealedColumn.model_validate(event[field]) for field in SEALED_FIELDS if event.get(field)]
-            for column in sealed:
+    async for rows in _pages(tx, campaign_id, BOXES):
+        for row in rows:
+            for column in sealed_in(_contract(row["subject"]), row["payload"]):
                 if any(is_sealed_for(column, name, key) for name, key in private_keys.items()):
                     found += sum(box is not None for box in column.boxes)
     return found
+
+
+def _contract(subject: str) -> type[Event]:
+    """Whoever does not know the event cannot tell what is personal in it: then a newer version, which knows it, must forget."""
+    try:
+        return BY_SUBJECT[subject]
+    except KeyError:
+        raise CannotForget(f"账本里有本程序不认识的事件 {subject}，由更新的版本写下：请用那个版本运行") from None
 
 
 async def _pages(tx: Transaction, campaign_id: str, containing: bytes) -> AsyncIterator[Sequence[Any]]:
@@ -93,7 +120,7 @@ async def _pages(tx: Transaction, campaign_id: str, containing: bytes) -> AsyncI
     after: Any = None
     while True:
         rows = await tx.fetch(
-            "SELECT event_id, payload FROM outbox WHERE campaign_id = $1 AND ($2::uuid IS NULL OR event_id > $2) "
+            "SELECT event_id, subject, payload FROM outbox WHERE campaign_id = $1 AND ($2::uuid IS NULL OR event_id > $2) "
             "AND position($3::bytea IN payload) > 0 ORDER BY event_id LIMIT $4",
             campaign_id,
             after,
@@ -111,7 +138,8 @@ async def _rewrite(tx: Transaction, campaign_id: str, containing: bytes, rewrite
     async for rows in _pages(tx, campaign_id, containing):
         changed += await _update(tx, "outbox", "event_id", "uuid", rows, rewrite)
     parked = await tx.fetch(
-        "SELECT id, payload FROM dead_letter WHERE position($1::bytea IN payload) > 0 AND position($2::bytea IN payload) > 0",
+        "SELECT id, subject, payload FROM dead_letter "
+        "WHERE position($1::bytea IN payload) > 0 AND position($2::bytea IN payload) > 0",
         containing,
         f'"{campaign_id}"'.encode(),
     )
@@ -119,7 +147,8 @@ async def _rewrite(tx: Transaction, campaign_id: str, containing: bytes, rewrite
 
 
 async def _update(tx: Transaction, table: str, key: str, kind: str, rows: Sequence[Any], rewrite: Rewrite) -> int:
-    new = [(row[0], after) for row in rows if (after := rewrite(bytes(row["payload"]))) != row["payload"]]
+    rewritten = [(row[key], row["payload"], rewrite(_contract(row["subject"]), row["payload"])) for row in rows]
+    new = [(row_id, after) for row_id, before, after in rewritten if after != before]
     if new:
         await tx.execute(
             f"UPDATE {table} SET payload = given.payload "  # noqa: S608 - names from above

@@ -11,8 +11,9 @@ import pytest
 from checks import contracts
 from checks.wiring import defined
 from shared.bus import topology
-from shared.contracts.base import ColumnEvent, Event
+from shared.contracts.base import ColumnEvent, Event, Id, SealedColumn
 from shared.contracts.registry import BY_SUBJECT, EVENTS
+from shared.people import erasure
 from tests.contracts.conftest import example_files
 
 EVERY_EVENT = pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
@@ -41,6 +42,25 @@ def test_every_list_of_a_column_event_is_a_column(event: type[Event]) -> None:
     if issubclass(event, ColumnEvent):
         lists = {name for name, field in event.model_fields.items() if get_origin(field.annotation) is list}
         assert lists == set(event.COLUMNS.values())
+
+
+@EVERY_EVENT
+def test_every_field_says_whether_it_is_personal(event: type[Event]) -> None:
+    """Once: personal, sealed or impersonal. Only the head, which all events have, need not be listed."""
+    fields = event.model_fields.keys() - Event.model_fields.keys()
+    assert sorted([*event.PERSONAL, *event.SEALED, *event.IMPERSONAL]) == sorted(fields)
+
+
+@EVERY_EVENT
+def test_an_erasure_can_reach_what_is_personal(event: type[Event]) -> None:
+    """It finds rows by their account and puts ids in place of ids: anything else that is personal needs an erasure of its own."""
+    sealed = {name for name, field in event.model_fields.items() if field.annotation == SealedColumn | None}
+    assert set(event.SEALED) == sealed
+    if issubclass(event, ColumnEvent):
+        assert event.PERSONAL[0] == event.COLUMNS["viewer_id"]
+        assert {event.model_fields[name].annotation for name in event.PERSONAL} == {list[Id]}
+    else:
+        assert (event.PERSONAL, event.SEALED) == ((), ())
 
 
 def test_every_durable_delivers_a_registered_event_or_the_live_platforms_posts() -> None:
@@ -116,7 +136,27 @@ def test_every_published_schema_accepts_every_example(event: type[Event], path: 
 def test_readers_ignore_fields_they_do_not_know(event: type[Event], path: Path) -> None:
     example = json.loads(path.read_bytes())
     newer: dict[str, Any] = example | {"a_field_of_next_year": {"deep": [None]}}
-    for sealed in ("contacts", "claim_codes"):
+    for sealed in event.SEALED:
         if newer.get(sealed):
             newer[sealed] = newer[sealed] | {"a_field_of_next_year": 1}
     assert event.model_validate(newer) == event.model_validate(example)
+
+
+@EVERY_EXAMPLE
+def test_a_viewer_is_taken_out_of_every_example(event: type[Event], path: Path) -> None:
+    """The account and its events have other names, its boxes are empty; everything else is as it was, under the same contract."""
+    before = json.loads(path.read_bytes())
+    viewer = before.get("viewer_ids", ["ks_8812"])[-1]
+    after = json.loads(erasure.without_viewer(event, path.read_bytes(), viewer, erasure.new_name()))
+    event.model_validate(after)
+    assert {field: after[field] for field in event.IMPERSONAL} == {field: before[field] for field in event.IMPERSONAL}
+    for row, account in enumerate(before.get("viewer_ids", [])):
+        personal = [(before[field][row], after[field][row]) for field in event.PERSONAL]
+        boxes = [
+            (before[field]["boxes"][row], after[field]["boxes"][row]) for field in event.SEALED if before.get(field)
+        ]
+        if account == viewer:
+            assert all(old != new for old, new in personal)
+            assert all(new is None for _, new in boxes)
+        else:
+            assert all(old == new for old, new in personal + boxes)

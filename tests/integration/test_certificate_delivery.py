@@ -20,6 +20,7 @@ from shared.contracts.base import Event
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1
 from shared.contracts.checkin import ViewerEnrolledV1
 from shared.database import Database, Transaction
+from shared.people.phones import phone_tail
 from tests.support.certificate import (
     AWAY,
     BEFORE,
@@ -71,7 +72,7 @@ class History:
         self.events.append(event.model_copy(update={"enrolment_ids": [enrolment_id]}))
         usable = {
             "name": name if name and len(name) <= 50 else None,
-            "phone_tail": domain.phone_tail(phone) if phone else None,
+            "phone_tail": phone_tail(phone) if phone else None,
         }
         for what, text in usable.items():
             if text is not None:

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from cli import erase_commands
 from shared.bus.topology import LIVE_SUBJECT, NEXT, SERVICES
 from shared.contracts.checkin import ViewerEnrolledV1
+from shared.contracts.registry import BY_SUBJECT
 from shared.database import Transaction
 from shared.people import erasure
 from tests.support.checkin import CAMPAIGN, checkin
+from tests.support.databases import DatabaseFactory
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
 from upkeep import dump, forget
@@ -53,11 +55,17 @@ async def sealed_boxes(stack: WholeDeployment) -> int:
     """What is sealed in checkin's and certificate's ledgers."""
     boxes = 0
     for service in ("checkin", "certificate"):
-        for (payload,) in await stack.rows(service, "SELECT payload FROM outbox"):
-            event = json.loads(payload)
-            for field in ("contacts", "claim_codes"):
-                boxes += sum(box is not None for box in (event.get(field) or {"boxes": []})["boxes"])
+        for subject, payload in await stack.rows(service, "SELECT subject, payload FROM outbox"):
+            columns = erasure.sealed_in(BY_SUBJECT[subject], payload)
+            boxes += sum(box is not None for column in columns for box in column.boxes)
     return boxes
+
+
+async def enrolments_in_ledger(stack: WholeDeployment) -> set[tuple[str, str]]:
+    """(account, enrolment id) in what checkin has published."""
+    rows = await stack.rows("checkin", "SELECT payload FROM outbox WHERE subject LIKE '%viewer_enrolled%'")
+    events = [ViewerEnrolledV1.model_validate_json(payload) for (payload,) in rows]
+    return {(row.viewer_id, row.enrolment_id) for event in events for row in event.rows()}
 
 
 async def test_one_person_is_forgotten_everywhere_and_every_number_stays(stack: WholeDeployment) -> None:
@@ -79,6 +87,9 @@ async def test_one_person_is_forgotten_everywhere_and_every_number_stays(stack: 
         assert await mentions(stack, PERSON) == {}
         assert await totals(stack) == before
         assert await sealed_boxes(stack) == boxes - 2  # one contact, one claim code: nobody else's
+        assert await enrolments_in_ledger(stack) == set(
+            await stack.rows("checkin", "SELECT viewer_id, enrolment_id FROM enrolment")
+        )
         verdict = await stack.post("certificate", "/v1/verify", {"serial": certificate["serial"]})
         assert (verdict.json()["genuine"], verdict.json()["status"]) == (True, "valid")
         assert others == await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{BYSTANDER}")
@@ -140,6 +151,18 @@ async def test_the_people_of_a_campaign_are_forgotten_and_their_accounts_stay(st
             "checkin", "SELECT payload FROM outbox WHERE subject LIKE '%viewer_enrolled%'"
         ):
             assert ViewerEnrolledV1.model_validate_json(payload).contacts is None, "still what the contract promises"
+
+
+async def test_what_a_newer_version_has_published_is_not_passed_over(database: DatabaseFactory) -> None:
+    """Nobody here knows what is personal in it."""
+    connection = await dump.connect((await database("checkin")).owner_url)
+    sql = "INSERT INTO outbox VALUES (gen_random_uuid(), 'events.checkin.viewer_enrolled.v9', $1, now(), $2)"
+    await connection.execute(sql, CAMPAIGN, json.dumps({"persons": [PERSON]}).encode())
+    tx = Transaction(connection)
+    assert await erasure.forget_in_ledger(tx, CAMPAIGN, BYSTANDER, erasure.new_name()) == 0
+    with pytest.raises(erasure.CannotForget, match=r"viewer_enrolled\.v9"):
+        await erasure.forget_in_ledger(tx, CAMPAIGN, PERSON, erasure.new_name())
+    await connection.close()
 
 
 async def test_other_campaigns_are_not_touched(stack: WholeDeployment) -> None:

@@ -12,9 +12,9 @@ from cryptography.exceptions import InvalidTag
 from nats.js import api
 
 from shared.bus.topology import inbox_prefix
-from shared.contracts.base import SealedColumn
+from shared.contracts.registry import BY_SUBJECT
 from shared.people.campaign_keys import CampaignKeys, Recipient
-from shared.people.erasure import SEALED_FIELDS
+from shared.people.erasure import sealed_in
 from shared.people.sealing import CannotOpen
 from tests.support.databases import fresh_database
 from tests.support.deployment import WholeDeployment
@@ -72,19 +72,21 @@ class Intruder:
             connection = await dump.connect(url)
             rows = await connection.fetch(AT_REST[service]) if service in AT_REST else []
             ledger = await connection.fetch(
-                "SELECT payload FROM outbox UNION ALL SELECT payload FROM dead_letter WHERE payload IS NOT NULL"
+                "SELECT subject, payload FROM outbox UNION ALL "
+                "SELECT subject, payload FROM dead_letter WHERE payload IS NOT NULL"
             )
             await connection.close()
             for campaign_id, value, bound_to in rows:
                 with suppress(KeyError, InvalidTag):
                     read.add((campaign_id, self._opener(service, campaign_id, keys).vault.decrypt(value, bound_to)))
-            read |= self._unsealed((row["payload"] for row in ledger), keys)
+            read |= self._unsealed(((row["subject"], row["payload"]) for row in ledger), keys)
         return read
 
-    def _unsealed(self, payloads: Iterable[bytes], keys: dict[str, dict[str, bytes]]) -> Read:
+    def _unsealed(self, events: Iterable[tuple[str, bytes]], keys: dict[str, dict[str, bytes]]) -> Read:
         read: Read = set()
-        for event in map(json.loads, payloads):
-            for column in (SealedColumn(**event[field]) for field in SEALED_FIELDS if event.get(field)):
+        for subject, payload in events:
+            event = json.loads(payload)
+            for column in sealed_in(BY_SUBJECT[subject], payload):
                 for service in ANNOUNCEMENTS:
                     with suppress(CannotOpen):
                         boxes = self._opener(service, event["campaign_id"], keys).open(column, event["viewer_ids"])
@@ -118,8 +120,8 @@ async def _keys_in(urls: Mapping[str, str]) -> dict[str, dict[str, bytes]]:
     return keys
 
 
-async def _messages(stack: WholeDeployment) -> list[bytes]:
-    """Everything in the stream of events, through a consumer of the topology user."""
+async def _messages(stack: WholeDeployment) -> list[tuple[str, bytes]]:
+    """Everything in the stream of events, with its subject, through a consumer of the topology user."""
     client = await nats.connect(stack.nats.url("topology"), inbox_prefix=inbox_prefix("topology"))
     try:
         jetstream = client.jetstream()
@@ -128,12 +130,12 @@ async def _messages(stack: WholeDeployment) -> list[bytes]:
         subscription = await client.subscribe(inbox)
         config = api.ConsumerConfig(durable_name="intruder", deliver_subject=inbox, ack_policy=api.AckPolicy.NONE)
         await jetstream.add_consumer("EVENTS", config=config)
-        found: list[bytes] = []
+        found: list[tuple[str, bytes]] = []
         sequence = 0
         while sequence < last:
             message: Any = await subscription.next_msg(timeout=30)
             sequence = message.metadata.sequence.stream
-            found.append(message.data)
+            found.append((message.subject, message.data))
         await jetstream.delete_consumer("EVENTS", "intruder")
         return found
     finally:

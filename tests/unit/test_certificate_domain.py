@@ -33,7 +33,6 @@ from services.certificate.domain import (
     normalise_code,
     normalise_name,
     normalise_serial,
-    phone_tail,
     valid_serial,
     verify_document,
 )
@@ -337,23 +336,6 @@ class TestMasks:
     def test_the_holder_is_the_name_or_the_account(self) -> None:
         assert mask_holder(replace(CONTENT, name="刘长亮")) == "刘*亮"
         assert mask_holder(replace(CONTENT, name=None)) == "k****2"
-
-    @pytest.mark.parametrize(
-        ("phone", "tail"),
-        [
-            ("13800005678", "5678"),
-            ("+86 138-0000-5678", "5678"),
-            ("１３８００００５６７８", "5678"),
-            ("", None),
-            ("567890", None),
-            ("3021234", "1234"),
-            ("123456789012345", "2345"),
-            ("1234567890123456", None),
-            ("电话", None),
-        ],
-    )
-    def test_phone_tail(self, phone: str, tail: str | None) -> None:
-        assert phone_tail(phone) == tail
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

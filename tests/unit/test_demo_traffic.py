@@ -1,7 +1,8 @@
 """The demo's traffic keeps its promises, its expectation reads the rules right, and its watcher sees people's data."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
@@ -11,8 +12,9 @@ from demo.deliveries import Item, Post, Step, item_of
 from demo.expectation import ACTIONS, Expectation, printed
 from demo.main import CAMPAIGN
 from demo.people import SPECIAL_NAMES
-from demo.privacy import Watcher
+from demo.privacy import Seen, Watcher, accounts_out_of_place
 from demo.traffic import Traffic
+from shared.contracts.certificate import CertificateRevokedV1
 
 VIEWERS = 300
 
@@ -159,6 +161,21 @@ def test_the_watcher_sees_names_and_phones_in_every_dress(campaign: Campaign) ->
     assert sees("+86 199-0000-0123")
     assert sees("hello <b>赵霁</b>")
     assert not sees("viewer ks_000123 of 忻州市公安局反诈中心, 199****0123, event 0190000001234567")
+
+
+def test_the_watcher_sees_an_account_where_no_erasure_would_look() -> None:
+    event = CertificateRevokedV1(
+        event_id=UUID(int=1),
+        occurred_at=datetime(2024, 7, 1, tzinfo=UTC),
+        campaign_id="c",
+        viewer_ids=["ks_000001"],
+        serials=["S1"],
+        revoked_at=[datetime(2024, 7, 1, tzinfo=UTC)],
+        reasons=["冒用 ks_000002"],
+        reissued_as=[None],
+    )
+    seen = accounts_out_of_place("event", event.subject(), event.model_dump_json().encode())
+    assert list(seen) == [Seen("event reasons", "ks_000002")]
 
 
 def test_a_check_counts_every_difference() -> None:

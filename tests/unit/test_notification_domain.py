@@ -156,31 +156,6 @@ def test_the_text_names_the_hotline_and_does_not_read_values_as_placeholders() -
 
 
 @pytest.mark.parametrize(
-    ("typed", "phone"),
-    [
-        ("13812345678", "13812345678"),
-        ("+86 138-1234-5678", "13812345678"),
-        ("008613812345678", "13812345678"),
-        ("１３８１２３４５６７８", "13812345678"),
-        ("0350-3021234", "03503021234"),
-        ("+852 9123 4567", "+85291234567"),
-        ("", None),
-        ("没有", None),
-        ("302123", None),
-        ("3021234", "3021234"),
-        ("+3021234", "+3021234"),
-        ("123456789012345", "123456789012345"),
-        ("1234567890123456", None),
-        ("+861381234567", "+861381234567"),  # not a mobile number of the mainland: the prefix stays
-        ("+86138123456789", "+86138123456789"),
-        ("13812345678\n转", None),
-    ],
-)
-def test_a_phone_has_one_spelling(typed: str, phone: str | None) -> None:
-    assert domain.normalise_phone(typed) == phone
-
-
-@pytest.mark.parametrize(
     ("contact", "phone"),
     [
         (b'{"name": "x", "phone": "13812345678"}', "13812345678"),

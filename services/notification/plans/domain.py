@@ -5,14 +5,13 @@ Pure: time comes in as an argument, nothing is read or written. Rules come from 
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
 from shared.contracts.campaign import CampaignRules, MessageRule, SendWindow, fill
+from shared.people.phones import normalise_phone
 
 SEND_FOR: Final = timedelta(days=7)  # a contact that comes later than this after `due_at` is not texted any more
 RETAIN_FOR: Final = timedelta(days=180)  # after the enrolment or issue, and after the campaign's last lesson
@@ -86,9 +85,6 @@ def text(rules: CampaignRules, kind: str, values: Mapping[str, str]) -> str:
 
 # --- people -----------------------------------------------------------------------------------------------------------
 
-_PHONE: Final = re.compile(r"\+?[0-9]{7,15}")
-_FILLERS: Final = re.compile(r"[\s\-‐‑–—().]+")
-
 
 class UnreadableSecret(ValueError):
     """A sealed value that opened is not what its contract promises. Does not repeat the value."""
@@ -101,10 +97,3 @@ def phone_in(contact: bytes) -> str | None:
     except (ValueError, TypeError, KeyError):
         raise UnreadableSecret("a contact is not JSON with a phone") from None
     return normalise_phone(phone) if isinstance(phone, str) else None
-
-
-def normalise_phone(typed: str) -> str | None:
-    """`+86 138-1234-5678`, full-width digits and the like as one spelling; None for what is no phone number."""
-    digits = _FILLERS.sub("", unicodedata.normalize("NFKC", typed))
-    digits = re.sub(r"^(\+86|0086)(?=1[0-9]{10}$)", "", digits)
-    return digits if _PHONE.fullmatch(digits) else None

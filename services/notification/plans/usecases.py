@@ -17,6 +17,7 @@ from shared.definitions import Definitions, InForce
 from shared.people import erasure
 from shared.people.at_rest import lookup_hash
 from shared.people.campaign_keys import Recipient
+from shared.people.enrolments import latest_enrolments
 
 log = structlog.get_logger()
 
@@ -39,23 +40,22 @@ async def keep_definition(
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> None:
     """Keeps each viewer's latest phone; an enrolment without a phone never clears it. Messages to them are planned again."""
     own = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
-    newest: dict[str, store.ContactRow] = {}
-    for row, contact in zip(event.rows(), opened(event.contacts, event.viewer_ids, own), strict=True):
-        phone = None if contact is None else readable(domain.phone_in, contact)
-        if phone is None:
-            continue
-        known = newest.get(row.viewer_id)
-        if known is None or (known.enrolled_at, known.enrolment_id) < (row.enrolled_at, row.enrolment_id):
-            newest[row.viewer_id] = store.ContactRow(
-                event.campaign_id,
-                row.viewer_id,
-                row.enrolled_at,
-                row.enrolment_id,
-                own.vault.encrypt(phone, f"{event.campaign_id}/{row.viewer_id}"),
-                lookup_hash(own.lookup_key, phone),
-                row.enrolled_at + domain.RETAIN_FOR,
-            )
-    if newest:
+    contacts = opened(event.contacts, event.viewer_ids, own)
+    phones = [None if contact is None else readable(domain.phone_in, contact) for contact in contacts]
+    told = (
+        store.ContactRow(
+            event.campaign_id,
+            row.viewer_id,
+            row.enrolled_at,
+            row.enrolment_id,
+            own.vault.encrypt(phone, f"{event.campaign_id}/{row.viewer_id}"),
+            lookup_hash(own.lookup_key, phone),
+            row.enrolled_at + domain.RETAIN_FOR,
+        )
+        for row, phone in zip(event.rows(), phones, strict=True)
+        if phone is not None
+    )
+    if newest := latest_enrolments(told, key=lambda contact: contact.viewer_id):
         await store.keep_contacts(tx, sorted(newest.values()))
         for kind in KINDS.values():
             await kind.plan_again_for(tx, [(event.campaign_id, viewer_id) for viewer_id in sorted(newest)])

@@ -19,6 +19,7 @@ from shared.contracts.checkin import (
     LiveRoomActionsRecordedV1,
     ViewerReassignedV1,
 )
+from shared.people.enrolments import latest_enrolments
 
 TotalMode = Literal["live", "replay", "made_good"]
 
@@ -179,12 +180,10 @@ def folded(changes: Iterable[Change]) -> list[Change]:
 
 def latest_moves(event: ViewerReassignedV1) -> list[Move]:
     """Each viewer's latest enrolment in the event (tie: larger enrolment id), sorted by viewer."""
-    latest: dict[str, Move] = {}
-    for row in event.rows():
-        move = Move(row.viewer_id, row.to_unit_code, row.to_group, row.enrolled_at, row.enrolment_id)
-        known = latest.get(move.viewer_id)
-        if known is None or (known.enrolled_at, known.enrolment_id) < (move.enrolled_at, move.enrolment_id):
-            latest[move.viewer_id] = move
+    moves = (
+        Move(row.viewer_id, row.to_unit_code, row.to_group, row.enrolled_at, row.enrolment_id) for row in event.rows()
+    )
+    latest = latest_enrolments(moves, key=lambda move: move.viewer_id)
     return [latest[viewer_id] for viewer_id in sorted(latest)]
 
 

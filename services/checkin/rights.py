@@ -1,0 +1,16 @@
+"""What checkin's own role may not do to its tables (shared/database/rights.py)."""
+
+WITHHELD = {
+    "campaign": "DELETE",
+    "campaign_revision": "UPDATE, DELETE",
+    "viewer": "DELETE",
+    "enrolment": "UPDATE, DELETE",
+    "uncounted": "UPDATE, DELETE",
+    "live_room_action": "UPDATE, DELETE",
+    "verdict_count": "DELETE",
+    "credited_days_count": "DELETE",
+    "make_good": "UPDATE, DELETE",
+    "platform_count": "DELETE",
+}
+# Of what is withheld above, the columns that it may change all the same.
+CHANGING = {"make_good": "granted"}

@@ -1,0 +1,9 @@
+"""What reporting's own role may not do to its tables (shared/database/rights.py)."""
+
+WITHHELD = {
+    "total": "DELETE",
+    "live_room_total": "DELETE",
+    "certificate_holder": "DELETE",
+    "viewer_move": "DELETE",
+}
+CHANGING: dict[str, str] = {}
