@@ -38,7 +38,7 @@ def test_a_position_of_long_ids_is_no_longer_than_a_cursor_may_be() -> None:
     assert cursor is not None
     assert len(cursor) <= CURSOR_MAX_CHARS
     assert position_in(cursor, tuple[str, str, datetime]) == ("u" * 64, "v" * 64, AT)
-    assert LIMIT_MAX == 500  # DESIGN says so
+    assert LIMIT_MAX == 500  # DESIGN §5 says so
 
 
 @pytest.mark.parametrize(
