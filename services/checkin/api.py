@@ -37,6 +37,7 @@ VIEWER_IDS_MAX = 10_000
 CAMPAIGNS_LISTED_MAX = 500
 EVENTS_MAX_BYTES = MAKE_GOOD_MAX_BYTES = 1024 * 1024  # 10,000 ids of 64 characters are 670,000 bytes
 PLATFORM_COUNT_MAX = 2_000_000_000
+WEBHOOK_PATHS = WEBHOOK_PATH, WEBHOOK_OF_SOURCE_PATH = "/v1/live/events", "/v1/live/events/{source}"
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
 Admin = Annotated[Principal, Depends(requires("admin"))]
@@ -169,7 +170,7 @@ def build_webhook(intake: Intake) -> DirectRoute:
         return await intake.from_source("standard", request)
 
     return DirectRoute(
-        "/v1/live/events",
+        WEBHOOK_PATH,
         live_events,
         methods=["POST"],
         tags=["live platform"],
@@ -192,7 +193,7 @@ def build_api(settings: Settings, db: Database, clock: Clock, intake: Intake, ca
 
 def _events(router: APIRouter, intake: Intake) -> None:
     @router.post(
-        "/v1/live/events/{source}",
+        WEBHOOK_OF_SOURCE_PATH,
         tags=["live platform"],
         summary="Events, signed as this source signs",
         max_body_size=EVENTS_MAX_BYTES,

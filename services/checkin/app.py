@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.checkin import metrics
-from services.checkin.api import Intake, build_api, build_webhook
+from services.checkin.api import WEBHOOK_PATHS, Intake, build_api, build_webhook
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import ITEMS_WAITING_MAX, Committer
 from services.checkin.consumers import build_consumers
@@ -25,6 +25,7 @@ from shared.contracts.checkin import (
 from shared.people import campaign_keys
 from shared.service import build_service, database_of
 from shared.service.measured import Measured, events
+from shared.service.metrics import Answer
 
 
 def build_app(settings: Settings, *, record: Record = record, items_waiting_max: int = ITEMS_WAITING_MAX) -> FastAPI:
@@ -62,8 +63,9 @@ def build_app(settings: Settings, *, record: Record = record, items_waiting_max:
         clock=clock,
         routes=[build_webhook(intake)],
         routers=[build_api(settings, db, clock, intake, catalogue)],
-        exact=[*metrics.exact(clock, catalogue), measured.last],
+        exact=[*metrics.exact(clock, catalogue, committer.last_taken_s), measured.last],
         background=[committer.run, measured.run],
         refusals=ANSWERS,
+        watched_answers=[Answer("POST", path, "401") for path in WEBHOOK_PATHS],  # alert FeedSignatureRefused
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)
     )

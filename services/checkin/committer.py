@@ -6,6 +6,7 @@ one waits for Postgres, a second takes what waits, if that is much: else both wo
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import structlog
 
 from services.checkin.campaigns import Catalogue
 from services.checkin.deciding import Digest
-from services.checkin.domain import Result
+from services.checkin.domain import Result, Verdict
 from services.checkin.recording import Record, Seal, record
 from services.checkin.sorting import Arrival
 from shared.clock import Clock
@@ -26,6 +27,7 @@ TRANSACTIONS_MAX = 2
 ITEMS_FOR_A_SECOND = 1_000  # so many must wait before a second transaction is worth its cost
 ITEMS_WAITING_MAX = 20_000  # about 20 MB of events; beyond that senders are told to come back
 COUNT_SLOTS = 64
+TAKEN = frozenset(Verdict) - {Verdict.REJECTED}  # a repeat is a sign of life, too
 
 
 class Overloaded(Exception):
@@ -62,6 +64,9 @@ class Committer:
         self._items_waiting = 0
         self._open = 0  # transactions
         self._changed = asyncio.Event()
+        self.last_taken_s: dict[
+            str, float
+        ] = {}  # campaign → wall time at which this process last committed an event of it
         self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
@@ -138,7 +143,15 @@ class Committer:
             campaigns = await self._catalogue.held(tx)
             return await self._record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._digest, slot)
 
-        return await self._db.in_transaction(work)
+        results = await self._db.in_transaction(work)
+        self._note_taken(arrivals, results)
+        return results
+
+    def _note_taken(self, arrivals: list[Arrival], results: list[Result]) -> None:
+        now_s = time.time()
+        pairs = zip(arrivals, results, strict=True)
+        taken = {each.item.event.campaign_id for each, result in pairs if each.item.event and result.verdict in TAKEN}
+        self.last_taken_s.update(dict.fromkeys(taken, now_s))
 
 
 def _answer(group: list[_Waiting], results: list[Result]) -> None:

@@ -3,19 +3,31 @@
 The timetable comes from here too: alerts and boards must know that a window is open, and which lesson is the current one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from services.checkin import store
 from services.checkin.campaigns import Catalogue
-from services.checkin.domain import current_lesson, open_window
+from services.checkin.domain import ENROLLED, TYPES, Reason, Verdict, current_lesson, open_window
 from shared.clock import Clock
 from shared.database import Transaction
 from shared.service.metrics import Collector
 
 
-def exact(clock: Clock, catalogue: Catalogue) -> list[Collector]:
+def exact(clock: Clock, catalogue: Catalogue, last_taken_s: Mapping[str, float]) -> list[Collector]:
+    """`last_taken_s`: by campaign, when this process last committed an event that was not refused, in seconds of wall time."""
+
+    async def last_event(_: Transaction) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "fanzha_last_event_timestamp_seconds",
+            "When this process last took an event of the platform (wall time). Minutes ago in an open window: alert FeedStopped.",
+            labels=["campaign"],
+        )
+        for campaign_id, at_s in sorted(last_taken_s.items()):
+            family.add_metric([campaign_id], at_s)
+        return [family]
+
     async def timetable(tx: Transaction) -> Iterable[Metric]:
         titles = GaugeMetricFamily(
             "fanzha_campaign_info",
@@ -45,7 +57,10 @@ def exact(clock: Clock, catalogue: Catalogue) -> list[Collector]:
                 current.add_metric(labels, 1)
         return [titles, windows, current]
 
-    return [_counts, _platform, timetable]
+    async def counts(tx: Transaction) -> Iterable[Metric]:
+        return await _counts(tx, list(await catalogue.held(tx)))
+
+    return [counts, _platform, timetable, last_event]
 
 
 async def _platform(tx: Transaction) -> Iterable[Metric]:
@@ -59,14 +74,15 @@ async def _platform(tx: Transaction) -> Iterable[Metric]:
     return [family]
 
 
-async def _counts(tx: Transaction) -> Iterable[Metric]:
+async def _counts(tx: Transaction, campaign_ids: Iterable[str]) -> Iterable[Metric]:
     events = CounterMetricFamily(
         "fanzha_live_events",
         "Events by what became of them. Many rejected: look at the reason, then at the platform's clock or the windows.",
         labels=["campaign", "type", "lesson", "mode", "verdict", "reason"],
     )
-    for campaign, kind, lesson, mode, verdict, reason, n in await store.verdict_counts(tx):
-        events.add_metric([campaign, kind, lesson, mode, verdict, reason], n)
+    counted = {tuple(row)[:-1]: row["n"] for row in await store.verdict_counts(tx)}
+    for labels, n in (_no_refusals(campaign_ids) | counted).items():
+        events.add_metric(list(labels), n)
     days = GaugeMetricFamily(
         "fanzha_viewers_by_credited_days",
         "Viewers by credited days, 1 and more. A dent in the middle: which lesson's feed had a gap?",
@@ -75,3 +91,20 @@ async def _counts(tx: Transaction) -> Iterable[Metric]:
     for campaign, n_days, n in await store.credited_days_counts(tx):
         days.add_metric([campaign, str(n_days)], n)
     return [events, days]
+
+
+def _no_refusals(campaign_ids: Iterable[str]) -> dict[tuple[str, ...], int]:
+    """Every kind of refusal there can be, at 0: a series that begins with the first thousand refusals has not grown, and alert
+    FeedRefused would not hear of them."""
+    of_nobody = [("", "", Reason.MALFORMED), ("", "", Reason.UNKNOWN_TYPE)]
+    of_nobody += [("", kind, Reason.UNKNOWN_CAMPAIGN) for kind in sorted(TYPES)]
+    placed = [
+        (campaign_id, kind, reason)
+        for campaign_id in campaign_ids
+        for kind in sorted(TYPES)
+        for reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW)
+        if (kind, reason) != (ENROLLED, Reason.OUTSIDE_WINDOW)  # an enrolment needs no window
+    ]
+    return {
+        (campaign_id, kind, "", "", Verdict.REJECTED, reason): 0 for campaign_id, kind, reason in of_nobody + placed
+    }

@@ -50,7 +50,7 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
         routers=[build_api(db, recipient, channels)],
         due_work=build_due_work(db, definitions, channels, secrets),
         exact=[
-            *sending_metrics.exact(clock, list(channels)),
+            *sending_metrics.exact(clock, list(channels), definitions),
             plans_metrics.unplanned,
             plans_metrics.rules_unknown,
             measured.last,

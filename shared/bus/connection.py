@@ -135,6 +135,8 @@ class Bus:
         }
         for subscriber in self._subscribers.values():
             subscriber.attach(self._context)
+            name = subscriber.durable.name
+            self.metrics.naks.labels(name)  # 0 before the first: alert ConsumerStuck must see it grow
 
     @property
     def broker(self) -> NatsBroker:

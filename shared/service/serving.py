@@ -104,10 +104,11 @@ def build_service(
     background: Sequence[Callable[[], Awaitable[None]]] = (),
     needs_bus: bool = True,
     refusals: Answers | None = None,
+    watched_answers: Iterable[metrics.Answer] = (),
 ) -> FastAPI:
     """Composes a service. `routes` are tried before `routers`; `background` are loops that run as long as the service does;
-    `refusals` says how what its use cases refuse is answered."""
-    service_metrics = metrics.ServiceMetrics(db, exact)
+    `refusals` says how what its use cases refuse is answered; `watched_answers` are those whose growth an alert watches."""
+    service_metrics = metrics.ServiceMetrics(db, exact, watched_answers)
     bus.register_metrics(service_metrics.registry)
     relay = outbox.Relay(db, bus)
     replays = DueWork("dead_letter_replays", Replays(db, bus.handle).run)

@@ -332,6 +332,8 @@ async def test_a_transient_failure_is_retried_later_and_later_until_it_is_over(w
 
     handler.before = fail_three_times
     bus = await world.bus(handler)
+    naks = [s.value for m in bus.metrics.collect() for s in m.samples if s.name == "fanzha_bus_naks_total"]
+    assert naks == [0], "must be seen growing"
     await world.publish(noted(1), noted(2))
     await eventually(lambda: sorted(handler.done) == [1, 2])
     await world.drained(bus)

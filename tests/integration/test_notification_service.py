@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.notification.app import build_app, build_channels
+from services.notification.sending.domain import Status
 from services.notification.settings import Settings
 from shared.clock import write_clock
 from shared.database import Database
@@ -165,6 +166,15 @@ async def test_metrics_are_exact(app: FastAPI, client: httpx.AsyncClient) -> Non
     for status in ("delivered", "cancelled", "queued"):
         assert f'fanzha_notifications{{{labels},status="{status}"}} 1.0' in page
     assert "fanzha_notification_unplanned 1.0" in page
+
+
+async def test_messages_of_every_status_begin_with_0(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """A series that begins with the first thousand failures has not grown: alert MessagesFailing would not hear of them."""
+    await deliver(service_of(app).bus, defined())
+    page = (await client.get("/metrics")).text
+    labels = f'campaign="{CAMPAIGN}",channel="file",kind="certificate_ready"'
+    for status in Status:
+        assert f'fanzha_notifications{{{labels},status="{status}"}} 0.0' in page
 
 
 async def test_message_rules_of_a_newer_version_are_counted_and_their_texts_wait(

@@ -1,5 +1,6 @@
 """The figures that alerts and boards stand on and that no other test needs: the timetable, the platform's own count."""
 
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.checkin.domain import current_lesson, open_window
 from tests.support.campaigns import campaign, campaign_content
-from tests.support.checkin import CAMPAIGN, LIVE, CheckinUnderTest, checkin, running_checkin, token
+from tests.support.checkin import (
+    CAMPAIGN,
+    LIVE,
+    CheckinUnderTest,
+    checkin,
+    enrolment,
+    running_checkin,
+    token,
+)
 from tests.support.databases import DatabaseFactory
 
 FIRST, SECOND = "2024-06-29", "2024-06-30"
@@ -62,6 +71,41 @@ async def test_metrics_tell_the_timetable(service: CheckinUnderTest) -> None:
     assert await samples(service, "fanzha_window_open") == closed | {(FIRST, "live"): 1}
     assert await samples(service, "fanzha_lesson_current") == {(FIRST, "1", "第一课"): 1}
     assert await samples(service, "fanzha_campaign_info") == {("小活动",): 1}
+
+
+async def test_refusals_begin_with_0(service: CheckinUnderTest) -> None:
+    """A series that begins with the first thousand refusals has not grown: alert FeedRefused would not hear of them."""
+    before = await samples(service, "fanzha_live_events_total")
+    assert set(before.values()) == {0}
+    kinds = ("viewer.checked_in", "quiz.answered", "prize.won", "account.followed")
+    early, never = "2024-06-28T19:31:05+08:00", "2024-07-20T19:31:05+08:00"
+    events = [checkin(kind, at, f"{kind}-{at[:10]}", type=kind) for kind in kinds for at in (early, never)]
+    events += [enrolment("e", never), enrolment("e", campaign_id="nowhere"), {"event_id": "malformed"}]
+    events += [checkin(kind, type=kind, campaign_id="nowhere", event_id=f"{kind}-nowhere") for kind in kinds]
+    events += [checkin("t", type="viewer.left", event_id="type")]
+    assert {verdict for verdict, _ in await service.post(*events)} == {"rejected"}
+    after = await samples(service, "fanzha_live_events_total")
+    assert after == dict.fromkeys(before, 1)
+
+
+async def test_wrong_signatures_begin_with_0(service: CheckinUnderTest) -> None:
+    for path, route in (("/v1/live/events", "/v1/live/events"), ("/v1/live/events/x", "/v1/live/events/{source}")):
+        labels = ("POST", route, "401")
+        assert (await samples(service, "fanzha_http_request_duration_seconds_count"))[labels] == 0
+        await service.post_body(b"{}", secret="whsec_AAAA", path=path.replace("/x", "/standard"))
+        assert (await samples(service, "fanzha_http_request_duration_seconds_count"))[labels] == 1
+
+
+async def test_the_last_event_that_was_taken_has_a_time(service: CheckinUnderTest) -> None:
+    started = time.time()
+    await service.post(checkin("a", "2024-07-20T19:31:05+08:00"))
+    assert await samples(service, "fanzha_last_event_timestamp_seconds") == {}
+    service.clock_is(datetime.fromisoformat(LIVE))
+    for event in (checkin("a"), checkin("a")):  # a repeat, too
+        await service.post(event)
+        assert (
+            started <= (await samples(service, "fanzha_last_event_timestamp_seconds"))[()] <= (started := time.time())
+        )
 
 
 async def state(service: CheckinUnderTest, lesson: str = FIRST, **counts: int) -> httpx.Response:

@@ -1,17 +1,19 @@
 """What `/metrics` tells about sending, exactly, from the database at scrape time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from services.notification.sending import store
+from services.notification.sending.domain import Status
 from shared.clock import Clock
 from shared.contracts.campaign import CHANNELS
 from shared.database import Transaction
+from shared.definitions import Definitions, InForce
 from shared.service.metrics import Collector
 
 
-def exact(clock: Clock, channels: Sequence[str]) -> list[Collector]:
+def exact(clock: Clock, channels: Sequence[str], definitions: Definitions[InForce]) -> list[Collector]:
     """`channels`: those that this deployment has."""
 
     async def oldest(tx: Transaction) -> Iterable[Metric]:
@@ -43,16 +45,27 @@ def exact(clock: Clock, channels: Sequence[str]) -> list[Collector]:
             family.add_metric([channel], n)
         return [family]
 
-    return [_notifications, oldest, without_channel]
+    async def notifications(tx: Transaction) -> Iterable[Metric]:
+        return await _notifications(tx, await definitions.all(tx))
+
+    return [notifications, oldest, without_channel]
 
 
-async def _notifications(tx: Transaction) -> Iterable[Metric]:
+async def _notifications(tx: Transaction, defined: Mapping[str, InForce]) -> Iterable[Metric]:
     family = GaugeMetricFamily(
         "fanzha_notifications",
         "Messages by status. failed or unknown rising: GET /v1/campaigns/…/notifications?status=… names the reason. suppressed "
         "with no_contact: these viewers gave no phone.",
         labels=["campaign", "kind", "channel", "status"],
     )
+    counts = {  # at 0, too: a series that begins with the first failures has not grown, and no alert would hear of them
+        (campaign_id, rule.event, rule.channel, status.value): 0
+        for campaign_id, definition in defined.items()
+        for rule in definition.rules.messages
+        for status in Status
+    }
     for row in await store.all_counts(tx):
-        family.add_metric([row["campaign_id"], row["kind"], row["channel"], row["status"]], row["n"])
+        counts[row["campaign_id"], row["kind"], row["channel"], row["status"]] = row["n"]
+    for labels, n in counts.items():
+        family.add_metric(labels, n)
     return [family]
