@@ -122,6 +122,7 @@ def _domain_of(env: str) -> str:
 def env_text(domain: str) -> str:
     """`.env`: what an operator may change. Nothing secret stands here."""
     public, profiles = (f"https://{domain}", "monitoring,proxy") if domain else ("", "monitoring")
+    boards = "https://127.0.0.1:8445" if domain else "http://127.0.0.1:3000"
     return f"""\
 # fanzha init 生成。这里没有密钥（密钥在 secrets/）；改完运行 docker compose up -d 生效。
 COMPOSE_PROJECT_NAME=fanzha
@@ -139,6 +140,8 @@ PUBLIC_ADDRESS=127.0.0.1
 OFFICE_ADDRESS=127.0.0.1
 PUBLIC_PORT=443
 OFFICE_PORTS=8441-8445
+# 大家打开 Grafana 用的地址，结尾不带斜杠：报警里的处理办法链接到这里
+BOARDS_URL={boards}
 # 多开实例时（docker compose up -d --scale checkin=3），端口要写成范围，例如 CHECKIN_PORT=8101-8109
 CHECKIN_PORT=8001
 REPORTING_PORT=8002

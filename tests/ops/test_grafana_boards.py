@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from deploy.grafana.boards.__main__ import differences
+from deploy.grafana.boards.parts import SCREEN_ROWS
 from tests.ops.boards import DEPLOY, NO_DATA, Panel, boards, known_metrics, metrics_in, panels, rules
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
-SCREEN_ROWS = 27  # of 38 px each: 1080 px, less the margin
+ROW_PX, FRAME_PX = 38, 50  # a row of the grid; a panel's title and padding
+PLAIN_UNITS = {"locale", "percentunit", "s", "bytes", "reqps", "none"}
 EVERY_BOARD = pytest.mark.parametrize("board", boards().values(), ids=boards().keys())
 EVERY_PANEL = pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel.name)
 
@@ -48,12 +50,86 @@ def test_no_two_panels_overlap_and_none_hangs_out(board: dict[str, Any]) -> None
         assert apart, (one, other)
 
 
-def test_the_office_board_fills_one_screen_and_has_no_choices() -> None:
+def test_the_office_board_fills_one_screen() -> None:
     office = boards()["office"]
-    assert office.get("templating", {}).get("list", []) == []
     assert max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in office["panels"]) <= SCREEN_ROWS
-    queries = [json.dumps(panel.targets) for panel in panels() if panel.board == "office"]
-    assert not [query for query in queries if "$" in query]
+
+
+def test_the_office_board_shows_one_campaign_and_never_the_sum_of_two() -> None:
+    assert [choice["name"] for choice in boards()["office"]["templating"]["list"]] == ["campaign"]
+    for panel in (panel for panel in panels() if panel.board == "office"):
+        for target in panel.targets:
+            asked = target.get("expr") or target["rawSql"]
+            figures = (
+                re.findall(r"\b(?:campaign|fanzha)[\w:]*[_:]\w+(?!\w*\()", asked) if "expr" in target else ["table"]
+            )
+            named = asked.count('campaign="$campaign"') or asked.count("campaign_id = '$campaign'")
+            assert named == len(figures), asked
+
+
+def test_every_board_knows_one_campaign_from_another() -> None:
+    for name, board in boards().items():
+        assert "campaign" in [choice["name"] for choice in board["templating"]["list"]], name
+
+
+@EVERY_BOARD
+def test_a_board_links_to_the_others(board: dict[str, Any]) -> None:
+    others = {f"/d/{other['uid']}" for other in boards().values()} - {f"/d/{board['uid']}"}
+    assert {link["url"] for link in board["links"]} == others
+
+
+@EVERY_PANEL
+def test_a_panel_that_names_an_alert_links_to_its_page(panel: Panel) -> None:
+    alerts = [rule["alert"] for rule in rules() if "alert" in rule]
+    named = [f"/d/runbook-{alert}" for alert in alerts if re.search(rf"\b{alert}\b", panel.content["description"])]
+    assert sorted(link["url"] for link in panel.content.get("links", [])) == sorted(named)
+
+
+def test_an_alert_in_the_list_leads_to_its_page() -> None:
+    (listed,) = [panel for panel in panels() if panel.title == "正在报警"]
+    overrides = [value for each in listed.content["fieldConfig"]["overrides"] for value in each["properties"]]
+    assert [link["url"] for value in overrides if value["id"] == "links" for link in value["value"]] == [
+        "/d/runbook-${__value.raw}"
+    ]
+
+
+def test_every_alert_has_a_page_in_grafana_whose_links_lead_somewhere() -> None:
+    pages = {path.stem: json.loads(path.read_text()) for path in (DEPLOY / "grafana" / "runbooks").glob("*.json")}
+    assert pages.keys() == {rule["alert"] for rule in rules() if "alert" in rule}
+    known = {f"/d/{board['uid']}" for board in (*boards().values(), *pages.values())}
+    for alert, page in pages.items():
+        assert page["uid"] == f"runbook-{alert}"
+        (panel,) = page["panels"]
+        links = re.findall(r"\]\(([^)]+)\)", panel["options"]["content"]) + [link["url"] for link in page["links"]]
+        assert set(links) <= known, alert
+        assert "## Mitigation 处理" in panel["options"]["content"]
+
+
+@EVERY_PANEL
+def test_numbers_are_written_in_one_way(panel: Panel) -> None:
+    """1,234,567 everywhere: no 万, and no unit behind a number, which would take its commas away."""
+    units = [panel.content["fieldConfig"]["defaults"]["unit"]]
+    units += [
+        value["value"]
+        for each in panel.content["fieldConfig"].get("overrides", [])
+        for value in each["properties"]
+        if value["id"] == "unit"
+    ]
+    assert set(units) <= PLAIN_UNITS | {"string"} or (panel.title, units) == ("最近一条事件", ["suffix: 秒前"])
+    assert "/ 10000" not in json.dumps(panel.targets)
+
+
+def test_rankings_are_read_across_a_room() -> None:
+    """A screen of 1080 px on a wall: letters of a fiftieth of its height, and room for the name above its bar."""
+    rankings = [panel for panel in panels() if panel.board == "office" and panel.content["type"] == "bargauge"]
+    assert len(rankings) == 3
+    for panel in rankings:
+        options, height_px = panel.content["options"], panel.content["gridPos"]["h"] * ROW_PX - FRAME_PX
+        assert height_px / options["reduceOptions"]["limit"] >= 60
+        assert options["namePlacement"] == "top"
+        assert options["text"]["titleSize"] == options["text"]["valueSize"] >= 22
+        for target in panel.targets:
+            assert int(re.findall(r"topk\((\d+)", target.get("expr", "topk(0"))[0]) <= options["reduceOptions"]["limit"]
 
 
 @EVERY_PANEL

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 MAY_BE_EMPTY = {"operations: 放回重试的消息": "nothing failed in this campaign"}
 WITHIN_S = 120
+OF_CAMPAIGN = f"campaign_id = '{CAMPAIGN}'"
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +44,16 @@ def tonight(campaign: WatchedCampaign) -> None:
         wait_until(lambda expr=expr: campaign.query(expr), WITHIN_S)
     campaign.check_in(range(30, 60))  # so that rates are seen rising
     campaign.forge(20)
+    campaign.play_another(5)
 
 
-def chosen(campaign: WatchedCampaign, sql: str) -> str:
-    """`sql` with the first choice of each variable filled in, as Grafana does when a board is opened."""
+def chosen(campaign: WatchedCampaign, board: str, query: str) -> str:
+    """`query` with the first choice of each variable filled in, as Grafana does when a board is opened."""
     values: dict[str, str] = {}
-    for variable in boards()["units"]["templating"]["list"]:
+    for variable in boards()[board]["templating"]["list"]:
         choices = campaign.as_reader(_filled(variable["query"], values))
         values[variable["name"]] = str(choices[0]["__value"])
-    return _filled(sql, values)
+    return _filled(query, values)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -60,19 +62,19 @@ def _filled(text: str, values: dict[str, str]) -> str:
     return text
 
 
-def answers(campaign: WatchedCampaign, target: dict[str, Any]) -> list[Any]:
+def answers(campaign: WatchedCampaign, board: str, target: dict[str, Any]) -> list[Any]:
     if "rawSql" in target:
-        return list(campaign.as_reader(chosen(campaign, target["rawSql"])))
-    return campaign.query(target["expr"], minutes=0 if target.get("instant") else 10)
+        return list(campaign.as_reader(chosen(campaign, board, target["rawSql"])))
+    return campaign.query(chosen(campaign, board, target["expr"]), minutes=0 if target.get("instant") else 10)
 
 
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel.name)
 def test_every_query_of_a_panel_parses_and_has_data(watched: WatchedCampaign, panel: Panel) -> None:
     for target in panel.targets:
         if panel.name in MAY_BE_EMPTY:
-            answers(watched, target)
+            answers(watched, panel.board, target)
         else:
-            wait_until(lambda target=target: answers(watched, target), WITHIN_S)
+            wait_until(lambda target=target: answers(watched, panel.board, target), WITHIN_S)
 
 
 def test_every_known_metric_is_scraped(watched: WatchedCampaign) -> None:
@@ -94,10 +96,10 @@ def test_every_rule_can_be_evaluated(watched: WatchedCampaign) -> None:
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
 
 
-def query_of(board: str, title: str, ref: str = "A") -> str:
+def query_of(campaign: WatchedCampaign, board: str, title: str, ref: str = "A") -> str:
     (panel,) = [panel for panel in panels() if panel.name == f"{board}: {title}"]
     (target,) = [target for target in panel.targets if target["refId"] == ref]
-    return str(target.get("expr") or target["rawSql"])
+    return chosen(campaign, board, str(target.get("expr") or target["rawSql"]))
 
 
 def one(campaign: WatchedCampaign, sql: str, service: str = "reporting") -> Any:
@@ -112,28 +114,30 @@ def shows(campaign: WatchedCampaign, expr: str, number: float) -> None:
 
 def test_the_office_boards_figures_are_those_of_the_tables(watched: WatchedCampaign) -> None:
     today = watched.lesson(0)
-    tonight = one(watched, f"SELECT sum(checkins) FROM total WHERE lesson_date = '{today}'")
+    tonight = one(watched, f"SELECT sum(checkins) FROM total WHERE {OF_CAMPAIGN} AND lesson_date = '{today}'")
     assert tonight == 60
-    shows(watched, query_of("office", "本课签到") + " * 10000", tonight)
+    shows(watched, query_of(watched, "office", "本课签到"), tonight)
     yesterday = one(
-        watched, f"SELECT sum(checkins) FROM total WHERE lesson_date = '{watched.lesson(1)}' AND mode = 'live'"
+        watched,
+        f"SELECT sum(checkins) FROM total WHERE {OF_CAMPAIGN} AND lesson_date = '{watched.lesson(1)}' AND mode = 'live'",
     )
-    shows(watched, query_of("office", "比昨天此时"), tonight / yesterday - 1)
-    people = one(watched, "SELECT sum(first_for_campaign) FROM total")
-    shows(watched, query_of("office", "累计参与人数") + " * 10000", people)
+    shows(watched, query_of(watched, "office", "比昨天此时"), tonight / yesterday - 1)
+    people = one(watched, f"SELECT sum(first_for_campaign) FROM total WHERE {OF_CAMPAIGN}")
+    shows(watched, query_of(watched, "office", "累计参与人数"), people)
     claimed = one(watched, "SELECT count(*) FROM certificate WHERE claimed_at IS NOT NULL", "certificate")
     assert claimed == 1
-    shows(watched, query_of("office", "已领取证书"), claimed)
+    shows(watched, query_of(watched, "office", "已领取证书"), claimed)
+    assert 0 <= watched.value(query_of(watched, "office", "最近一条事件")) < 600
 
 
 def test_the_curves_of_earlier_days_are_what_was_sent_by_that_time(watched: WatchedCampaign) -> None:
     for ref, days_ago in (("B", 1), ("C", 2), ("D", 3), ("E", 7)):
         sent = watched.sent[watched.lesson(days_ago)]["live"]  # the replay of that day came later
-        shows(watched, query_of("office", "本课与前几课同一时刻的签到", ref), sent)
+        shows(watched, query_of(watched, "office", "本课与前几课同一时刻的签到", ref), sent)
 
 
 def test_bars_of_lessons_are_what_was_sent(watched: WatchedCampaign) -> None:
-    bars = watched.as_reader(query_of("office", "各课签到人次"))
+    bars = watched.as_reader(query_of(watched, "office", "各课签到人次"))
     days = [watched.sent[lesson] for lesson in sorted(watched.sent)]
     assert [(bar["live"], bar["replay"]) for bar in bars] == [(day["live"], day["replay"]) for day in days]
 
@@ -142,47 +146,48 @@ def test_counties_add_up_to_the_lesson(watched: WatchedCampaign) -> None:
     today = watched.lesson(0)
     rows = watched.sql(
         "SELECT split_part(unit_code, '-', 1) AS county, sum(first_for_lesson) AS viewers "
-        f"FROM total WHERE lesson_date = '{today}' GROUP BY 1"
+        f"FROM total WHERE {OF_CAMPAIGN} AND lesson_date = '{today}' GROUP BY 1"
     )
     names = {"140902": "单位140902", "140921": "单位140921", "unassigned": "未归属"}
     wanted = {names[row["county"]]: row["viewers"] for row in rows if row["viewers"]}
 
     def found() -> dict[str, float]:
-        series = watched.query(query_of("office", "各县（区）本课人数"))
+        series = watched.query(query_of(watched, "office", "各县（区）本课人数"))
         return {each["metric"]["name"]: float(each["value"][1]) for each in series if float(each["value"][1])}
 
     wait_until(lambda: found() == wanted, WITHIN_S)
-    per_10k = watched.query(query_of("office", "各县（区）每万人参与"))
-    people = one(watched, "SELECT sum(first_for_campaign) FROM total WHERE unit_code LIKE '140902%'")
+    per_10k = watched.query(query_of(watched, "office", "各县（区）每万人参与"))
+    people = one(watched, f"SELECT sum(first_for_campaign) FROM total WHERE {OF_CAMPAIGN} AND unit_code LIKE '140902%'")
     shown = {each["metric"]["name"]: float(each["value"][1]) for each in per_10k}
     assert shown["单位140902"] == pytest.approx(people / 50)
 
 
 def test_the_units_board_adds_up(watched: WatchedCampaign) -> None:
-    units = watched.as_reader(chosen(watched, query_of("units", "各单位记录数")))
+    units = watched.as_reader(query_of(watched, "units", "各单位记录数"))
     assert [row["unit_code"] for row in units][:3] == ["14", "1409", "140902"]  # administrative order
     today = watched.lesson(0)
     (unassigned,) = watched.sql(
-        f"SELECT coalesce(sum(checkins), 0) AS n FROM total WHERE unit_code = 'unassigned' AND lesson_date = '{today}'"
+        f"SELECT coalesce(sum(checkins), 0) AS n FROM total WHERE {OF_CAMPAIGN} AND lesson_date = '{today}' "
+        "AND unit_code = 'unassigned'"
     )
     assert sum(row["checkins"] for row in units) + unassigned["n"] == 60
     assert {row["unit_code"]: row["state"] for row in units}["140921-IDLE"] == "从未签到"
     held = one(watched, "SELECT sum(issued) FROM certificate_total WHERE unit_code <> 'unassigned'")
     assert sum(row["issued"] or 0 for row in units) == held
-    (shown,) = watched.as_reader(chosen(watched, query_of("units", "本课签到人次")))
+    (shown,) = watched.as_reader(query_of(watched, "units", "本课签到人次"))
     assert shown["checkins"] == 60
 
 
 def test_checkin_and_reporting_agree_and_the_feed_is_held_against_the_platform(watched: WatchedCampaign) -> None:
-    shows(watched, query_of("operations", "签到与统计之差"), 0)
-    completeness = query_of("operations", "与平台统计数对照")
+    shows(watched, query_of(watched, "operations", "签到与统计之差"), 0)
+    completeness = query_of(watched, "operations", "与平台统计数对照")
     shows(watched, f"sum({completeness})", 60 / 80)  # only the live count was stated
 
 
 def test_messages_are_those_of_the_table(watched: WatchedCampaign) -> None:
     sent = one(watched, "SELECT count(*) FROM notification WHERE status IN ('accepted', 'delivered')", "notification")
     assert sent > 0
-    shows(watched, query_of("messages", "已发出"), sent)
+    shows(watched, query_of(watched, "messages", "已发出"), sent)
 
 
 def test_an_alert_reaches_alertmanager(watched: WatchedCampaign) -> None:
@@ -193,3 +198,5 @@ def test_an_alert_reaches_alertmanager(watched: WatchedCampaign) -> None:
     url = str(manager["url"]).replace("/api/v2/alerts", "/api/v2/alerts?filter=alertname%3DFeedSignatureRefused")
     (alert,) = wait_until(lambda: watched.get(url), WITHIN_S)
     assert [receiver["name"] for receiver in alert["receivers"]] == ["page"]
+    assert alert["annotations"]["runbook_url"] == "https://boards.example/d/runbook-FeedSignatureRefused"
+    assert "boards" not in alert["labels"]

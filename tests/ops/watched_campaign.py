@@ -136,6 +136,17 @@ class WatchedCampaign:
         of_lesson["replay" if at else "live"] += accepted
         self.settle()
 
+    def play_another(self, viewers: int) -> None:
+        """A second campaign, at the same time: no board may add its figures to those of the first."""
+        self.put(
+            f"/v1/campaigns/{CAMPAIGN}-too",
+            self.definition() | {"campaign_id": f"{CAMPAIGN}-too", "title": "另一个活动"},
+        )
+        events = [self.event("viewer.checked_in", number, self.now, "too") for number in range(viewers)]
+        answer = self.post([event | {"campaign_id": f"{CAMPAIGN}-too"} for event in events])
+        assert answer["counts"] == {"recorded": viewers}
+        self.settle()
+
     def claim_one(self) -> None:
         """As a viewer does: with the code from the text, and the phone it went to."""
         text = next(iter(sorted((self.home.messages / CAMPAIGN).rglob("*.txt")))).read_text()
@@ -253,6 +264,11 @@ class WatchedCampaign:
         assert answer.status_code == 200, f"{expr}\n{answer.text}"
         return list(answer.json()["data"]["result"])
 
+    def everything_was_scraped(self) -> bool:
+        """Whether this Prometheus itself has seen every target: only then does it notice that a series has ended."""
+        targets = self.get(self.prometheus + "/api/v1/targets")["data"]["activeTargets"]
+        return bool(targets) and all(target["health"] == "up" for target in targets)
+
     def value(self, expr: str) -> float:
         """The one number that an expression has; NaN while it has none."""
         found = self.query(expr)
@@ -279,6 +295,7 @@ def watched_campaign(folder: Path) -> Iterator[WatchedCampaign]:
         for block in (folder / "recorded").iterdir():
             shutil.move(block, data)
         with _prometheus(watched, config, data):
+            wait_until(watched.everything_was_scraped, 60)  # else what ends now would be shown for five minutes more
             yield watched
 
 
@@ -331,6 +348,7 @@ def _configuration(folder: Path, targets: dict[str, str], own: str) -> Path:
     """The deployment's own configuration, with addresses of this machine and a shorter wait between scrapes."""
     content = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     content["global"] = {f"{what}_interval": f"{SCRAPE_S}s" for what in ("scrape", "evaluation")}
+    content["global"]["external_labels"] = {"boards": "https://boards.example"}
     addresses = {job: url.removeprefix("http://") for job, url in (targets | {"prometheus": own}).items()}
     content["scrape_configs"] = [
         {"job_name": job["job_name"], "static_configs": [{"targets": [addresses[job["job_name"]]]}]}

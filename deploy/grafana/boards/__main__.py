@@ -8,15 +8,16 @@ from typing import Any
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from deploy.grafana.boards import messages, office, operations, units
+from deploy.grafana.boards import messages, office, operations, runbooks, units
 
-DASHBOARDS = Path(__file__).parents[1] / "dashboards"
+GRAFANA = Path(__file__).parents[1]  # two folders of JSON, two folders in Grafana (provisioning/dashboards)
 BOARDS = {"office": office, "units": units, "messages": messages, "operations": operations}
 
 
 def built() -> dict[str, str]:
-    """The JSON of every board by its file name."""
-    return {f"{name}.json": _text(module.build()) for name, module in BOARDS.items()}
+    """The JSON of every board by its path below deploy/grafana."""
+    found = {f"dashboards/{name}.json": _text(module.build()) for name, module in BOARDS.items()}
+    return found | {f"runbooks/{alert}.json": _text(board) for alert, board in runbooks.build_all().items()}
 
 
 def _text(board: Dashboard) -> str:
@@ -29,7 +30,8 @@ def _text(board: Dashboard) -> str:
 def differences() -> list[str]:
     """What is committed and not what would be built."""
     wanted = built()
-    found = {path.name: path.read_text() for path in DASHBOARDS.glob("*.json")}
+    committed = (path for folder in ("dashboards", "runbooks") for path in (GRAFANA / folder).glob("*.json"))
+    found = {str(path.relative_to(GRAFANA)): path.read_text() for path in committed}
     return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
 
 
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["write"]:
             for name, text in built().items():
-                (DASHBOARDS / name).write_text(text)
+                (GRAFANA / name).write_text(text)
             return 0
         case ["check"]:
             for name in (differing := differences()):

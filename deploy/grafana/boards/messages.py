@@ -5,7 +5,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from deploy.grafana.boards import parts
 from deploy.grafana.boards.parts import COUNT, GREEN, RED, SECONDS, SHARE, YELLOW, Panel, Place, curve, now, rows
 
-SENT = "campaign_kind_channel_status:notifications:max"
+SENT = 'campaign_kind_channel_status:notifications:max{campaign=~"$campaign"}'
 NONE = "0 * max(fanzha_notification_unplanned)"  # 0 while notification answers and nothing waits
 STATUSES = {
     "queued": "排队",
@@ -27,13 +27,18 @@ def build() -> Dashboard:
         time_from="now-24h",
         refresh="30s",
     )
+    board = board.with_variable(parts.choice("campaign", "活动", parts.CAMPAIGNS_OR_ALL))
     for panel in (*_figures(), *_history()):
         board = board.with_panel(panel)
     return board
 
 
+def _sent(status: str) -> str:
+    return SENT.replace("}", f', status=~"{status}"}}')
+
+
 def _count(status: str) -> str:
-    return f'sum({SENT}{{status=~"{status}"}}) or 0 * sum({SENT})'
+    return f"sum({_sent(status)}) or 0 * sum({SENT})"
 
 
 def _figures() -> list[Panel]:
@@ -71,11 +76,7 @@ def _figures() -> list[Panel]:
         parts.number(
             "失败率",
             "失败数占已有结果的消息数的比例。",
-            [
-                now(
-                    f'sum({SENT}{{status="failed"}} or 0 * {SENT}) / (sum({SENT}{{status=~"accepted|delivered|failed"}}) > 0)'
-                )
-            ],
+            [now(f"({_count('failed')}) / (sum({_sent('accepted|delivered|failed')}) > 0)")],
             Place(16, 0, 4, 5),
             unit=SHARE,
             decimals=1,
@@ -83,7 +84,7 @@ def _figures() -> list[Panel]:
         ),
         parts.number(
             "未安排的证书通知",
-            "证书已签发，通知尚未安排。持续大于 0 会报警 MessagesUnplanned。",
+            "证书已签发，通知尚未安排，全部活动合计。持续大于 0 会报警 MessagesUnplanned。",
             [now("max(fanzha_notification_unplanned)", "未安排")],
             Place(20, 0, 4, 5),
             unit=COUNT,

@@ -20,6 +20,7 @@ from deploy.grafana.boards.parts import (
 )
 
 REQUESTS = "fanzha_http_request_duration_seconds"
+OF_CAMPAIGN = '{campaign=~"$campaign"}'
 DISKS = 'fstype!~"tmpfs|ramfs|squashfs|overlay|nsfs|rootfs"'
 
 
@@ -27,10 +28,11 @@ def build() -> Dashboard:
     board = parts.board(
         "运维看板",
         "fanzha-operations",
-        "现在有什么问题，数字是否一致，各部分是否正常。每条报警的处理办法在 deploy/runbooks。",
+        "现在有什么问题，数字是否一致，各部分是否正常。每条报警、每个面板都连到处理办法。",
         time_from="now-3h",
         refresh="15s",
     )
+    board = board.with_variable(parts.choice("campaign", "活动", parts.CAMPAIGNS_OR_ALL))
     sections = {
         "现在": _now,
         "直播平台推送": _feed,
@@ -67,6 +69,7 @@ def _now(y: int) -> Section:
             "campaign": "活动",
         },
         hidden=["Value"],
+        links={"alertname": parts.runbook("${__value.raw}")},
     )
     targets = parts.numbers(
         "在运行的实例",
@@ -80,15 +83,16 @@ def _now(y: int) -> Section:
 
 
 def _feed(y: int) -> Section:
-    accepted = 'fanzha_live_events_total{verdict!="rejected"}'
-    refused = 'fanzha_live_events_total{verdict="rejected"}'
+    refused = 'fanzha_live_events_total{campaign=~"$campaign", verdict="rejected"}'
     return [
         parts.curves(
             "收到的事件",
             "每秒事件数，按处理结论。首播时段内为零：FeedStopped。",
             [
-                curve(f"sum by (verdict) (max without (instance) (rate({accepted}[2m])))", "{{verdict}}", "A"),
-                curve(f"sum by (verdict) (max without (instance) (rate({refused}[2m])))", "{{verdict}}", "B"),
+                curve(
+                    f"sum by (verdict) (clamp_min(deriv(campaign_verdict:feed_events:max{OF_CAMPAIGN}[2m]), 0))",
+                    "{{verdict}}",
+                )
             ],
             Place(0, y, 10, 8),
             unit=PER_SECOND,
@@ -96,14 +100,14 @@ def _feed(y: int) -> Section:
         parts.listing(
             "被拒收的原因",
             "累计被拒收的事件。多：FeedRefused。",
-            [rows(f"sum by (campaign, type, reason) (max without (instance) ({refused}))")],
+            [rows(f"sum by (campaign, type, reason) (max without (instance) ({refused})) > 0")],
             Place(10, y, 7, 8),
             columns={"campaign": "活动", "type": "类型", "reason": "原因", "Value": "数量"},
         ),
         parts.listing(
             "与平台统计数对照",
             "平台自己的统计数（由办公室填报）与我们收到的。不足 99%：FeedIncomplete。",
-            [rows("max by (campaign, lesson, mode) (campaign_lesson_mode:feed_completeness:ratio)")],
+            [rows(f"max by (campaign, lesson, mode) (campaign_lesson_mode:feed_completeness:ratio{OF_CAMPAIGN})")],
             Place(17, y, 7, 8),
             unit=SHARE,
             columns={"campaign": "活动", "lesson": "课程", "mode": "时段", "Value": "完整率"},
@@ -112,7 +116,7 @@ def _feed(y: int) -> Section:
 
 
 def _agreement(y: int) -> Section:
-    difference = "campaign_lesson_mode:checkins_unreconciled:difference"
+    difference = f"campaign_lesson_mode:checkins_unreconciled:difference{OF_CAMPAIGN}"
     return [
         parts.number(
             "签到与统计之差",
@@ -126,8 +130,8 @@ def _agreement(y: int) -> Section:
             "各课签到与统计",
             "签到：签到服务已提交的人次；统计：统计服务已计入的人次。",
             [
-                rows("max by (campaign, lesson, mode) (campaign_lesson_mode:checkins_accepted:max)", "A"),
-                rows("max by (campaign, lesson, mode) (campaign_lesson_mode:checkins_recorded:max)", "B"),
+                rows(f"max by (campaign, lesson, mode) (campaign_lesson_mode:checkins_accepted:max{OF_CAMPAIGN})", "A"),
+                rows(f"max by (campaign, lesson, mode) (campaign_lesson_mode:checkins_recorded:max{OF_CAMPAIGN})", "B"),
             ],
             Place(4, y, 12, 7),
             columns={"campaign": "活动", "lesson": "课程", "mode": "时段", "Value #A": "签到", "Value #B": "统计"},
@@ -137,9 +141,17 @@ def _agreement(y: int) -> Section:
             "证书",
             "待签发（到时间而未签发，持续不降：CertificateBacklog）、已签发、已领取。",
             [
-                now("sum(max by (campaign) (fanzha_certificates_due))", "待签发", "A"),
-                now('sum(campaign_state:certificates:sum{state="issued"}) or vector(0)', "已签发", "B"),
-                now('sum(campaign_state:certificates:sum{state="claimed"}) or vector(0)', "已领取", "C"),
+                now(f"sum(max by (campaign) (fanzha_certificates_due{OF_CAMPAIGN}))", "待签发", "A"),
+                now(
+                    'sum(campaign_state:certificates:sum{campaign=~"$campaign", state="issued"}) or vector(0)',
+                    "已签发",
+                    "B",
+                ),
+                now(
+                    'sum(campaign_state:certificates:sum{campaign=~"$campaign", state="claimed"}) or vector(0)',
+                    "已领取",
+                    "C",
+                ),
             ],
             Place(16, y, 8, 7),
             unit=COUNT,

@@ -3,8 +3,10 @@
 A board is a grid 24 wide; at 1920×1080 one row is 38 px, and 27 rows fill a screen without scrolling.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -25,10 +27,31 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 PROMETHEUS = common_models.DataSourceRef(type_val="prometheus", uid="prometheus")
+RUNBOOKS = Path(__file__).parents[2] / "runbooks"
+ALERTS = frozenset(path.stem for path in RUNBOOKS.glob("*.md"))
+TITLES = {
+    "fanzha-office": "值班大屏",
+    "fanzha-units": "单位看板",
+    "fanzha-messages": "消息看板",
+    "fanzha-operations": "运维看板",
+}
+CAMPAIGNS = """
+SELECT title AS __text, campaign_id AS __value FROM boards.campaign ORDER BY latest_lesson DESC NULLS LAST, campaign_id
+"""
+# 全部 is a row like the others: Grafana's own "All" would list the campaigns, and what belongs to none would be left out.
+CAMPAIGNS_OR_ALL = """
+SELECT '全部' AS __text, '.*' AS __value, NULL::date AS latest
+UNION ALL SELECT title, campaign_id, coalesce(latest_lesson, '-infinity') FROM boards.campaign
+ORDER BY latest DESC NULLS FIRST, __value
+"""
+
 REPORTING = common_models.DataSourceRef(type_val="grafana-postgresql-datasource", uid="reporting")
 
-WAN, COUNT, TIMES, PER_10K = "suffix: 万", "locale", "suffix: 人次/分", "suffix: 人/万人"
+COUNT = "locale"  # every count on every board: 1,234,567, with decimals where asked for. What is counted stands in the title
 SECONDS, BYTES, SHARE, PER_SECOND = "s", "bytes", "percentunit", "reqps"
+NARROWEST_PX = 70  # of a column; Grafana's own 150 push the last one, the number, out of a narrow table
+SCREEN_ROWS = 27  # of 38 px each: 1080 px, less the margin
+RANKED, RANKING_TEXT = 6, 22  # rows, px
 GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "text"
 
 
@@ -114,8 +137,10 @@ def number(
     steps: Steps = PLAIN,
     text_size: int | None = None,
     name_only: bool = False,
+    beyond: tuple[float, str] | None = None,
 ) -> stat.Panel:
-    """One figure, readable across a room. `name_only`: shows the legend instead (a title, a state)."""
+    """One figure, readable across a room. `name_only`: shows the legend instead (a title, a state). `beyond`: from this value on
+    the text stands there instead."""
     panel = _framed(stat.Panel(), title, description, queries, place, unit)
     panel = panel.thresholds(_thresholds(steps)).color_scheme(_by_threshold())
     panel = panel.graph_mode(common_models.BigValueGraphMode.NONE).no_value("—")
@@ -123,6 +148,10 @@ def number(
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     if text_size is not None:
         panel = panel.text(common.VizTextDisplayOptions().value_size(text_size).title_size(18))
+    if beyond is not None:
+        result = models.ValueMappingResult(text=beyond[1], index=0)
+        options = models.DashboardRangeMapOptions(from_val=beyond[0], result=result)
+        panel = panel.mappings([models.RangeMap(options=options)])
     return panel if decimals is None else panel.decimals(decimals)
 
 
@@ -191,13 +220,17 @@ def ranking(
     unit: str,
     decimals: int | None = None,
 ) -> bargauge.Panel:
-    """A horizontal bar for each series of Prometheus or row of the database, in the order of the query."""
+    """A horizontal bar for each series of Prometheus or row of the database, in the order of the query. `RANKED` of them in
+    eleven grid rows are 61 px each: the name with letters of 22 px, read across a room, above its bar. Beside the bar Grafana
+    would cut it off: it reckons the room for a name from letters of its own size."""
     panel = _framed(bargauge.Panel(), title, description, queries, place, unit)
     panel = panel.orientation(common_models.VizOrientation.HORIZONTAL).no_value("—").min(0)
     panel = panel.display_mode(common_models.BarGaugeDisplayMode.BASIC)
+    panel = panel.text(common.VizTextDisplayOptions().title_size(RANKING_TEXT).value_size(RANKING_TEXT))
+    panel = panel.name_placement(common_models.BarGaugeNamePlacement.TOP)
     is_table = any(isinstance(query, Sql) for query in queries)
     panel = panel.thresholds(_thresholds([(None, BLUE)])).color_scheme(_by_threshold())
-    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(is_table).limit(30))
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(is_table).limit(RANKED))
     return panel if decimals is None else panel.decimals(decimals)
 
 
@@ -233,10 +266,12 @@ def listing(
     units: Mapping[str, str] | None = None,
     hidden: Iterable[str] = (),
     joined: bool = False,
+    links: Mapping[str, str] | None = None,
 ) -> table.Panel:
-    """A table; `columns`: column → heading, in this order. `joined`: several Prometheus queries side by side by their labels."""
+    """A table; `columns`: column → heading, in this order. `joined`: several Prometheus queries side by side by their labels.
+    `links`: column → where its cells lead, `${__value.raw}` being what stands in them."""
     panel = _framed(table.Panel(), title, description, queries, place, unit).no_value("—").show_header(True)
-    panel = panel.cell_height(common_models.TableCellHeight.SM)
+    panel = panel.cell_height(common_models.TableCellHeight.SM).min_width(NARROWEST_PX)
     if joined:
         panel = panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     organize = {
@@ -247,6 +282,8 @@ def listing(
     panel = panel.with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))
     for name, its_unit in (units or {}).items():
         panel = panel.override_by_name(columns[name], [_value("unit", its_unit)])
+    for name, url in (links or {}).items():
+        panel = panel.override_by_name(columns[name], [_value("links", [{"title": "打开", "url": url}])])
     return panel
 
 
@@ -261,10 +298,23 @@ def choice(name: str, label: str, sql: str) -> dashboard.QueryVariable:
 
 
 def board(title: str, uid: str, description: str, *, time_from: str, refresh: str) -> dashboard.Dashboard:
-    """An empty board: Chinese time, dark, not to be edited in Grafana."""
+    """An empty board: Chinese time, dark, not to be edited in Grafana, with links to the other boards."""
     made = dashboard.Dashboard(title).uid(uid).description(description).tags(["fanzha"])
+    for other, its_title in TITLES.items():
+        if other != uid:
+            made = made.link(link(its_title, f"/d/{other}"))
     made = made.timezone("Asia/Shanghai").week_start("monday").refresh(refresh).time(time_from, "now")
     return made.readonly().tooltip(models.DashboardCursorSync.CROSSHAIR)
+
+
+def link(title: str, url: str) -> dashboard.DashboardLink:
+    """A link inside this Grafana, whatever its address is."""
+    return dashboard.DashboardLink(title).type(models.DashboardLinkType.LINK).url(url)
+
+
+def runbook(alert: str) -> str:
+    """Where the page of an alert is shown (deploy/grafana/boards/runbooks.py)."""
+    return f"/d/runbook-{alert}"
 
 
 def _framed(panel: P, title: str, description: str, queries: Queries, place: Place, unit: str) -> P:
@@ -274,6 +324,8 @@ def _framed(panel: P, title: str, description: str, queries: Queries, place: Pla
         raise ValueError(f"{title}: one data source per panel")
     panel.title(title).description(description).datasource(sources[kinds.pop()])
     panel.grid_pos(place.grid()).unit(unit).targets(list(queries))
+    named = [word for word in re.findall(r"[A-Z]\w+", description) if word in ALERTS]
+    panel.links([link(f"处理办法：{alert}", runbook(alert)) for alert in named])
     return panel
 
 

@@ -5,11 +5,8 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.boards import parts
-from deploy.grafana.boards.parts import COUNT, GREEN, PER_10K, RED, SHARE, YELLOW, Panel, Place, Sql
+from deploy.grafana.boards.parts import COUNT, GREEN, RED, SHARE, YELLOW, Panel, Place, Sql
 
-CAMPAIGNS = """
-SELECT title AS __text, campaign_id AS __value FROM boards.campaign ORDER BY latest_lesson DESC NULLS LAST
-"""
 LESSONS = """
 SELECT '第 ' || number || ' 课 ' || to_char(lesson_date, 'MM-DD') AS __text, lesson_date::text AS __value
 FROM boards.lesson JOIN boards.campaign USING (campaign_id) WHERE campaign_id = '$campaign'
@@ -48,7 +45,7 @@ def build() -> Dashboard:
         time_from="now-90d",
         refresh="1m",
     )
-    board = board.with_variable(parts.choice("campaign", "活动", CAMPAIGNS))
+    board = board.with_variable(parts.choice("campaign", "活动", parts.CAMPAIGNS))
     board = board.with_variable(parts.choice("lesson", "课程", LESSONS))
     board = board.with_variable(parts.choice("county", "县（区）", COUNTIES))
     for panel in (*_figures(), *_units(), *_trend()):
@@ -136,7 +133,7 @@ def _units() -> list[Panel]:
             [Sql(UNITS)],
             Place(0, 4, 24, 14),
             columns=columns,
-            units={"per_10k": PER_10K, "unit_code": "string"},
+            units={"unit_code": "string"},
         ),
     ]
 
