@@ -1,12 +1,14 @@
 """Every query of every board, on the real Prometheus and Postgres after a small campaign: it parses, has data, and adds up."""
 
 import re
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.ops import board_looks
 from tests.ops.boards import Panel, boards, known_metrics, panels, rules
 from tests.ops.watched_campaign import CAMPAIGN, WatchedCampaign, missing_tools, wait_until, watched_campaign
 from tests.support.servers import public_folder
@@ -188,6 +190,25 @@ def test_messages_are_those_of_the_table(watched: WatchedCampaign) -> None:
     sent = one(watched, "SELECT count(*) FROM notification WHERE status IN ('accepted', 'delivered')", "notification")
     assert sent > 0
     shows(watched, query_of(watched, "messages", "已发出"), sent)
+
+
+@pytest.fixture(scope="module")
+def parts() -> None:
+    if missing := board_looks.missing_tools():
+        pytest.skip(f"missing: {', '.join(missing)}")
+    board_looks.install()
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("board", boards())
+def test_a_board_is_drawn_with_grafanas_own_parts(watched: WatchedCampaign, board: str) -> None:
+    """The pictures are build/boards/*.png, to be looked at."""
+    given = {
+        panel.content["id"]: {target["refId"]: answers(watched, board, target) for target in panel.targets}
+        for panel in panels()
+        if panel.board == board
+    }
+    assert board_looks.draw(board, given, {"campaign": watched.definition()["title"]}, time.time()) == []
 
 
 def test_an_alert_reaches_alertmanager(watched: WatchedCampaign) -> None:
