@@ -8,10 +8,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from devstack.home import Home, read_env
 from shared.bus.topology import SERVICES
+from shared.clock import clock_from
 
 MEND_SECRETS = "缺的文件和变量用 fanzha init --add-missing 添加，丢失的用 fanzha restore --secrets-only 取回"
 
@@ -34,6 +36,11 @@ class Deployment:
     data_folders: tuple[Path, ...] = ()
     secrets_folder: Path | None = None  # a dev stack has none,
     env_file: Path | None = None  # nor a `.env`
+
+    def now(self) -> datetime:
+        """By the clock that the services follow. Raises OSError or ValueError where a simulated one cannot be read."""
+        named = next((each["CLOCK_FILE"] for each in self.environments.values() if each.get("CLOCK_FILE")), None)
+        return clock_from(Path(named) if named else None).now()
 
     @classmethod
     def from_environment(cls) -> "Deployment":

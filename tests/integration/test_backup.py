@@ -307,6 +307,15 @@ async def test_old_backups_go_and_strangers_stay(stack: WholeDeployment, taken: 
     assert left == {"fanzha-of-mine", taken.name, newest.name}
 
 
+async def test_the_new_backup_stays_whatever_the_others_are_named(stack: WholeDeployment, taken: Path) -> None:
+    """One that a wrong clock named is of unknown age: it is not counted, not removed, and mentioned."""
+    folder, told = taken.parent, []
+    (folder / "fanzha-20310101T000000Z").mkdir()
+    newest, _ = await backup.take(stack.deployment(), folder, keep=1, tell=told.append)
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"fanzha-20310101T000000Z", newest.name}
+    assert [each for each in told if "fanzha-20310101T000000Z" in each and "未来" in each]
+
+
 async def test_a_backup_that_fails_leaves_nothing_and_keeps_the_old_ones(stack: WholeDeployment, taken: Path) -> None:
     deployment = stack.deployment()
     broken = type(deployment)(dict(deployment.databases) | {"checkin": deployment.databases["checkin"] + "_no"})
