@@ -13,6 +13,7 @@ import typer
 
 from cli.client import fail
 from devstack.home import write_whole
+from shared.env_files import Ambiguous
 from upkeep import missing, secret_files
 from upkeep.secret_files import DeploymentSecrets
 
@@ -67,6 +68,8 @@ def _add_missing(directory: Path, env: Path, folder: Path, domain: str) -> None:
             f"{folder} 里没有 {error}，没有改动任何文件。它不是新版本才有的，是丢了：换一个新的，就读不出已存的姓名和电话、"
             f"验不了已发的证书，或与别处不符。请从备份取回：{RESTORE}"
         )
+    except Ambiguous as error:
+        fail(f"{folder} 里有一行读不准，没有改动任何文件：{error}")
     except ValueError as error:
         fail(f"{folder} 里有文件读不懂（{type(error).__name__}），没有改动任何文件。请与备份核对")
     lines, keys = env_additions(kept, env_text(domain))

@@ -27,7 +27,9 @@ from cli import (
     token_commands,
     totals_command,
 )
+from cli.client import fail
 from devstack.home import Home, StackError, read_env
+from shared.env_files import Ambiguous
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("init")(init_command.init)
@@ -63,7 +65,10 @@ def run(
     """全民反诈活动：定义、导入、数字、证书，以及部署的日常。"""
     # In a container: addresses and tokens come from its mounted secret, as the service's own settings do (shared/settings.py).
     if secrets := os.environ.get("SECRETS_FILE"):
-        os.environ.update(read_env(Path(secrets)) | dict(os.environ))
+        try:
+            os.environ.update(read_env(Path(secrets)) | dict(os.environ))
+        except Ambiguous as error:
+            fail(str(error))
 
 
 def _moment(text: str) -> datetime | None:

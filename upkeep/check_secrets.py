@@ -1,0 +1,68 @@
+"""The files below `secrets/` against each other: a password that stands in two places is one password."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from devstack.secrets import NATS_USERS
+from shared import env_files
+from shared.bus.topology import SERVICES
+from upkeep.deployment import Deployment
+from upkeep.findings import Finding, ok, problem
+
+Files = Mapping[str, Mapping[str, str]]
+
+QUOTING = "数据库地址里的口令，% @ / : # ? 空格等写成 %25 %40 %2F %3A %23 %3F %20；provision.env、nats.env 里照原样写"
+
+
+async def check(deployment: Deployment) -> list[Finding]:
+    """A dev stack has no such files."""
+    if deployment.secrets_folder is None:
+        return []
+    files, unreadable = read(deployment.secrets_folder)
+    return [*unreadable, *judge_passwords(files)]
+
+
+def read(folder: Path) -> tuple[dict[str, dict[str, str]], list[Finding]]:
+    """The variables of each `.env` file by its name without the ending, and what is wrong with those that cannot be read."""
+    files, findings = {}, []
+    for path in sorted(folder.glob("*.env")):
+        try:
+            files[path.stem] = env_files.read(path)
+        except env_files.Ambiguous as error:
+            findings.append(problem("secrets", path.name, str(error), "改好这一行，再 docker compose up -d"))
+        except OSError as error:
+            findings.append(problem("secrets", path.name, f"读不了：{error.strerror}", "用 root 运行"))
+    return files, findings
+
+
+def judge_passwords(files: Files) -> Iterator[Finding]:
+    """Who sets a password (provision.env, nats.env) and who comes with it must mean the same."""
+    differ = False
+    for setter, key, user, variable in _twice():
+        if key not in files.get(setter, {}) or variable not in files.get(user, {}):
+            continue  # what is missing is said elsewhere
+        if files[setter][key] != _password(files[user][variable]):
+            differ = True
+            text = f"{variable} 里的口令与 {setter}.env 的 {key} 不同，会连不上"
+            yield problem("passwords", f"{user}.env", text, f"两处改成同一个口令。{QUOTING}")
+    if not differ:
+        yield ok("passwords", "secrets", "数据库和 NATS 的口令两处一致")
+
+
+def _twice() -> Iterator[tuple[str, str, str, str]]:
+    """File and key of each password that is set, and file and key of the URL that brings it."""
+    for service in SERVICES:
+        upper = service.upper()
+        yield "provision", f"{upper}_APP_PASSWORD", service, "DATABASE_URL"
+        yield "provision", f"{upper}_OWNER_PASSWORD", f"{service}_owner", "MIGRATION_DATABASE_URL"
+    for user in NATS_USERS:
+        file, variable = ("operator", "LIVE_NATS_URL") if user == "live" else (user, "NATS_URL")
+        yield "nats", f"NATS_{user.upper()}_PASSWORD", file, variable
+
+
+def _password(url: str) -> str | None:
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:
+        return None
