@@ -23,6 +23,7 @@ from cli import (
     init_command,
     ledger_commands,
     platform_count_command,
+    preflight_command,
     repair_command,
     token_commands,
     totals_command,
@@ -43,6 +44,7 @@ app.add_typer(ledger_commands.outbox_app, name="outbox")
 app.add_typer(ledger_commands.dead_letters_app, name="dead-letters")
 app.command("backup")(backup_commands.backup)
 app.command("restore")(backup_commands.restore)
+app.command("preflight")(preflight_command.preflight)
 app.command("doctor")(doctor_command.doctor)
 app.command("repair")(repair_command.repair)
 app.add_typer(erase_commands.app, name="erase")

@@ -83,12 +83,19 @@ def judge_environment(service: str, values: Mapping[str, str]) -> Iterator[Findi
                 "settings", service, f"{key} 的口令太短或太常见", f"换成至少 {PASSWORD_MIN_CHARS} 位的随机口令"
             )
     yield from _webhook_secrets(service, values.get("WEBHOOK_SOURCES", "{}"))
-    if values.get("ENVIRONMENT") == "production" and values.get("PUBLIC_URL", "").startswith("http://"):
-        url = urlsplit(values["PUBLIC_URL"])
-        if url.hostname not in ("127.0.0.1", "localhost"):
-            yield problem(
-                "settings", service, f"对外地址没有加密：{values['PUBLIC_URL']}", "经 TLS 代理，改成 https://"
-            )
+    if values.get("ENVIRONMENT") == "production" and "PUBLIC_URL" in values:
+        yield from _public_url(service, values["PUBLIC_URL"])
+
+
+def _public_url(service: str, url: str) -> Iterator[Finding]:
+    key = f"{service.upper()}_PUBLIC_URL"
+    if urlsplit(url).hostname in ("127.0.0.1", "localhost"):
+        text = f"对外地址是 {url}：证书上的二维码和个人页链接指向本机，别人的手机打不开"
+        yield problem("settings", service, text, f".env 里 {key} 改成 https://域名；已发的证书不会变")
+    elif not url.startswith("https://"):
+        yield problem("settings", service, f"对外地址没有加密：{url}", f"经 TLS 代理，.env 里 {key} 改成 https://域名")
+    elif "://" in url.removeprefix("https://") or url.endswith("/"):
+        yield problem("settings", service, f"对外地址写错了：{url}", f".env 里 {key} 改成 https://域名，结尾不带斜杠")
 
 
 def _webhook_secrets(service: str, sources: str) -> Iterator[Finding]:

@@ -77,12 +77,17 @@ def _production(folder: Path) -> Deployment:
         variable("topology", "NATS_URL"),
         os.environ.get("NATS_MONITORING_URL"),
         tuple(sorted(path for path in folder.iterdir() if path.is_file())),
-        {service: shared | variables(service) for service in SERVICES},
+        {service: shared | variables(service) | _public_url(service) for service in SERVICES},
         Path(os.environ.get("BACKUP_DIR") or "backups"),
         tuple(Path(name) for name in os.environ.get("DATA_DIRS", "").split(":") if name),
         secrets_folder=folder,
         env_file=Path(env) if (env := os.environ.get("ENV_FILE")) else None,
     )
+
+
+def _public_url(service: str) -> dict[str, str]:
+    url = os.environ.get(f"{service.upper()}_PUBLIC_URL")
+    return {"PUBLIC_URL": url} if url else {}
 
 
 def _dev_stack(home: Home) -> Deployment:

@@ -133,7 +133,7 @@ def self_signed(domain: str) -> tuple[str, str]:
     """Certificate and key (PEM) to begin with, so that the proxies start; to be replaced by a real one."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain)])
-    names = [x509.DNSName(domain), x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    names = [_alternative(domain), x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -152,6 +152,13 @@ def self_signed(domain: str) -> tuple[str, str]:
         certificate.public_bytes(serialization.Encoding.PEM).decode(),
         key.private_bytes(serialization.Encoding.PEM, pkcs8, clear).decode(),
     )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(IPv4Address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def words(texts: Iterable[str]) -> set[str]:

@@ -19,6 +19,8 @@ for name in $(env | sed -n 's/^\(NATS_[A-Z_]*PASSWORD\)=.*/\1/p'); do
     esac
 done
 
+: "${NATS_MAX_FILE:=16GB}"
+export NATS_MAX_FILE
 before="$data/jetstream/\$G" now="$data/jetstream/BUS"
 if [ -d "$before/streams" ] && [ ! -e "$now" ]; then
     mv "$before" "$now"

@@ -207,7 +207,9 @@ def sources(*secrets: str, verifier: str = "standard") -> str:
         ({"WEBHOOK_SOURCES": sources("short", verifier="kuaishou")}, True),
         ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://fanzha.example"}, True),
         ({"ENVIRONMENT": "production", "PUBLIC_URL": "https://fanzha.example"}, False),
-        ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://127.0.0.1:8001"}, False),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://127.0.0.1:8001"}, True),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "https://https://fanzha.example"}, True),
+        ({"ENVIRONMENT": "dev", "PUBLIC_URL": "http://127.0.0.1:8001"}, False),
     ],
 )
 def test_settings(values: dict[str, str], wrong: bool) -> None:
