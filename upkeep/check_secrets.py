@@ -8,7 +8,8 @@ from devstack.secrets import NATS_USERS
 from shared import env_files
 from shared.bus.topology import SERVICES
 from upkeep.deployment import Deployment
-from upkeep.findings import Finding, ok, problem
+from upkeep.findings import Finding, ok, problem, warning
+from upkeep.secret_files import ALERT_RECEIVERS
 
 Files = Mapping[str, Mapping[str, str]]
 
@@ -20,7 +21,7 @@ async def check(deployment: Deployment) -> list[Finding]:
     if deployment.secrets_folder is None:
         return []
     files, unreadable = read(deployment.secrets_folder)
-    return [*unreadable, *judge_passwords(files)]
+    return [*unreadable, *judge_passwords(files), *judge_receivers(files.get("alerts"))]
 
 
 def read(folder: Path) -> tuple[dict[str, dict[str, str]], list[Finding]]:
@@ -48,6 +49,22 @@ def judge_passwords(files: Files) -> Iterator[Finding]:
             yield problem("passwords", f"{user}.env", text, f"两处改成同一个口令。{QUOTING}")
     if not differ:
         yield ok("passwords", "secrets", "数据库和 NATS 的口令两处一致")
+
+
+def judge_receivers(alerts: Mapping[str, str] | None) -> Iterator[Finding]:
+    if alerts is None:
+        return  # a missing or unreadable file is said elsewhere
+    told = [key for key in ALERT_RECEIVERS if alerts.get(key) and key.endswith(("WEBHOOK_URL", "MAIL_TO"))]
+    mail = any(key.endswith("MAIL_TO") for key in told)
+    lacking = [key for key in ("ALERT_MAIL_FROM", "ALERT_SMTP") if mail and not alerts.get(key)]
+    if lacking:
+        text = f"写了收件人，没有写 {'、'.join(lacking)}：Alertmanager 起不来"
+        yield problem("alerts", "alerts.env", text, "补上，再 docker compose up -d --force-recreate alertmanager")
+    elif told:
+        yield ok("alerts", "alerts.env", f"报警发给 {'、'.join(told)}")
+    else:
+        remedy = "在 secrets/alerts.env 写 ALERT_WEBHOOK_URL 或 ALERT_MAIL_TO（docs/operations/watching.md）"
+        yield warning("alerts", "alerts.env", "报警没有人收到：只在看板和 Alertmanager 上看得到", remedy)
 
 
 def _twice() -> Iterator[tuple[str, str, str, str]]:

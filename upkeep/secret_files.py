@@ -38,9 +38,15 @@ OWNERS = {
     **{f"{name}.env": FANZHA for service in SERVICES for name in (service, f"{service}_owner")},
     **dict.fromkeys(("reporting_reader", "grafana_admin"), GRAFANA),
     **dict.fromkeys(("tls_certificate.pem", "tls_key.pem"), NGINX),
-    "postgres_exporter": NOBODY,
+    **dict.fromkeys(("postgres_exporter", "alerts.env"), NOBODY),
 }
 
+
+# For deploy/alertmanager/start.sh, empty until somebody writes them; those for `page` take the place of the others at night.
+ALERT_RECEIVERS = (
+    *("ALERT_WEBHOOK_URL", "ALERT_PAGE_WEBHOOK_URL", "ALERT_MAIL_TO", "ALERT_PAGE_MAIL_TO"),
+    *("ALERT_MAIL_FROM", "ALERT_SMTP", "ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD"),
+)
 
 SECRET_WORD = re.compile(r"[A-Za-z0-9+/]{16,}")  # a password, a key, a line of a PEM body; no name of a key or a host
 
@@ -73,6 +79,7 @@ def secret_files(secrets: DeploymentSecrets, domain: str) -> dict[str, str]:
         "postgres_exporter": secrets.postgres_exporter,
         "reporting_reader": secrets.reporting_reader,
         "grafana_admin": secrets.grafana_admin,
+        "alerts.env": env_files.text_of(dict.fromkeys(ALERT_RECEIVERS, "")),
         "tls_certificate.pem": certificate,
         "tls_key.pem": key,
     }

@@ -57,12 +57,14 @@ def test_never_overwrites(deployment: Path, kept: str) -> None:
 
 def test_two_deployments_share_no_secret() -> None:
     first, second = (secret_files(DeploymentSecrets(), "a.example") for _ in range(2))
-    assert [name for name in first if first[name] == second[name]] == []
+    assert [name for name in first if first[name] == second[name]] == ["alerts.env"]  # empty
 
 
 def test_nothing_secret_stands_in_env() -> None:
     env = env_text(PublicAddress("fanzha.example.org"), sizes(VIEWERS_DEFAULT))
     for name, text in secret_files(DeploymentSecrets(), "fanzha.example.org").items():
+        if name == "alerts.env":  # empty until somebody writes an address
+            continue
         secret = words([text])
         assert secret, f"{name}: nothing in it would be seen"
         assert not [word for word in secret if word in env]

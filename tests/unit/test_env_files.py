@@ -15,7 +15,7 @@ from shared.env_files import Ambiguous
 from shared.settings import DatabaseUrl, EnvironmentSettings, NatsUrl
 from upkeep import check_secrets
 from upkeep.findings import Level
-from upkeep.secret_files import DeploymentSecrets, secret_files
+from upkeep.secret_files import ALERT_RECEIVERS, DeploymentSecrets, secret_files
 
 PASSWORDS = [
     "pa$$word$HOME",
@@ -181,3 +181,18 @@ def test_passwords_that_differ_are_named(tmp_path: Path) -> None:
 
 def test_a_line_that_could_be_read_in_two_ways_is_named(tmp_path: Path) -> None:
     assert told(written(tmp_path, operator="WEBHOOK_SECRET=a b\n")) == [("secrets", "operator.env")]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "level"),
+    [
+        ({}, Level.WARNING),
+        ({"ALERT_SMTP": "mail:25"}, Level.WARNING),
+        ({"ALERT_WEBHOOK_URL": "http://robot"}, Level.OK),
+        ({"ALERT_MAIL_TO": "a@b.cn"}, Level.PROBLEM),
+        ({"ALERT_MAIL_TO": "a@b.cn", "ALERT_MAIL_FROM": "f@b.cn", "ALERT_SMTP": "mail:25"}, Level.OK),
+    ],
+)
+def test_whether_anybody_hears_of_an_alert(alerts: dict[str, str], level: Level) -> None:
+    (finding,) = check_secrets.judge_receivers(dict.fromkeys(ALERT_RECEIVERS, "") | alerts)
+    assert finding.level is level
