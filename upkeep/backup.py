@@ -19,7 +19,7 @@ from pathlib import Path
 
 from devstack.home import PRIVATE, write_whole
 from shared.bus.topology import CONSUMERS_FIRST
-from upkeep import campaign_keys, dump, keys, secret_files
+from upkeep import campaign_keys, dump, expiry, keys, secret_files
 from upkeep.deployment import Deployment
 from upkeep.manifest import ENV, FORMAT, KEYS, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
 
@@ -67,6 +67,8 @@ async def take(
             shutil.rmtree(partial, ignore_errors=True)
             raise
         _write_metrics(folder, final, time.monotonic() - started)
+        if deployment.secrets_folder:
+            expiry.write_metrics(deployment.secrets_folder, folder)
         for old in _beyond(keep, folder, final):
             shutil.rmtree(old)
             tell(f"已删除旧备份 {old.name}")

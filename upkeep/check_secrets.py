@@ -1,18 +1,22 @@
 """The files below `secrets/` against each other: a password that stands in two places is one password."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from devstack.secrets import NATS_USERS
 from shared import env_files
 from shared.bus.topology import SERVICES
+from upkeep import expiry
 from upkeep.deployment import Deployment
+from upkeep.expiry import Expiry
 from upkeep.findings import Finding, ok, problem, warning
 from upkeep.secret_files import ALERT_RECEIVERS
 
 Files = Mapping[str, Mapping[str, str]]
 
+SOON = timedelta(days=21)  # deploy/prometheus/rules/platform.yml says the same
 QUOTING = "数据库地址里的口令，% @ / : # ? 空格等写成 %25 %40 %2F %3A %23 %3F %20；provision.env、nats.env 里照原样写"
 
 
@@ -21,7 +25,12 @@ async def check(deployment: Deployment) -> list[Finding]:
     if deployment.secrets_folder is None:
         return []
     files, unreadable = read(deployment.secrets_folder)
-    return [*unreadable, *judge_passwords(files), *judge_receivers(files.get("alerts"))]
+    return [
+        *unreadable,
+        *judge_passwords(files),
+        *judge_receivers(files.get("alerts")),
+        *judge_expiries(expiry.found(deployment.secrets_folder), datetime.now(UTC)),
+    ]
 
 
 def read(folder: Path) -> tuple[dict[str, dict[str, str]], list[Finding]]:
@@ -65,6 +74,18 @@ def judge_receivers(alerts: Mapping[str, str] | None) -> Iterator[Finding]:
     else:
         remedy = "在 secrets/alerts.env 写 ALERT_WEBHOOK_URL 或 ALERT_MAIL_TO（docs/operations/watching.md）"
         yield warning("alerts", "alerts.env", "报警没有人收到：只在看板和 Alertmanager 上看得到", remedy)
+
+
+def judge_expiries(expiries: Iterable[Expiry], now: datetime) -> Iterator[Finding]:
+    for each in expiries:
+        text = f"{'已经' if each.at <= now else ''}在 {each.at:%Y-%m-%d %H:%M} UTC 到期"
+        remedy = f"换新的：deploy/runbooks/{'TlsExpiring' if each.kind == 'tls' else 'TokenExpiring'}.md"
+        if each.at <= now:
+            yield problem("expiry", each.name, text, remedy)
+        elif each.at - now < SOON:
+            yield warning("expiry", each.name, f"{text}，还有 {(each.at - now).days} 天", remedy)
+        else:
+            yield ok("expiry", each.name, text)
 
 
 def _twice() -> Iterator[tuple[str, str, str, str]]:

@@ -24,7 +24,7 @@ from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import FINISHED, VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
-from upkeep import backup, dump, keys, manifest
+from upkeep import backup, dump, expiry, keys, manifest
 from upkeep.deployment import Deployment
 from upkeep.dump import CannotRestore
 from upkeep.manifest import Damaged
@@ -402,7 +402,8 @@ async def test_secrets_come_back_as_init_writes_them(deployed: Deployment, tmp_p
         path.chmod(0o440)
         if os.geteuid() == 0:
             os.chown(path, 1000, 1000)
-    taken, _ = await backup.take(deployed, tmp_path / "b", keep=1)
+    taken, _ = await backup.take(replace(deployed, secrets_folder=folder), tmp_path / "b", keep=1)
+    assert (tmp_path / "b" / expiry.METRICS).exists()  # for Prometheus
     was = {path.name: path.read_text() for path in deployed.secret_files}
     shutil.rmtree(folder)
     written = restore_secrets(taken, folder, None)

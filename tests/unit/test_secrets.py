@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
@@ -13,7 +15,7 @@ from devstack.secrets import POSTGRES_ROLES
 from shared import env_files
 from shared.env_files import Ambiguous
 from shared.settings import DatabaseUrl, EnvironmentSettings, NatsUrl
-from upkeep import check_secrets
+from upkeep import check_secrets, expiry
 from upkeep.findings import Level
 from upkeep.secret_files import ALERT_RECEIVERS, DeploymentSecrets, secret_files
 
@@ -196,3 +198,22 @@ def test_a_line_that_could_be_read_in_two_ways_is_named(tmp_path: Path) -> None:
 def test_whether_anybody_hears_of_an_alert(alerts: dict[str, str], level: Level) -> None:
     (finding,) = check_secrets.judge_receivers(dict.fromkeys(ALERT_RECEIVERS, "") | alerts)
     assert finding.level is level
+
+
+def test_what_runs_out_is_said_before_it_does(tmp_path: Path) -> None:
+    issued = datetime.now(UTC)
+    expiries = expiry.found(written(tmp_path))
+    assert {each.name for each in expiries} == {"tls_certificate.pem", "operator.env（ADMIN_TOKEN）"}
+    year = timedelta(days=365)
+    for before, level in (
+        (timedelta(days=22), Level.OK),
+        (timedelta(days=20), Level.WARNING),
+        (-timedelta(days=1), Level.PROBLEM),
+    ):
+        found = list(check_secrets.judge_expiries(expiries, issued + year - before))
+        assert [each.level for each in found] == [level, level], before
+    expiry.write_metrics(tmp_path, tmp_path)
+    (family,) = text_string_to_metric_families((tmp_path / expiry.METRICS).read_text())
+    assert {each.labels["kind"]: each.value for each in family.samples} == {
+        each.kind: pytest.approx(each.at.timestamp()) for each in expiries
+    }
