@@ -31,6 +31,7 @@ def doctor(
         check_machine,
         check_messages,
         check_nats,
+        check_secrets,
         check_services,
     )
 
@@ -41,9 +42,14 @@ def doctor(
         "各服务之间": check_agreement.check,
         "NATS": check_nats.check,
         "短信": check_messages.check,
+        "密钥": check_secrets.check,
         "本机": check_machine.check,
     }
-    findings = asyncio.run(examine(found_deployment(), checks))
+    report(asyncio.run(examine(found_deployment(), checks)), everything=everything, as_json=as_json)
+
+
+def report(findings: list[Finding], *, everything: bool, as_json: bool) -> None:
+    """Says what was found; ends with exit code 1 when there is a problem."""
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings], ensure_ascii=False))
     else:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -110,19 +110,15 @@ def campaign(
 
 @app.command()
 def due(
-    at: Annotated[str, typer.Option("--at", help="到哪一刻为止（RFC 3339）；不写是现在")] = "",
+    at: Annotated[str, typer.Option("--at", help="到哪一刻为止（RFC 3339）；不写是现在（模拟时钟则以它为准）")] = "",
     as_json: AsJson = False,
 ) -> None:
     """到期自动删除：到那一刻，各服务会删除多少人的姓名、手机号。"""
     from upkeep import forget
 
-    try:
-        moment = datetime.fromisoformat(at) if at else datetime.now(UTC)
-    except ValueError:
-        fail(f"--at “{at}”不是时间，例如 2025-01-01T00:00:00+08:00")
-    if moment.tzinfo is None:
-        fail("--at 要写时区，例如 2025-01-01T00:00:00+08:00")
-    counts = _run(forget.due(found_deployment(), moment))
+    deployment = found_deployment()
+    moment = _moment(at) if at else _now(deployment)
+    counts = _run(forget.due(deployment, moment))
     if as_json:
         typer.echo(json.dumps(counts))
         return
@@ -153,6 +149,23 @@ def show_log(as_json: AsJson = False) -> None:
             _counted(row["counts"]),
         )
     Console(markup=False).print(table)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"--at “{text}”不是时间，例如 2025-01-01T00:00:00+08:00")
+    if moment.tzinfo is None:
+        fail("--at 要写时区，例如 2025-01-01T00:00:00+08:00")
+    return moment
+
+
+def _now(deployment: Deployment) -> datetime:
+    try:
+        return deployment.now()
+    except (OSError, ValueError) as error:
+        fail(f"模拟时钟读不了：{error}。请用 --at 写明时刻")
 
 
 def _backup_folders(deployment: Deployment, named: list[Path] | None) -> list[Path]:

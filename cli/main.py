@@ -23,11 +23,14 @@ from cli import (
     init_command,
     ledger_commands,
     platform_count_command,
+    preflight_command,
     repair_command,
     token_commands,
     totals_command,
 )
+from cli.client import fail
 from devstack.home import Home, StackError, read_env
+from shared.env_files import Ambiguous
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("init")(init_command.init)
@@ -41,6 +44,7 @@ app.add_typer(ledger_commands.outbox_app, name="outbox")
 app.add_typer(ledger_commands.dead_letters_app, name="dead-letters")
 app.command("backup")(backup_commands.backup)
 app.command("restore")(backup_commands.restore)
+app.command("preflight")(preflight_command.preflight)
 app.command("doctor")(doctor_command.doctor)
 app.command("repair")(repair_command.repair)
 app.add_typer(erase_commands.app, name="erase")
@@ -63,7 +67,10 @@ def run(
     """全民反诈活动：定义、导入、数字、证书，以及部署的日常。"""
     # In a container: addresses and tokens come from its mounted secret, as the service's own settings do (shared/settings.py).
     if secrets := os.environ.get("SECRETS_FILE"):
-        os.environ.update(read_env(Path(secrets)) | dict(os.environ))
+        try:
+            os.environ.update(read_env(Path(secrets)) | dict(os.environ))
+        except Ambiguous as error:
+            fail(str(error))
 
 
 def _moment(text: str) -> datetime | None:

@@ -1,11 +1,11 @@
 """The folder that holds everything a dev stack owns: data, logs, pids, secrets, and what others read (`env`, `clock`)."""
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared import env_files
 from shared.whole_files import remove_older
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -101,14 +101,9 @@ def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
 
 def write_env(path: Path, variables: Mapping[str, str]) -> None:
     """`KEY=VALUE` lines that a shell can source."""
-    write_whole(path, "".join(f"{key}={shlex.quote(value)}\n" for key, value in variables.items()), PRIVATE)
+    write_whole(path, env_files.text_of(variables), PRIVATE)
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """What `write_env` wrote."""
-    return parse_env(path.read_text())
-
-
-def parse_env(text: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {key: "".join(shlex.split(value)) for key, _, value in pairs}
+    """What `write_env` wrote. Raises OSError and `env_files.Ambiguous`."""
+    return env_files.read(path)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
@@ -58,7 +59,7 @@ class PostgresServer:
     fsync: bool = True  # off only for tests: a power cut would lose the data, `kill -9` does not
 
     def url(self, role: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
-        return f"postgresql://{role}:{password or self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{role}:{quote(password or self.password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     @property
     def cluster_name(self) -> str:

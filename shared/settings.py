@@ -5,22 +5,53 @@ They come from the environment. What must not stand there comes from the file th
 """
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared import env_files
+
+PLAIN = r"[A-Za-z0-9._~!$&'()*+,;=-]"
+DATABASE_URL = re.compile(rf"postgresql://((?:{PLAIN}|%[0-9A-Fa-f]{{2}})*(:(?:{PLAIN}|%[0-9A-Fa-f]{{2}})*)?@)?[^@\s]+")
+NATS_URL = re.compile(rf"(nats|tls)://({PLAIN}*(:{PLAIN}*)?@)?[^@\s]+")
+
+
+def _database_url(url: str) -> str:
+    """Who reads an unquoted `@`, `/` or `#` cuts the URL where he likes: the service at one place, its migration at another."""
+    if not DATABASE_URL.fullmatch(url):
+        raise ValueError(
+            "地址应是 postgresql://角色:口令@主机:端口/库；口令里的 % @ / : # ? 空格等要写成 %25 %40 %2F %3A %23 %3F %20"
+        )
+    return url
+
+
+def _nats_url(url: str) -> str:
+    """The client takes the password as it stands in the URL, without decoding it."""
+    if not NATS_URL.fullmatch(url):
+        raise ValueError("地址应是 nats://用户:口令@主机:端口；NATS 的口令只用字母、数字和下划线，以字母开头")
+    return url
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+NatsUrl = Annotated[str, AfterValidator(_nats_url)]
+
+
+class SecretsFile(EnvSettingsSource):
+    """Variables from the file that `SECRETS_FILE` names, read as the shell of a job reads it."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        path = os.environ.get("SECRETS_FILE")
+        return {key.lower(): value for key, value in env_files.read(Path(path)).items()} if path else {}
 
 
 class EnvironmentSettings(BaseSettings):
     """From the environment, then from `SECRETS_FILE`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)  # it is a secret
 
     @classmethod
     def settings_customise_sources(
@@ -31,19 +62,20 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        secrets = DotEnvSettingsSource(settings_cls, env_file=os.environ.get("SECRETS_FILE"))
-        return init_settings, env_settings, secrets
+        return init_settings, env_settings, SecretsFile(settings_cls)
 
 
 class ServiceSettings(EnvironmentSettings):
     environment: Literal["dev", "test", "production"]
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
-    database_url: str = Field(description="postgresql://role:password@host:port/database, the app role", repr=False)
+    database_url: DatabaseUrl = Field(
+        description="postgresql://role:password@host:port/database, the app role", repr=False
+    )
     database_pool_size: int = Field(
         default=6, ge=2, le=50, description="connections for work; the heartbeat has two beside"
     )
-    nats_url: str = Field(description="nats://user:password@host:port", repr=False)
+    nats_url: NatsUrl = Field(description="nats://user:password@host:port", repr=False)
     clock_file: Path | None = Field(default=None, description="a simulated clock; never in production")
     token_public_key: str = Field(description="verifies bearer tokens: Ed25519, raw, base64")
     public_url: str = Field(description="how the outside reaches this service, without a trailing slash")

@@ -13,13 +13,13 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
 from devstack.home import PRIVATE, write_whole
 from shared.bus.topology import CONSUMERS_FIRST
-from upkeep import campaign_keys, dump, keys, secret_files
+from upkeep import campaign_keys, dump, expiry, keys, secret_files
 from upkeep.deployment import Deployment
 from upkeep.manifest import ENV, FORMAT, KEYS, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
 
@@ -28,6 +28,8 @@ PARTIAL = ".partial"
 METRICS = "backup.prom"
 LOCK = ".lock"
 FOLDER_MODE = 0o700
+AGE_MAX = timedelta(hours=26)  # one a day, and time to run
+CLOCK_STEP = timedelta(minutes=5)  # a clock that is put right by less does not make a backup one of the future
 
 Tell = Callable[[str], None]
 
@@ -65,15 +67,35 @@ async def take(
             shutil.rmtree(partial, ignore_errors=True)
             raise
         _write_metrics(folder, final, time.monotonic() - started)
-        for old in existing(folder)[:-keep]:
+        if deployment.secrets_folder:
+            expiry.write_metrics(deployment.secrets_folder, folder)
+        for old in _beyond(keep, folder, final):
             shutil.rmtree(old)
             tell(f"已删除旧备份 {old.name}")
+        for odd in of_the_future(folder, taken_at(final)):
+            tell(f"{odd.name} 的时间在未来，不知道它多旧：没有计入保留份数，也没有删除。请核对后自己处理")
     return final, manifest
 
 
 def existing(folder: Path) -> list[Path]:
-    """Complete backups, oldest first. Nothing else in the folder is ever touched."""
+    """Complete backups, by name. Nothing else in the folder is ever touched."""
     return sorted(path for path in folder.glob("fanzha-*") if path.is_dir() and NAME.fullmatch(path.name))
+
+
+def of_known_age(folder: Path, now: datetime) -> list[Path]:
+    """Complete backups, oldest first, without those that a wrong clock named: of these nobody knows how old they are."""
+    return [each for each in existing(folder) if taken_at(each) <= now + CLOCK_STEP]
+
+
+def of_the_future(folder: Path, now: datetime) -> list[Path]:
+    """Those that a wrong clock named, or that are right while `now` is wrong."""
+    return [each for each in existing(folder) if taken_at(each) > now + CLOCK_STEP]
+
+
+def _beyond(keep: int, folder: Path, newest: Path) -> list[Path]:
+    """What goes, now that `newest` is there: it stays whatever the others are named."""
+    others = [each for each in of_known_age(folder, taken_at(newest)) if each != newest]
+    return others[: max(len(others) - (keep - 1), 0)]
 
 
 def taken_at(backup: Path) -> datetime:

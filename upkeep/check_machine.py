@@ -19,7 +19,6 @@ from upkeep.secret_files import FANZHA
 
 DISK_FREE_MIN = 0.10
 DISK_FREE_MIN_BYTES = 5 * 1024**3
-BACKUP_AGE_MAX = timedelta(hours=26)  # one a day, and time to run
 WEBHOOK_SECRET_MIN_BYTES = 24  # Standard Webhooks: 24 to 64
 PASSWORD_MIN_CHARS = 16
 COMMON_PASSWORDS = {"postgres", "password", "changeme", "fanzha", "admin", "secret", "123456"}
@@ -34,7 +33,7 @@ async def check(deployment: Deployment) -> list[Finding]:
         *judge_missing(deployment.secrets_folder),
         *(found for service, values in deployment.environments.items() for found in judge_environment(service, values)),
         *(judge_disk(folder, shutil.disk_usage(folder)) for folder in deployment.data_folders if folder.exists()),
-        judge_backups(deployment.backups, now),
+        *judge_backups(deployment.backups, now),
     ]
 
 
@@ -84,12 +83,19 @@ def judge_environment(service: str, values: Mapping[str, str]) -> Iterator[Findi
                 "settings", service, f"{key} 的口令太短或太常见", f"换成至少 {PASSWORD_MIN_CHARS} 位的随机口令"
             )
     yield from _webhook_secrets(service, values.get("WEBHOOK_SOURCES", "{}"))
-    if values.get("ENVIRONMENT") == "production" and values.get("PUBLIC_URL", "").startswith("http://"):
-        url = urlsplit(values["PUBLIC_URL"])
-        if url.hostname not in ("127.0.0.1", "localhost"):
-            yield problem(
-                "settings", service, f"对外地址没有加密：{values['PUBLIC_URL']}", "经 TLS 代理，改成 https://"
-            )
+    if values.get("ENVIRONMENT") == "production" and "PUBLIC_URL" in values:
+        yield from _public_url(service, values["PUBLIC_URL"])
+
+
+def _public_url(service: str, url: str) -> Iterator[Finding]:
+    key = f"{service.upper()}_PUBLIC_URL"
+    if urlsplit(url).hostname in ("127.0.0.1", "localhost"):
+        text = f"对外地址是 {url}：证书上的二维码和个人页链接指向本机，别人的手机打不开"
+        yield problem("settings", service, text, f".env 里 {key} 改成 https://域名；已发的证书不会变")
+    elif not url.startswith("https://"):
+        yield problem("settings", service, f"对外地址没有加密：{url}", f"经 TLS 代理，.env 里 {key} 改成 https://域名")
+    elif "://" in url.removeprefix("https://") or url.endswith("/"):
+        yield problem("settings", service, f"对外地址写错了：{url}", f".env 里 {key} 改成 https://域名，结尾不带斜杠")
 
 
 def _webhook_secrets(service: str, sources: str) -> Iterator[Finding]:
@@ -115,15 +121,27 @@ def judge_disk(folder: Path, usage: Any) -> Finding:
     return ok("disk", str(folder), free)
 
 
-def judge_backups(folder: Path, now: datetime) -> Finding:
-    taken = backup.existing(folder) if folder.is_dir() else []
+def judge_backups(folder: Path, now: datetime) -> Iterator[Finding]:
+    """Of what a wrong clock named nobody knows the age: it hides no backup that is too old."""
+    for odd in backup.of_the_future(folder, now) if folder.is_dir() else []:
+        yield warning(
+            "backup_clock",
+            odd.name,
+            "备份的时间在未来：做它的时候时钟不对，或者现在的时钟不对",
+            "核对时钟（timedatectl）；时钟没错就给它改名，或移走。它不计入保留份数，也不会自动删除",
+        )
+    yield _age_of_the_newest(folder, now)
+
+
+def _age_of_the_newest(folder: Path, now: datetime) -> Finding:
+    taken = backup.of_known_age(folder, now) if folder.is_dir() else []
     if not taken:
         return warning(
             "backup", str(folder), "没有备份", "fanzha backup，并打开每天的备份（docs/operations/backup.md）"
         )
-    age = now - backup.taken_at(taken[-1])
+    age = max(now - backup.taken_at(taken[-1]), timedelta(0))
     hours = age.total_seconds() / 3600
-    if age > BACKUP_AGE_MAX:
+    if age > backup.AGE_MAX:
         return problem(
             "backup",
             str(folder),

@@ -63,7 +63,7 @@ def judge_store(store: Mapping[str, Any]) -> Iterator[Finding]:
     reserved = sum(stream["config"].get("max_bytes", 0) for stream in _streams(store))
     if reserved > room:
         text = f"各流上限之和 {_gib(reserved)} 超过 max_file_store {_gib(room)}"
-        yield problem("nats_settings", "NATS", text, "加大 max_file，或减小 NATS_EVENTS_MAX_BYTES")
+        yield problem("nats_settings", "NATS", text, "加大 NATS_MAX_FILE，或减小 NATS_EVENTS_MAX_BYTES")
     folder = Path(config.get("store_dir", ""))
     if folder.is_dir():  # on this machine, where it can be seen
         free, left = shutil.disk_usage(folder).free, room - store.get("storage", 0)

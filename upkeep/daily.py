@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from upkeep.backup import existing, taken_at
+from upkeep.backup import of_known_age, taken_at
 
 ZONE = ZoneInfo("Asia/Shanghai")
 RETRY_AFTER = timedelta(minutes=10)  # a database that restarts is back; six tries an hour fill no log
@@ -34,7 +34,7 @@ def keep_going(
     """Calls `take` when a backup is due in `folder`, and again after `RETRY_AFTER` while it raises. `sleep`: for seconds."""
     not_before = now()
     while True:
-        taken = existing(folder)
+        taken = of_known_age(folder, now())
         due = max(next_after(taken_at(taken[-1]), at), not_before) if taken else not_before
         if (wait_s := (due - now()).total_seconds()) > 0:
             sleep(min(wait_s, LOOK_EVERY_S))

@@ -8,10 +8,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from devstack.home import Home, read_env
 from shared.bus.topology import SERVICES
+from shared.clock import clock_from
+from shared.env_files import Ambiguous
 
 MEND_SECRETS = "缺的文件和变量用 fanzha init --add-missing 添加，丢失的用 fanzha restore --secrets-only 取回"
 
@@ -35,6 +38,11 @@ class Deployment:
     secrets_folder: Path | None = None  # a dev stack has none,
     env_file: Path | None = None  # nor a `.env`
 
+    def now(self) -> datetime:
+        """By the clock that the services follow. Raises OSError or ValueError where a simulated one cannot be read."""
+        named = next((each["CLOCK_FILE"] for each in self.environments.values() if each.get("CLOCK_FILE")), None)
+        return clock_from(Path(named) if named else None).now()
+
     @classmethod
     def from_environment(cls) -> "Deployment":
         """Raises `NotFound`."""
@@ -52,6 +60,8 @@ def _production(folder: Path) -> Deployment:
             raise NotFound(
                 f"读不了 {path}（{error.strerror}）：SECRETS_DIR 应是 fanzha init 写的 secrets 目录。{MEND_SECRETS}"
             ) from error
+        except Ambiguous as error:
+            raise NotFound(str(error)) from error
 
     def variable(name: str, key: str) -> str:
         try:
@@ -67,12 +77,17 @@ def _production(folder: Path) -> Deployment:
         variable("topology", "NATS_URL"),
         os.environ.get("NATS_MONITORING_URL"),
         tuple(sorted(path for path in folder.iterdir() if path.is_file())),
-        {service: shared | variables(service) for service in SERVICES},
+        {service: shared | variables(service) | _public_url(service) for service in SERVICES},
         Path(os.environ.get("BACKUP_DIR") or "backups"),
         tuple(Path(name) for name in os.environ.get("DATA_DIRS", "").split(":") if name),
         secrets_folder=folder,
         env_file=Path(env) if (env := os.environ.get("ENV_FILE")) else None,
     )
+
+
+def _public_url(service: str) -> dict[str, str]:
+    url = os.environ.get(f"{service.upper()}_PUBLIC_URL")
+    return {"PUBLIC_URL": url} if url else {}
 
 
 def _dev_stack(home: Home) -> Deployment:

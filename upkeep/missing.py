@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from devstack.home import parse_env
 from devstack.secrets import SEALED_TO
+from shared.env_files import parse as parse_env
 from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files
 
 ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=")

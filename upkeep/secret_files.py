@@ -7,11 +7,11 @@ files in it are readable, since Docker mounts them one by one.
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,6 +21,7 @@ from pydantic import Field
 
 from devstack.home import write_whole
 from devstack.secrets import Secrets, password
+from shared import env_files
 from shared.bus.topology import SERVICES
 from shared.service.tokens import ALL_CAMPAIGNS, create_token
 
@@ -37,9 +38,15 @@ OWNERS = {
     **{f"{name}.env": FANZHA for service in SERVICES for name in (service, f"{service}_owner")},
     **dict.fromkeys(("reporting_reader", "grafana_admin"), GRAFANA),
     **dict.fromkeys(("tls_certificate.pem", "tls_key.pem"), NGINX),
-    "postgres_exporter": NOBODY,
+    **dict.fromkeys(("postgres_exporter", "alerts.env"), NOBODY),
 }
 
+
+# For deploy/alertmanager/start.sh, empty until somebody writes them; those for `page` take the place of the others at night.
+ALERT_RECEIVERS = (
+    *("ALERT_WEBHOOK_URL", "ALERT_PAGE_WEBHOOK_URL", "ALERT_MAIL_TO", "ALERT_PAGE_MAIL_TO"),
+    *("ALERT_MAIL_FROM", "ALERT_SMTP", "ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD"),
+)
 
 SECRET_WORD = re.compile(r"[A-Za-z0-9+/]{16,}")  # a password, a key, a line of a PEM body; no name of a key or a host
 
@@ -63,15 +70,16 @@ def secret_files(secrets: DeploymentSecrets, domain: str) -> dict[str, str]:
     nats = {_nats_variable(user): word for user, word in secrets.nats.items()}
     return {
         "postgres_superuser": secrets.postgres["postgres"],
-        "provision.env": assignments(_role_passwords(secrets)),
-        "nats.env": assignments(nats),
-        "topology.env": assignments({"NATS_URL": _nats_url(secrets, "topology")}),
+        "provision.env": env_files.text_of(_role_passwords(secrets)),
+        "nats.env": env_files.text_of(nats),
+        "topology.env": env_files.text_of({"NATS_URL": _nats_url(secrets, "topology")}),
         **{f"{service}.env": _service_file(secrets, service) for service in SERVICES},
         **{f"{service}_owner.env": _owner_file(secrets, service) for service in SERVICES},
-        "operator.env": assignments(_operator(secrets)),
+        "operator.env": env_files.text_of(_operator(secrets)),
         "postgres_exporter": secrets.postgres_exporter,
         "reporting_reader": secrets.reporting_reader,
         "grafana_admin": secrets.grafana_admin,
+        "alerts.env": env_files.text_of(dict.fromkeys(ALERT_RECEIVERS, "")),
         "tls_certificate.pem": certificate,
         "tls_key.pem": key,
     }
@@ -82,11 +90,11 @@ def _service_file(secrets: Secrets, service: str) -> str:
         "DATABASE_URL": _database_url(secrets, service, "app"),
         "NATS_URL": _nats_url(secrets, service),
     }
-    return assignments(addresses | secrets.of(service))
+    return env_files.text_of(addresses | secrets.of(service))
 
 
 def _owner_file(secrets: Secrets, service: str) -> str:
-    return assignments({"MIGRATION_DATABASE_URL": _database_url(secrets, service, "owner")})
+    return env_files.text_of({"MIGRATION_DATABASE_URL": _database_url(secrets, service, "owner")})
 
 
 def _operator(secrets: Secrets) -> dict[str, str]:
@@ -117,7 +125,7 @@ def _role_passwords(secrets: DeploymentSecrets) -> dict[str, str]:
 
 def _database_url(secrets: Secrets, service: str, role: str) -> str:
     name = f"{service}_{role}"
-    return f"postgresql://{name}:{secrets.postgres[name]}@postgres:5432/fanzha_{service}"
+    return f"postgresql://{name}:{quote(secrets.postgres[name], safe='')}@postgres:5432/fanzha_{service}"
 
 
 def _nats_url(secrets: Secrets, user: str) -> str:
@@ -128,15 +136,11 @@ def _nats_variable(user: str) -> str:
     return f"NATS_{user.upper()}_PASSWORD"
 
 
-def assignments(variables: Mapping[str, str]) -> str:
-    return "".join(f"{key}={shlex.quote(value)}\n" for key, value in variables.items())
-
-
 def self_signed(domain: str) -> tuple[str, str]:
     """Certificate and key (PEM) to begin with, so that the proxies start; to be replaced by a real one."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain)])
-    names = [x509.DNSName(domain), x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    names = [_alternative(domain), x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -155,6 +159,13 @@ def self_signed(domain: str) -> tuple[str, str]:
         certificate.public_bytes(serialization.Encoding.PEM).decode(),
         key.private_bytes(serialization.Encoding.PEM, pkcs8, clear).decode(),
     )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(IPv4Address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def words(texts: Iterable[str]) -> set[str]:

@@ -7,6 +7,6 @@ chgrp -R "$group" /secrets /deployment/.env
 chmod -R g+rX /secrets /deployment/.env
 
 chown "$group:$group" /backups
-for each in /backups/.lock /backups/backup.prom /backups/fanzha-[0-9]*T[0-9]*Z; do
+for each in /backups/.lock /backups/backup.prom /backups/expiry.prom /backups/fanzha-[0-9]*T[0-9]*Z; do
     [ ! -e "$each" ] || chown -R "$group:$group" "$each" # nothing else in the folder is ours
 done

@@ -33,8 +33,7 @@ def build_app(settings: Settings) -> FastAPI:
     keys = Keys.of(settings)
     definitions = Definitions(lambda found: found.rules)
     specimen = settings.environment != "production"
-    seal = settings.seal_image.read_bytes() if settings.seal_image else None
-    pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=seal))
+    pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=settings.seal()))
     bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, definitions, keys)])
     bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
     measured = Measured(db, [events("certificate")])

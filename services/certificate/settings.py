@@ -6,6 +6,8 @@ from pydantic import Field
 
 from shared.settings import ServiceSettings
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
 
 class Settings(ServiceSettings):
     sealing_private_key: str = Field(description="opens names and phones sealed for certificate (base64)", repr=False)
@@ -14,4 +16,18 @@ class Settings(ServiceSettings):
     lookup_key: str = Field(description="finds claim codes without keeping them in clear (base64)", repr=False)
     certificate_signing_key: str = Field(description="Ed25519, raw, base64", repr=False)
     pdf_dir: Path = Field(description="rendered certificates, encrypted; can be deleted at any time")
-    seal_image: Path | None = Field(default=None, description="the deployer's seal (PNG)")
+    seal_image: Path | None = Field(default=None, description="the deployer's seal (PNG); an empty file is none")
+
+    def seal(self) -> bytes | None:
+        """Raises ValueError, with what to do, for a file that is no PNG: a service without its seal must not start."""
+        if self.seal_image is None:
+            return None
+        try:
+            content = self.seal_image.read_bytes()
+        except OSError as error:
+            raise ValueError(
+                f"印章 SEAL_IMAGE 读不了（{error.strerror}）：.env 里写一个 PNG 文件，容器用户能读"
+            ) from error
+        if content and not content.startswith(PNG):
+            raise ValueError("印章 SEAL_IMAGE 不是 PNG 文件：请转成 PNG，最好是透明底")
+        return content or None

@@ -31,7 +31,7 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.settings import EnvironmentSettings
+from shared.settings import EnvironmentSettings, NatsUrl
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
 # Along the events, each after those it listens to. Only campaigns' keys flow the other way.
@@ -177,7 +177,7 @@ def _permissions(user: str, account: str, publish: tuple[str, ...]) -> Permissio
 
 
 class TopologySettings(EnvironmentSettings):
-    nats_url: str  # as user `topology`
+    nats_url: NatsUrl  # as user `topology`
     nats_wait_s: float = 60  # how long the server may take to come up
     # A whole course of a province, 112 million check-ins, is 10.6 GB. All streams must fit into max_file (nats.conf).
     nats_events_max_bytes: int = 12 * 1024**3

@@ -6,11 +6,13 @@ import sys
 from pydantic import Field
 
 from shared.database.migrate import migrate
-from shared.settings import EnvironmentSettings
+from shared.settings import DatabaseUrl, EnvironmentSettings
 
 
 class MigrationSettings(EnvironmentSettings):
-    migration_database_url: str = Field(description="postgresql://owner:password@host:port/database", repr=False)
+    migration_database_url: DatabaseUrl = Field(
+        description="postgresql://owner:password@host:port/database", repr=False
+    )
 
 
 if len(sys.argv) != 2:

@@ -24,7 +24,7 @@ from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import FINISHED, VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
-from upkeep import backup, dump, keys, manifest
+from upkeep import backup, dump, expiry, keys, manifest
 from upkeep.deployment import Deployment
 from upkeep.dump import CannotRestore
 from upkeep.manifest import Damaged
@@ -307,6 +307,15 @@ async def test_old_backups_go_and_strangers_stay(stack: WholeDeployment, taken: 
     assert left == {"fanzha-of-mine", taken.name, newest.name}
 
 
+async def test_the_new_backup_stays_whatever_the_others_are_named(stack: WholeDeployment, taken: Path) -> None:
+    """One that a wrong clock named is of unknown age: it is not counted, not removed, and mentioned."""
+    folder, told = taken.parent, []
+    (folder / "fanzha-20310101T000000Z").mkdir()
+    newest, _ = await backup.take(stack.deployment(), folder, keep=1, tell=told.append)
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"fanzha-20310101T000000Z", newest.name}
+    assert [each for each in told if "fanzha-20310101T000000Z" in each and "未来" in each]
+
+
 async def test_a_backup_that_fails_leaves_nothing_and_keeps_the_old_ones(stack: WholeDeployment, taken: Path) -> None:
     deployment = stack.deployment()
     broken = type(deployment)(dict(deployment.databases) | {"checkin": deployment.databases["checkin"] + "_no"})
@@ -393,7 +402,8 @@ async def test_secrets_come_back_as_init_writes_them(deployed: Deployment, tmp_p
         path.chmod(0o440)
         if os.geteuid() == 0:
             os.chown(path, 1000, 1000)
-    taken, _ = await backup.take(deployed, tmp_path / "b", keep=1)
+    taken, _ = await backup.take(replace(deployed, secrets_folder=folder), tmp_path / "b", keep=1)
+    assert (tmp_path / "b" / expiry.METRICS).exists()  # for Prometheus
     was = {path.name: path.read_text() for path in deployed.secret_files}
     shutil.rmtree(folder)
     written = restore_secrets(taken, folder, None)

@@ -265,3 +265,5 @@ async def test_the_command_shows_first_and_wants_a_name_to_do_it(
     assert "一个人" in told.output
     assert (await run("due", "--at", "2030-01-01T00:00:00+08:00")).exit_code == 0
     assert (await run("due", "--at", "2030-01-01")).exit_code == 1
+    now = await run("due", "--json")  # by the simulated clock; by the wall's, all of 2024 is over
+    assert json.loads(now.stdout) == {"notification": 0, "certificate": 0}

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from cli.init_command import env_text
+from cli.init_texts import env_text
 from devstack.home import REPOSITORY, Home, write_env
 from devstack.ports import Ports, free_port, is_free
 from shared.bus.topology import SERVICES
@@ -27,6 +27,7 @@ from shared.clock import write_clock
 from shared.service.tokens import ALL_CAMPAIGNS, create_token
 from tests.ops.compose_engine import compose_command
 from upkeep.secret_files import FANZHA, DeploymentSecrets, secret_files, write_all
+from upkeep.sizing import VIEWERS_DEFAULT, sizes
 
 T = TypeVar("T")
 
@@ -82,13 +83,14 @@ class Deployment:
         own |= {"CHECKIN_PORT": f"{first}-{last}", "REPORTING_PORT": f"{last + 1}-{last + REPLICAS_MAX}"}
         own |= {"OFFICE_PORTS": f"{self.office_ports}-{self.office_ports + 4}"}
         own |= {"CLOCK_FOLDER": self.home.root, "MESSAGES": self.home.messages, "POSTGRES_CPUS": "1.0"}
+        own |= {"OFFICE_PORT": free_port()}
         own |= {"COMPOSE_PROFILES": "monitoring,proxy,backup"}
         own |= {
             "CERTIFICATE_PUBLIC_URL": self.url("CERTIFICATE_PORT"),
             "CHECKIN_PUBLIC_URL": self.url("CHECKIN_BRIDGE"),
         }
         lines = "".join(f"{key}={value}\n" for key, value in own.items())
-        (self.folder / ".env").write_text(env_text("") + lines)
+        (self.folder / ".env").write_text(env_text(None, sizes(VIEWERS_DEFAULT)) + lines)
 
     def url(self, port: str) -> str:
         return f"http://127.0.0.1:{self.ports[port]}"

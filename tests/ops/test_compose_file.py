@@ -9,6 +9,7 @@ import yaml
 
 import shared
 from devstack.home import REPOSITORY
+from services.certificate.settings import Settings as CertificateSettings
 from shared.bus.topology import SERVICES, TopologySettings
 from upkeep.secret_files import FANZHA, OWNERS, DeploymentSecrets, secret_files
 
@@ -219,6 +220,28 @@ def test_the_daily_backup_may_read_what_its_access_job_opens() -> None:
     assert CONTAINERS["daily-backup"]["user"] == f"{FANZHA}:{FANZHA}"
     readable, opened = (CONTAINERS[name]["volumes"] for name in ("daily-backup", "backup-access"))
     assert {volume.removesuffix(":ro") for volume in readable} == set(opened[:3])
+
+
+def test_the_seal_that_env_names_reaches_the_certificate_service() -> None:
+    certificate = CONTAINERS["certificate"]
+    inside = certificate["environment"]["SEAL_IMAGE"]
+    assert f"${{SEAL_IMAGE:-./deploy/docker/no-seal}}:{inside}:ro" in certificate["volumes"]
+    assert (REPOSITORY / "deploy" / "docker" / "no-seal").read_bytes() == b""  # none
+
+
+@pytest.mark.parametrize(
+    ("content", "seal"),
+    [(b"", None), (b"\x89PNG\r\n\x1a\n...", b"\x89PNG\r\n\x1a\n..."), (b"GIF89a", "PNG"), (None, "SEAL_IMAGE")],
+)
+def test_a_seal_is_a_png_or_none(tmp_path: Path, content: bytes | None, seal: bytes | str | None) -> None:
+    path = tmp_path / "seal"
+    path.mkdir() if content is None else path.write_bytes(content)  # the engine makes a folder where no file is
+    settings = CertificateSettings.model_construct(seal_image=path)
+    if isinstance(seal, str):
+        with pytest.raises(ValueError, match=seal):
+            settings.seal()
+    else:
+        assert settings.seal() == seal
 
 
 def test_the_users_of_the_files_are_those_of_the_image() -> None:

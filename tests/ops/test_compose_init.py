@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from typer.testing import CliRunner, Result
 
-from cli.init_command import env_text
+from cli.init_texts import env_text
 from cli.main import app
-from devstack.home import read_env
+from cli.public_address import PublicAddress, parse
+from devstack.home import REPOSITORY, read_env
 from upkeep.missing import keys_of
 from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files, words
+from upkeep.sizing import VIEWERS_DEFAULT, sizes
 
 run = CliRunner().invoke
 
@@ -53,12 +57,14 @@ def test_never_overwrites(deployment: Path, kept: str) -> None:
 
 def test_two_deployments_share_no_secret() -> None:
     first, second = (secret_files(DeploymentSecrets(), "a.example") for _ in range(2))
-    assert [name for name in first if first[name] == second[name]] == []
+    assert [name for name in first if first[name] == second[name]] == ["alerts.env"]  # empty
 
 
 def test_nothing_secret_stands_in_env() -> None:
-    env = env_text("fanzha.example.org")
+    env = env_text(PublicAddress("fanzha.example.org"), sizes(VIEWERS_DEFAULT))
     for name, text in secret_files(DeploymentSecrets(), "fanzha.example.org").items():
+        if name == "alerts.env":  # empty until somebody writes an address
+            continue
         secret = words([text])
         assert secret, f"{name}: nothing in it would be seen"
         assert not [word for word in secret if word in env]
@@ -72,6 +78,112 @@ def test_a_service_gets_no_key_of_another(deployment: Path) -> None:
     assert own["notification"]["CONTACT_KEYS"] != own["certificate"]["CONTACT_KEYS"]
     assert set(json.loads(own["checkin"]["SEALING_PUBLIC_KEYS"])) == {"certificate", "notification"}
     assert all("MIGRATION_DATABASE_URL" not in variables for variables in own.values())
+
+
+# ---- the domain, as people type it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("x.cn", "https://x.cn"),
+        ("https://x.cn/", "https://x.cn"),
+        ("HTTPS://X.CN", "https://x.cn"),
+        ("  x.cn ", "https://x.cn"),
+        ("x.cn.", "https://x.cn"),
+        ("x.cn:443", "https://x.cn"),
+        ("x.cn:8443", "https://x.cn:8443"),
+        ("反诈.中国", "https://xn--kors61k.xn--fiqs8s"),
+        ("192.0.2.10", "https://192.0.2.10"),
+    ],
+)
+def test_a_domain_is_understood(tmp_path: Path, typed: str, url: str) -> None:
+    done = run(app, ["init", "--directory", str(tmp_path), "--domain", typed])
+    assert done.exit_code == 0, done.output
+    env = read_env(tmp_path / ".env")
+    assert (env["CHECKIN_PUBLIC_URL"], env["CERTIFICATE_PUBLIC_URL"]) == (url, url)
+    assert env["PUBLIC_PORT"] == str(parse(typed).port)
+    assert f"{url}/v1/live/events" in done.stdout
+    names = certificate_names((tmp_path / "secrets" / "tls_certificate.pem").read_bytes())
+    assert parse(typed).host in names
+    assert add_missing(tmp_path).stdout == "什么也不缺，没有改动\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("http://x.cn", "https"),
+        ("ftp://x.cn", "https"),
+        ("x.cn/path", "路径"),
+        ("https://x.cn/?a=1", "路径"),
+        ("x .cn", "空格"),
+        ("x_y.cn", "不是域名"),
+        ("https://", "不是域名"),
+        ("https://https://x.cn", "https"),
+        ("x.cn:0", "端口"),
+        ("x.cn:99999", "端口"),
+        ("x.cn:", "端口"),
+        ("192.0.2.300", "IP"),
+        ("[2001:db8::1]", "不是域名"),
+        ("x..cn", "不是域名"),
+    ],
+)
+def test_what_is_no_domain_is_refused_with_a_sentence(tmp_path: Path, typed: str, why: str) -> None:
+    done = run(app, ["init", "--directory", str(tmp_path), "--domain", typed])
+    assert done.exit_code == 1
+    assert why in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def certificate_names(pem: bytes) -> set[str]:
+    names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(each.value) for each in names}
+
+
+def test_the_steps_name_the_addresses_and_where_the_secret_is(tmp_path: Path) -> None:
+    done = run(app, ["init", "--directory", str(tmp_path)])
+    for named in ("PUBLIC_ADDRESS", "/v1/live/events", "secrets/operator.env", "WEBHOOK_SECRET", "二维码", "127.0.0.1"):
+        assert named in done.stdout
+    assert "fanzha preflight" in done.stdout
+
+
+# ---- how large -------------------------------------------------------------------------------------------------------
+
+
+def test_a_province_gets_the_memory_that_was_measured(tmp_path: Path) -> None:
+    done = run(app, ["init", "--directory", str(tmp_path), "--viewers", "7000000"])
+    env = read_env(tmp_path / ".env")
+    assert (env["POSTGRES_SHARED_BUFFERS"], env["POSTGRES_MEMORY"]) == ("4096MB", "9g")
+    course = 7_000_000 * 16 * 101  # bytes of events; the alert comes at 80 %
+    assert (
+        course < 0.8 * int(env["NATS_EVENTS_MAX_BYTES"]) < 0.8 * 1024**3 * int(env["NATS_MAX_FILE"].removesuffix("GB"))
+    )
+    assert "磁盘至少 120 GiB" in done.stdout
+
+
+def test_a_city_gets_what_docker_compose_yml_says_without_an_env(deployment: Path) -> None:
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    defaults = dict(re.findall(r"\$\{((?:POSTGRES|NATS)_[A-Z_]+):-([^}]*)}", compose))
+    env = read_env(deployment / ".env")
+    del defaults["POSTGRES_CPUS"]
+    assert {key: env[key] for key in defaults if key in env} == {key: defaults[key] for key in defaults if key in env}
+    assert {"POSTGRES_MEMORY", "POSTGRES_SHARED_BUFFERS", "NATS_EVENTS_MAX_BYTES", "NATS_MAX_FILE"} <= env.keys()
+
+
+def test_the_table_says_what_init_writes() -> None:
+    page = (REPOSITORY / "docs" / "operations" / "install.md").read_text()
+    rows = re.findall(
+        r"^\| ([\d.]+) 万 \| (\d+) GiB \| (\d+) GiB \| (\w+) \| (\w+) \| (\d+) GiB \|$", page, re.MULTILINE
+    )
+    assert len(rows) >= 4
+    for viewers, memory, disk, postgres, shared, events in rows:
+        needs = sizes(round(float(viewers) * 10_000))
+        assert (int(memory), int(disk), int(events)) == (
+            needs.memory_gib,
+            needs.disk_gib,
+            needs.events_max_bytes // 1024**3,
+        )
+        assert (postgres, shared) == (f"{needs.postgres_memory_gib}g", f"{needs.shared_buffers_mib}MB")
 
 
 # ---- --add-missing: an existing deployment, a newer version ----------------------------------------------------------

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from shared import env_files
+from upkeep.secret_files import ALERT_RECEIVERS
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
 TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yml"))
@@ -53,6 +56,48 @@ def test_the_configurations_are_valid() -> None:
 def test_alerts_reach_who_must_act(labels: list[str], receiver: str) -> None:
     config = DEPLOY / "alertmanager" / "alertmanager.yml"
     assert run("amtool", "config", "routes", "test", f"--config.file={config}", *labels).strip() == receiver
+
+
+def rendered(folder: Path, **alerts: str) -> Path:
+    """What start.sh gives Alertmanager with these lines in secrets/alerts.env."""
+    (folder / "alerts.env").write_text(env_files.text_of(dict.fromkeys(ALERT_RECEIVERS, "") | alerts))
+    out = folder / "alertmanager.yml"
+    variables = {
+        "ALERTS_FILE": str(folder / "alerts.env"),
+        "ALERTS_OUT": str(out),
+        "ALERTMANAGER": "true",
+        "PATH": "/bin:/usr/bin",
+    }
+    subprocess.run(["/bin/sh", str(DEPLOY / "alertmanager" / "start.sh")], env=variables, check=True)
+    run("amtool", "check-config", out)
+    return out
+
+
+MAIL = {"ALERT_MAIL_TO": "d@x.cn", "ALERT_MAIL_FROM": "f@x.cn", "ALERT_SMTP": "mail.x.cn:587", "ALERT_SMTP_USER": "f"}
+
+
+@pytest.mark.parametrize(
+    ("alerts", "page", "ticket"),
+    [
+        ({}, {}, {}),
+        ({"ALERT_WEBHOOK_URL": "http://r/it's?a=#$1"}, {"url": "http://r/it's?a=#$1"}, {"url": "http://r/it's?a=#$1"}),
+        ({"ALERT_PAGE_WEBHOOK_URL": "http://night"}, {"url": "http://night"}, {}),
+        (MAIL | {"ALERT_SMTP_PASSWORD": "p'$@ %"}, {"auth_password": "p'$@ %"}, {"auth_password": "p'$@ %"}),
+        (MAIL | {"ALERT_PAGE_MAIL_TO": "n@x.cn"}, {"to": "n@x.cn"}, {"to": "d@x.cn"}),
+    ],
+)
+def test_who_hears_of_an_alert_stands_among_the_secrets(
+    tmp_path: Path, alerts: dict[str, str], page: dict[str, str], ticket: dict[str, str]
+) -> None:
+    config = yaml.safe_load(rendered(tmp_path, **alerts).read_text())
+    assert {key: config[key] for key in ("route", "inhibit_rules")} == {
+        key: yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())[key]
+        for key in ("route", "inhibit_rules")
+    }
+    for receiver, expected in zip(config["receivers"], (page, ticket), strict=True):
+        told = [each for kind, entries in receiver.items() if kind != "name" for each in entries]
+        assert len(told) == bool(expected)
+        assert all(expected.items() <= each.items() for each in told)
 
 
 def moments() -> dict[str, set[str]]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -208,3 +209,29 @@ async def test_what_the_outside_can_make_it_hold_is_less_than_the_container_has(
     highest = max(highest, proxy.memory_mib())
     print(f"nginx holds {highest:.0f} MiB at most")  # noqa: T201 - shown by -s
     assert highest < CONTAINER_MIB * 0.8
+
+
+async def test_the_office_begins_at_a_page_that_leads_to_everything(tmp_path: Path) -> None:
+    port = free_port()
+    ports = {
+        "listen 8440": f"listen {port}",
+        **{f"listen {number}": f"listen {free_port()}" for number in range(8441, 8446)},
+    }
+    file = configure(tmp_path, "office.conf", ports | {"127.0.0.1:8080": f"127.0.0.1:{free_port()}"})
+    shutil.copy(PROXY / "office.html", tmp_path)
+    process = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-g", "user root;")
+    try:
+        await eventually(lambda: _listens(port), what="nginx listens")
+        tls = ssl.create_default_context(cafile=str(tmp_path / "tls_certificate"))
+        tls.check_hostname = False
+        async with httpx.AsyncClient(verify=tls) as http:
+            page = await http.get(f"https://127.0.0.1:{port}/")
+            other = await http.get(f"https://127.0.0.1:{port}/office.conf")
+    finally:
+        process.terminate()
+        await process.wait()
+    assert (page.status_code, other.status_code) == (200, 404)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    links = set(re.findall(r'href="https://127\.0\.0\.1:(\d+)/(?:docs)?"', page.text))
+    assert links == {str(number) for number in range(8441, 8446)}
+    assert "办公入口" in page.text

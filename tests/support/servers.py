@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,8 +87,8 @@ class RunningServer:
 class RunningPostgres(RunningServer):
     """Has every service's database and roles once `provision` was called."""
 
-    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
-        self.passwords = {role: f"pw_{role}" for role in POSTGRES_ROLES}
+    def __init__(self, folder: Path, *, fsync: bool = False, own: Mapping[str, str] | None = None) -> None:
+        self.passwords = {role: f"pw_{role}" for role in POSTGRES_ROLES} | dict(own or {})
         self.server = PostgresServer(folder / "postgres", free_port(), self.passwords["postgres"], fsync)
         super().__init__(self.server, {}, folder / "postgres.log", signal.SIGINT)
 

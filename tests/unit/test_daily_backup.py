@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from upkeep import recent_backup
 from upkeep.daily import LOOK_EVERY_S, RETRY_AFTER, keep_going, next_after
 
 AT = time(2, 30)
@@ -111,3 +112,25 @@ def test_one_by_hand_between_two_tries_is_enough(days: Callable[[str, str], Days
     machine.trouble = [OSError()]
     machine.by_hand = china("06-30T02:33:00")
     assert machine.pass_by() == [china("06-30T02:30:00")]
+
+
+def test_one_that_a_wrong_clock_named_does_not_stop_the_others(days: Callable[[str, str], Days]) -> None:
+    machine = days("06-29T20:00:00", "07-01T12:00:00")
+    machine.add(china("06-29T02:30:00"))
+    (machine.folder / "fanzha-20310101T000000Z").mkdir()
+    assert machine.pass_by() == [china("06-30T02:30:00"), china("07-01T02:30:00")]
+
+
+@pytest.mark.parametrize(
+    ("names", "recent"),
+    [
+        (["20240628T120000Z"], True),
+        (["20240628T093000Z"], False),
+        (["20240628T093000Z", "20310101T000000Z"], False),
+        ([], False),
+    ],
+)
+def test_the_container_is_healthy_while_there_is_a_recent_one(tmp_path: Path, names: list[str], recent: bool) -> None:
+    for name in names:
+        (tmp_path / f"fanzha-{name}").mkdir()
+    assert recent_backup.is_recent(tmp_path, china("06-29T20:00:00")) is recent

@@ -207,7 +207,9 @@ def sources(*secrets: str, verifier: str = "standard") -> str:
         ({"WEBHOOK_SOURCES": sources("short", verifier="kuaishou")}, True),
         ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://fanzha.example"}, True),
         ({"ENVIRONMENT": "production", "PUBLIC_URL": "https://fanzha.example"}, False),
-        ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://127.0.0.1:8001"}, False),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "http://127.0.0.1:8001"}, True),
+        ({"ENVIRONMENT": "production", "PUBLIC_URL": "https://https://fanzha.example"}, True),
+        ({"ENVIRONMENT": "dev", "PUBLIC_URL": "http://127.0.0.1:8001"}, False),
     ],
 )
 def test_settings(values: dict[str, str], wrong: bool) -> None:
@@ -312,7 +314,14 @@ def test_disk(total: int, free: int, wrong: bool) -> None:
 def test_backups(tmp_path: Path, names: tuple[str, ...], level: Level) -> None:
     for name in names:
         (tmp_path / name).mkdir()
-    assert check_machine.judge_backups(tmp_path, NOW).level is level
+    (finding,) = check_machine.judge_backups(tmp_path, NOW)
+    assert finding.level is level
+
+
+def test_a_backup_of_the_future_hides_none_that_is_too_old(tmp_path: Path) -> None:
+    for name in ("fanzha-20240601T120000Z", "fanzha-20310101T000000Z"):
+        (tmp_path / name).mkdir()
+    assert bad(check_machine.judge_backups(tmp_path, NOW)) == {("backup", "problem"), ("backup_clock", "warning")}
 
 
 # ---- all together --------------------------------------------------------------------------------------------------------
