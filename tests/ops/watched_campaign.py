@@ -306,6 +306,10 @@ def _exporters(watched: WatchedCampaign, cleanup: ExitStack) -> dict[str, str]:
     textfiles = folder / "textfiles"
     textfiles.mkdir()
     (textfiles / "backup.prom").write_text(f"fanzha_backup_last_success_timestamp_seconds {time.time():.0f}\n")
+    expiry = (
+        f'fanzha_expires_timestamp_seconds{{kind="tls",name="tls_certificate.pem"}} {time.time() + 90 * 86400:.0f}\n'
+    )
+    (textfiles / "expiry.prom").write_text(expiry)
     database = stack.postgres.url("postgres_exporter", "pw_exporter", "postgres") + "?sslmode=disable"
     commands: dict[str, tuple[list[str], dict[str, str]]] = {
         "nats": (
