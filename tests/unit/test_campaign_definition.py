@@ -61,7 +61,7 @@ def span(opens: str, closes: str, day: int = 0) -> dict[str, Any]:
 
 
 def certificate(**changes: Any) -> dict[str, Any]:
-    return campaign_content()["certificate"] | changes
+    return {**campaign_content()["certificate"], **changes}
 
 
 def message(**changes: Any) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def message(**changes: Any) -> list[dict[str, Any]]:
 
 ROOT = unit("1", None, "province")
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a typo is named": ({"requird_days": 2}, "requird_days", "不认识的键；是否想写 required_days？"),
     "a strange key": ({"zzz": 2}, "zzz", "不认识的键；请删除，或核对拼写"),
     "a nested typo": ({"windows": {"live": [span("19:30", "20:00")], "reply": []}}, "windows.reply", "是否想写 replay"),

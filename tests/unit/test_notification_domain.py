@@ -100,7 +100,7 @@ def test_without_a_rule_there_is_no_text() -> None:
         ({"revoked": True, "has_phone": False}, Status.CANCELLED, "revoked"),
     ],
 )
-def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, bool], status: Status, reason: str) -> None:
+def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, Any], status: Status, reason: str) -> None:
     found = plan(replace(ISSUED, **change), rules())
     assert found is not None
     assert (found.status, found.reason) == (status, reason)
