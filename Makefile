@@ -52,6 +52,7 @@ lint: install ## format, lint, types, import rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m checks.house_rules
 
 contract: install ## whether every event goes all the way; one service's contract tests, without the others: SERVICE=reporting
 	@test -n "$(SERVICE)" || { echo "which one? make contract SERVICE=checkin|reporting|notification|certificate"; exit 1; }
