@@ -1,5 +1,6 @@
 """Serials, codes, signatures, names and masks of certificates."""
 
+import base64
 import copy
 import json
 import re
@@ -10,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +144,20 @@ class TestCodes:
     def test_code_has_128_bits(self) -> None:
         assert len(ALPHABET) ** len(new_code()) >= 2**128
 
+    def test_code_is_made_of_one_draw(self) -> None:
+        drawn = Drawn(31**26 - 2)
+        assert new_code(drawn) == "Y" + "Z" * 25
+        assert drawn.limits == [31**26]
+
+    def test_three_times_as_many_separators_may_be_typed(self) -> None:
+        assert normalise_claim_code("AB23CD45" + " " * 24) == "AB23CD45"
+        assert normalise_claim_code("AB23CD45" + " " * 25) is None
+
+    def test_code_is_understood_as_people_type_it(self) -> None:
+        code = new_code()
+        assert normalise_code(f" {code[:9].lower()}-{code[9:]} ") == code
+        assert normalise_code(code[1:]) is None
+
     def test_no_look_alikes(self) -> None:
         assert not set("01OIL") & set(ALPHABET)
         assert set(new_code() + new_claim_code()) <= set(ALPHABET)
@@ -246,6 +262,22 @@ class TestSignature:
         changed["content"]["name"] = deep
         assert verify_document(changed, PUBLIC_KEYS) is Verdict.ALTERED
 
+    def test_what_we_signed_in_another_format_is_no_certificate(self) -> None:
+        other = document()
+        other["content"]["format"] = "fanzha-certificate-2"
+        text = json.dumps(other["content"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        signed = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).sign(text.encode())
+        other["signature"]["value"] = base64.b64encode(signed).decode()
+        assert verify_document(other, PUBLIC_KEYS) is Verdict.ALTERED
+
+    def test_a_signature_is_base64_and_nothing_else(self) -> None:
+        changed = document()
+        changed["signature"]["value"] = "!" + changed["signature"]["value"]
+        assert verify_document(changed, PUBLIC_KEYS) is Verdict.ALTERED
+
+    def test_a_key_has_the_id_that_it_always_had(self) -> None:
+        assert KEY.key_id == "56475aa75463474c"
+
     def test_lone_surrogates_are_altered(self) -> None:
         changed = document()
         changed["content"]["name"] = "\ud800"
@@ -297,8 +329,18 @@ class TestNames:
             return
         assert name is None or (0 < len(name) <= 50 and normalise_name(name) == name)
 
+    def test_fifty_characters_and_what_joins_letters_are_kept(self) -> None:
+        assert normalise_name("王" * 50) == "王" * 50
+        assert normalise_name("م\u200cن") == "م\u200cن"
+        with pytest.raises(NameRefused):
+            normalise_name("王" * 51)
+
 
 class TestMasks:
+    @pytest.mark.parametrize(("name", "masked"), [("买买提·John", "买**·J***"), ("刘··亮", "刘·*")])
+    def test_mixed_and_doubled(self, name: str, masked: str) -> None:
+        assert mask_name(name) == masked
+
     @pytest.mark.parametrize(
         ("name", "masked"),
         [

@@ -145,6 +145,9 @@ def test_only_the_rules_own_channel_may_send() -> None:
 
 def test_contacts_are_kept_until_half_a_year_after_the_last_lesson() -> None:
     assert domain.forget_at(rules()) == datetime.fromisoformat("2024-07-01T00:00:00+08:00") + timedelta(days=180)
+    lessons = [{"date": f"2024-{day}", "title": "课"} for day in ("06-29", "06-30", "07-01")]
+    later = campaign(lessons=lessons)
+    assert domain.forget_at(later) == datetime.fromisoformat("2024-07-02T00:00:00+08:00") + timedelta(days=180)
 
 
 # --- texts and people -------------------------------------------------------------------------------------------------
