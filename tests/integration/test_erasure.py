@@ -5,6 +5,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from cli import erase_commands
