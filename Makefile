@@ -13,7 +13,7 @@ SEEDS ?= 1-5
 LONGEST ?= 90
 RESULTS ?= faults.ndjson
 
-.PHONY: help install up down status demo test lint contract contracts compose-test bench faults
+.PHONY: help install up down status demo test lint contract contracts mutants compose-test bench faults
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,13 +45,17 @@ demo: install ## play the 16-day campaign, Postgres paused once, and compare eve
 	@$(BIN)/fanzha demo
 
 test: lint ## all checks and tests
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile --durations=15 --durations-min=5
 
 lint: install ## format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m checks.house_rules
+
+mutants: install ## change the pure code in a thousand places; the unit tests must notice 95 % (docs/testing.md)
+	@$(BIN)/python -m checks.mutants
 
 contract: install ## whether every event goes all the way; one service's contract tests, without the others: SERVICE=reporting
 	@test -n "$(SERVICE)" || { echo "which one? make contract SERVICE=checkin|reporting|notification|certificate"; exit 1; }

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pylopdf_fonts_zh_cn
 import segno
 import typst
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from fontTools.ttLib import TTFont
 
 from services.certificate.domain import CertificateContent, fingerprint
 from shared.contracts.campaign import fill

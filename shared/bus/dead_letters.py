@@ -122,6 +122,12 @@ async def request_replay(tx: Transaction, ids: list[int] | None) -> int:
     )
 
 
+async def counted(tx: Transaction) -> dict[str, int]:
+    """How many are on the list, by durable."""
+    rows = await tx.fetch("SELECT durable, count(*) AS n FROM dead_letter WHERE replayed_at IS NULL GROUP BY 1")
+    return {row["durable"]: row["n"] for row in rows}
+
+
 async def close(tx: Transaction, ids: list[int], why: str) -> list[int]:
     """Takes off the list what was dealt with in another way, such as sent again by its sender; returns the numbers it closed.
     The rows stay, with the reason for closing before that for parking. A number that is not on the list is passed over."""

@@ -97,10 +97,20 @@ async def counted(tx: Transaction) -> dict[str, int]:
 class Relay:
     """Publishes committed events. Any number of replicas may run one: rows are taken with SKIP LOCKED."""
 
-    def __init__(self, db: Database, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        db: Database,
+        publisher: Publisher,
+        *,
+        queue_max: int = QUEUE_MAX,
+        sweep_every_s: float = SWEEP_EVERY_S,
+        sweep_age_s: float = SWEEP_AGE_S,
+    ) -> None:
         self._db = db
         self._publisher = publisher
-        self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(QUEUE_MAX)
+        self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(queue_max)
+        self._sweep_every_s = sweep_every_s
+        self._sweep_age_s = sweep_age_s
         self._slots = asyncio.Semaphore(PUBLISHES_IN_FLIGHT_MAX)
         db.attached[Relay] = self
 
@@ -136,7 +146,7 @@ class Relay:
                 log.warning("outbox sweep waits for the database", error=str(error))
             except Exception:
                 log.exception("outbox sweep failed; it will run again")
-            await asyncio.sleep(SWEEP_EVERY_S)
+            await asyncio.sleep(self._sweep_every_s)
 
     async def sweep(self) -> int:
         """Publishes up to `SWEEP_ROWS_MAX` overdue rows; returns how many."""
@@ -150,7 +160,7 @@ class Relay:
                 )
                 SELECT event_id, subject, campaign_id, occurred_at, payload FROM overdue JOIN outbox USING (event_id)
                 """,
-                SWEEP_AGE_S,
+                self._sweep_age_s,
                 SWEEP_ROWS_MAX,
             )
             published = await self._publish([Outgoing(*row) for row in rows])

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.bus import outbox
+from shared.bus import dead_letters, outbox
 from shared.database import Database, Transaction
 
 log = structlog.get_logger()
@@ -137,9 +137,8 @@ async def _dead_letters(tx: Transaction) -> Iterable[Metric]:
     family = GaugeMetricFamily(
         "fanzha_dead_letters", "Messages that no retry can fix: `fanzha dead-letters list`.", labels=["durable"]
     )
-    rows = await tx.fetch("SELECT durable, count(*) AS n FROM dead_letter WHERE replayed_at IS NULL GROUP BY 1")
-    for row in rows:
-        family.add_metric([row["durable"]], row["n"])
+    for durable, count in (await dead_letters.counted(tx)).items():
+        family.add_metric([durable], count)
     return [family]
 
 

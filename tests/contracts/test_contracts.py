@@ -72,16 +72,15 @@ def test_every_durable_delivers_a_registered_event_or_the_live_platforms_posts()
 
 @EVERY_EVENT
 def test_the_contract_is_committed_and_compatible_with_every_published_revision(event: type[Event]) -> None:
-    assert contracts.schema_complaints(event) == []
+    assert contracts.schema_complaints(event, contracts.schema_of(event)) == []
 
 
 @EVERY_EVENT
-def test_a_narrowed_contract_is_refused(event: type[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrowed_contract_is_refused(event: type[Event]) -> None:
     narrowed = contracts.schema_of(event)
     narrowed["required"] = [*narrowed["required"], "added"]
     narrowed["properties"]["added"] = {"type": "string"}
-    monkeypatch.setattr(contracts, "schema_of", lambda _: narrowed)
-    (complaint,) = contracts.schema_complaints(event)
+    (complaint,) = contracts.schema_complaints(event, narrowed)
     assert "/added newly required: refuses what has been published; this is version 2" in complaint
 
 

@@ -51,6 +51,7 @@ async def test_every_check_in_and_made_good_lesson_of_the_examples_is_counted(se
     await service.deliver(*EXAMPLES)
     async with service.db.transaction() as tx:
         counted = await tx.fetchrow("SELECT sum(checkins), sum(made_good) FROM total")
+    assert counted is not None
     assert tuple(counted) == tuple(
         sum(len(event) for event in EXAMPLES if isinstance(event, kind))
         for kind in (CheckinRecordedV1, LessonMadeGoodV1)

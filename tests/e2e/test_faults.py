@@ -44,7 +44,9 @@ async def killing(home: Home, seed: int) -> AsyncIterator[list[str]]:
 
     At random moments, in random order; none twice before each was killed once.
     """
-    rng, killed, next_ones = random.Random(seed), [], []
+    rng = random.Random(seed)
+    killed: list[str] = []
+    next_ones: list[str] = []
 
     async def kill_for_ever() -> None:
         while True:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import repair_command
 from cli.main import app
 from shared.bus.topology import DURABLES
 from tests.support.checkin import CAMPAIGN, checkin
@@ -211,13 +210,11 @@ async def test_texts_that_name_no_certificate_are_found_and_not_sent(stack: Whol
         assert await problems(stack) == {}
 
 
-async def test_the_command_shows_first_and_says_what_it_did(
-    stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(repair_command, "found_deployment", stack.deployment)
+async def test_the_command_shows_first_and_says_what_it_did(stack: WholeDeployment) -> None:
+    shell = CliRunner(env=stack.shell())
 
     async def run(*arguments: str) -> str:
-        done = await asyncio.to_thread(CliRunner().invoke, app, ["repair", *arguments])
+        done = await asyncio.to_thread(shell.invoke, app, ["repair", *arguments])
         assert done.exit_code == 0, done.output
         return done.stdout
 
@@ -228,7 +225,7 @@ async def test_the_command_shows_first_and_says_what_it_did(
         shown = json.loads(await run("--json"))
         assert (shown["done"], shown["surplus"], shown["events"]) == (False, 2, {"reporting-totals": 1})
         assert "reporting-totals：1 个事件不在账本里，将不再算处理过" in await run()
-        refused = await asyncio.to_thread(CliRunner().invoke, app, ["repair", "--yes"])
+        refused = await asyncio.to_thread(shell.invoke, app, ["repair", "--yes"])
         assert (refused.exit_code, "停止所有服务" in refused.output) == (1, True)
     assert "现在启动所有服务" in await run("--yes")
     assert await run() == "没有要改正的\n"

@@ -93,7 +93,7 @@ async def test_two_processes_with_the_same_events_apply_each_once(db: Database) 
     events = [event(f"{number:02}") for number in range(20)]
     here, there = ApplyTogether(db, "d", Recorder()), ApplyTogether(db, "d", Recorder())
     both = await asyncio.gather(outcomes(here, *events), outcomes(there, *reversed(events)))
-    assert both == [[""] * 20] * 2
+    assert list(both) == [[""] * 20] * 2
     assert await effects(db) == [f"{number:02}" for number in range(20)]
 
 

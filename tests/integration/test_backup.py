@@ -309,7 +309,7 @@ async def test_old_backups_go_and_strangers_stay(stack: WholeDeployment, taken: 
 
 async def test_the_new_backup_stays_whatever_the_others_are_named(stack: WholeDeployment, taken: Path) -> None:
     """One that a wrong clock named is of unknown age: it is not counted, not removed, and mentioned."""
-    folder, told = taken.parent, []
+    folder, told = taken.parent, list[str]()
     (folder / "fanzha-20310101T000000Z").mkdir()
     newest, _ = await backup.take(stack.deployment(), folder, keep=1, tell=told.append)
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"fanzha-20310101T000000Z", newest.name}

@@ -36,10 +36,9 @@ async def empty(postgres: RunningPostgres, request: pytest.FixtureRequest) -> As
     await postgres.drop(name)
 
 
-def each_service() -> Any:
-    return pytest.mark.parametrize(
-        ("service", "empty"), [(service, service) for service in SERVICES], indirect=["empty"], ids=SERVICES
-    )
+each_service = pytest.mark.parametrize(
+    ("service", "empty"), [(service, service) for service in SERVICES], indirect=["empty"], ids=SERVICES
+)
 
 
 async def schema(url: str) -> list[Any]:
@@ -50,7 +49,7 @@ async def schema(url: str) -> list[Any]:
         await connection.close()
 
 
-@each_service()
+@each_service
 async def test_at_once_and_again_they_make_the_same_schema(postgres: RunningPostgres, service: str, empty: str) -> None:
     url = postgres.url(f"{service}_owner", empty)
     await asyncio.gather(*(migrate(service, url) for _ in range(REPLICAS)))
@@ -60,7 +59,7 @@ async def test_at_once_and_again_they_make_the_same_schema(postgres: RunningPost
     assert await schema(url) == first
 
 
-@each_service()
+@each_service
 async def test_one_that_comes_late_waits_for_the_lock(postgres: RunningPostgres, service: str, empty: str) -> None:
     url = postgres.url(f"{service}_owner", empty)
     holder = await asyncpg.connect(url)

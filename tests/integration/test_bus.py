@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -158,6 +159,14 @@ def _function(handler: Handled) -> Callable[[Noted | Other], Awaitable[None]]:
     return handle
 
 
+def _handled(handler: Handled, count: int) -> bool:
+    return handler.done == list(range(count))
+
+
+def _longer_than(done: list[int], length: int) -> bool:
+    return len(done) > length
+
+
 def healthy(bus: Bus) -> bool:
     state = bus.state()
     return state.connected and all(durable.healthy for durable in state.durables.values())
@@ -221,7 +230,7 @@ async def test_a_single_message_does_not_wait_for_others(world: World) -> None:
     await world.bus(handler, times=replace(FAST, expires_s=3600, heartbeat_s=1))
     for n in range(5):
         await world.publish(noted(n))
-        await eventually(lambda n=n: handler.done == list(range(n + 1)), within_s=5)
+        await eventually(partial(_handled, handler, n + 1), within_s=5)
 
 
 async def test_publish_carries_the_cloud_event_and_a_repeat_is_stored_once(world: World) -> None:
@@ -236,6 +245,7 @@ async def test_publish_carries_the_cloud_event_and_a_repeat_is_stored_once(world
         inbox = await client.subscribe("_INBOX_reporting.raw")
         await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.EVENTS.{NOTED.name}", b"", reply="_INBOX_reporting.raw")
         message = await inbox.next_msg(5)
+    assert message.headers is not None
     assert {key: value for key, value in message.headers.items() if key.startswith(("ce-", "content", "Nats-Msg"))} == {
         "Nats-Msg-Id": str(event.event_id),
         "ce-id": str(event.event_id),
@@ -713,8 +723,7 @@ async def test_rolling_restarts_under_traffic_lose_nothing_and_wait_for_nothing(
     publishing = asyncio.create_task(world.publish(*(noted(n) for n in range(600))))
     for _ in range(6):
         bus = await world.bus(Handled(before=take_a_moment))
-        reached = len(done)
-        await eventually(lambda reached=reached: len(done) >= min(600, reached + 60))
+        await eventually(partial(_longer_than, done, min(599, len(done) + 59)))
         await bus.stop()
     await publishing
     last = await world.bus(Handled(before=take_a_moment))

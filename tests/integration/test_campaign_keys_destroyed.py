@@ -4,7 +4,6 @@ the databases, not in the stream, not in a backup made before. Another campaign'
 import asyncio
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,15 +255,13 @@ async def test_what_was_sealed_before_there_was_a_key_is_told(stack: WholeDeploy
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-async def run(*arguments: str) -> Any:
-    return await asyncio.to_thread(CliRunner().invoke, erase_commands.app, arguments)
-
-
-async def test_the_command_shows_first_and_reaches_every_folder_named(
-    stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_the_command_shows_first_and_reaches_every_folder_named(stack: WholeDeployment, tmp_path: Path) -> None:
     here, there = tmp_path / "backups", tmp_path / "copies"
-    monkeypatch.setattr(erase_commands, "found_deployment", lambda: replace(stack.deployment(), backups=here))
+    shell = CliRunner(env=stack.shell(BACKUP_DIR=str(here)))
+
+    async def run(*arguments: str) -> Any:
+        return await asyncio.to_thread(shell.invoke, erase_commands.app, arguments)
+
     async with stack.running():
         await hold_two_campaigns(stack)
     taken, _ = await backup.take(stack.deployment(), here, keep=3)

@@ -425,7 +425,7 @@ async def test_a_link_leads_to_its_own_certificate_only(service: CertificateServ
     token = path_of((await service.claim(BO)).json()["json_url"]).split("/")[2]
     head, body, signature = token.split(".")
     forged = jwt.encode({"sub": anna.serial, "aud": "certificate-file", "exp": 4102444800}, "k" * 32, algorithm="HS256")
-    unsigned = jwt.encode({"sub": anna.serial, "aud": "certificate-file", "exp": 4102444800}, None, algorithm="none")
+    unsigned = jwt.encode({"sub": anna.serial, "aud": "certificate-file", "exp": 4102444800}, "", algorithm="none")
     other = signature[:-2] + ("AA" if signature[-2:] != "AA" else "BB")
     for tampered in (
         f"{head}.{body}.{other}",

@@ -281,14 +281,14 @@ async def reissue(db: Database, service: CertificateService) -> object:
     )
 
 
-async def hear_a_name(db: Database, service: CertificateService) -> object:
+async def hear_a_name(db: Database, service: CertificateService) -> None:
     bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
-    return await bus.handle("certificate-contacts", LATE_NAME.model_dump_json().encode())
+    await bus.handle("certificate-contacts", LATE_NAME.model_dump_json().encode())
 
 
-async def hear_of_a_campaign(db: Database, service: CertificateService) -> object:
+async def hear_of_a_campaign(db: Database, service: CertificateService) -> None:
     bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
-    return await bus.handle("certificate-definitions", NEXT_CAMPAIGN.model_dump_json().encode())
+    await bus.handle("certificate-definitions", NEXT_CAMPAIGN.model_dump_json().encode())
 
 
 (NEXT_CAMPAIGN,) = defined(campaign_id="next-2024")

@@ -333,7 +333,8 @@ async def test_who_revoked_and_why_is_recorded(service: CertificateService) -> N
     await service.issue(checked_in("anna"))
     await service.revoke("anna", "重复发放")
     async with service.db.transaction() as tx:
-        assert tuple(await tx.fetchrow("SELECT revoked_by, revoke_reason FROM certificate")) == ("tester", "重复发放")
+        (row,) = await tx.fetch("SELECT revoked_by, revoke_reason FROM certificate")
+        assert tuple(row) == ("tester", "重复发放")
 
 
 async def test_two_corrections_at_once_leave_one_valid_certificate(service: CertificateService) -> None:

@@ -155,7 +155,7 @@ async def test_a_body_without_length_is_measured_as_it_comes(service: CheckinUnd
     ],
 )
 async def test_refuses_what_is_not_signed(service: CheckinUnderTest, change: dict[str, str]) -> None:
-    headers = {key: value.encode("latin-1") for key, value in (signature(GOOD) | change).items()}
+    headers = {key.encode(): value.encode("latin-1") for key, value in (signature(GOOD) | change).items()}
     answer = await service.client.post("/v1/live/events", content=GOOD, headers=headers)
     assert problem_of(answer) == (401, "signature")
 

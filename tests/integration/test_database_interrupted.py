@@ -6,7 +6,8 @@ after a pause of six seconds, half of what had been answered `recorded` was not 
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -162,7 +163,7 @@ class CancelledAt:
 
     def __await__(self) -> Generator[Any, Any, None]:
         awaiting, suspensions = self._work.__await__(), 0
-        send = lambda: next(awaiting)  # noqa: E731
+        send: Callable[[], Any] = partial(next, awaiting)
         while True:
             try:
                 future = send()
@@ -175,9 +176,9 @@ class CancelledAt:
             try:
                 yield future
             except BaseException as error:
-                send = lambda error=error: awaiting.throw(error)  # type: ignore[misc]  # noqa: E731
+                send = partial(awaiting.throw, error)
             else:
-                send = lambda: next(awaiting)  # noqa: E731
+                send = partial(next, awaiting)
 
 
 @pytest.mark.parametrize("connected", [True, False])

@@ -56,7 +56,7 @@ def service(db: Database) -> Service:
 
 
 def codes(pages: Sequence[CampaignDefinedV1]) -> list[str]:
-    return [unit["unit_code"] for page in pages for unit in page.units]
+    return [str(unit["unit_code"]) for page in pages for unit in page.units]
 
 
 async def test_in_any_order_the_newest_complete_revision_is_in_force(service: Service) -> None:

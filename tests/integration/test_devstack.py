@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,10 @@ def running(home: Home, shell: str) -> list[int]:
 QUIET = "grep -q up {log} 2> /dev/null || echo up; exec sleep {seconds}"  # writes once: with a full disk a shell's echo fails
 
 
+def _is_back(home: Home, command: str, killed: int) -> bool:
+    return running(home, command) not in ([], [killed])
+
+
 def test_children_are_kept_while_the_disk_is_full_and_status_does_not_lie(home: Home) -> None:
     """A keeper that could not write ended: what it kept stayed dead, and `fanzha status` said ready."""
     up(
@@ -250,7 +255,7 @@ def test_children_are_kept_while_the_disk_is_full_and_status_does_not_lie(home: 
             for command in ("sleep 1001", "sleep 1002"):
                 (pid,) = running(home, command)
                 os.kill(pid, signal.SIGKILL)
-                wait_until(lambda command=command, pid=pid: running(home, command) not in ([], [pid]))
+                wait_until(partial(_is_back, home, command, pid))
         screen = Screen()
         assert not devstack.status(home, screen)
         assert "not ready" in screen.text

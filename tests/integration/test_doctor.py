@@ -5,10 +5,8 @@ import json
 from datetime import datetime
 
 import nats
-import pytest
 from typer.testing import CliRunner
 
-from cli import doctor_command
 from cli.main import app
 from shared.bus import topology
 from tests.support.campaigns import campaign_content
@@ -94,12 +92,12 @@ async def test_services_that_do_not_answer_are_named() -> None:
     assert ("reporting", Level.WARNING) in levels
 
 
-async def test_the_command_ends_with_1_and_says_json(stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_command, "found_deployment", stack.deployment)
-    done = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"])
+async def test_the_command_ends_with_1_and_says_json(stack: WholeDeployment) -> None:
+    shell = stack.shell()
+    done = await asyncio.to_thread(CliRunner(env=shell).invoke, app, ["doctor", "--json"])
     assert done.exit_code == 1, done.output
     findings = json.loads(done.stdout)
     assert {"check", "subject", "level", "text", "remedy"} == set(findings[0])
-    told = await asyncio.to_thread(CliRunner().invoke, app, ["doctor"])
+    told = await asyncio.to_thread(CliRunner(env=shell).invoke, app, ["doctor"])
     assert "fsync = off" in told.stdout
     assert "→" in told.stdout

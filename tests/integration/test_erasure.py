@@ -3,7 +3,6 @@
 import asyncio
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,14 +215,11 @@ async def test_retention_is_one_record_a_day(stack: WholeDeployment) -> None:
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-async def run(*arguments: str) -> Any:
-    return await asyncio.to_thread(CliRunner().invoke, erase_commands.app, arguments)
+async def run(stack: WholeDeployment, *arguments: str) -> Any:
+    return await asyncio.to_thread(CliRunner(env=stack.shell()).invoke, erase_commands.app, arguments)
 
 
-async def test_the_command_removes_what_the_platform_sent_over_the_bus_too(
-    stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(erase_commands, "found_deployment", stack.deployment)
+async def test_the_command_removes_what_the_platform_sent_over_the_bus_too(stack: WholeDeployment) -> None:
     async with stack.running():
         await hold_campaign(stack)
     for number in range(2):
@@ -233,37 +229,34 @@ async def test_the_command_removes_what_the_platform_sent_over_the_bus_too(
         inbox = await reader.subscribe("_INBOX_checkin.raw")
         await reader.publish(f"{NEXT}.LIVE.checkin-live", b"", reply="_INBOX_checkin.raw")
         await (await inbox.next_msg(5)).ack_sync()
-    shown = await run("viewer", CAMPAIGN, PERSON)
+    shown = await run(stack, "viewer", CAMPAIGN, PERSON)
     assert "没有处理" not in shown.output
-    done = await run("viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR)
+    done = await run(stack, "viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR)
     assert (done.exit_code, "还有 1 条没有处理" in done.output) == (0, True), done.output
     async with stack.nats.client("topology") as client:
         assert (await client.jetstream().stream_info("LIVE")).state.messages == 1
     await stack.nats.stop()
-    away = await run("viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR)
+    away = await run(stack, "viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR)
     assert (away.exit_code, "再运行一次" in away.output) == (1, True), away.output
 
 
-async def test_the_command_shows_first_and_wants_a_name_to_do_it(
-    stack: WholeDeployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(erase_commands, "found_deployment", stack.deployment)
+async def test_the_command_shows_first_and_wants_a_name_to_do_it(stack: WholeDeployment) -> None:
     async with stack.running():
         await hold_campaign(stack)
-    shown = await run("viewer", CAMPAIGN, PERSON)
+    shown = await run(stack, "viewer", CAMPAIGN, PERSON)
     assert shown.exit_code == 0, shown.output
     assert "将要删除（没有动）" in shown.output
     assert await mentions(stack, PERSON)
-    refused = await run("viewer", CAMPAIGN, PERSON, "--yes")
+    refused = await run(stack, "viewer", CAMPAIGN, PERSON, "--yes")
     assert refused.exit_code == 1
     assert "--by" in refused.output
-    done = await run("viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR, "--json")
+    done = await run(stack, "viewer", CAMPAIGN, PERSON, "--yes", "--by", ACTOR, "--json")
     assert json.loads(done.stdout)["done"] is True
     assert await mentions(stack, PERSON) == {}
-    assert "没有找到" in (await run("viewer", CAMPAIGN, PERSON)).output
-    told = await run("log")
+    assert "没有找到" in (await run(stack, "viewer", CAMPAIGN, PERSON)).output
+    told = await run(stack, "log")
     assert "一个人" in told.output
-    assert (await run("due", "--at", "2030-01-01T00:00:00+08:00")).exit_code == 0
-    assert (await run("due", "--at", "2030-01-01")).exit_code == 1
-    now = await run("due", "--json")  # by the simulated clock; by the wall's, all of 2024 is over
+    assert (await run(stack, "due", "--at", "2030-01-01T00:00:00+08:00")).exit_code == 0
+    assert (await run(stack, "due", "--at", "2030-01-01")).exit_code == 1
+    now = await run(stack, "due", "--json")  # by the simulated clock; by the wall's, all of 2024 is over
     assert json.loads(now.stdout) == {"notification": 0, "certificate": 0}

@@ -131,7 +131,7 @@ async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_eac
     due, bus = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets()), bus_of(db)
     await deliver(bus, defined())
     viewers = [f"v{n}" for n in range(40)]
-    events = [enrolled((viewer, f"138000000{n:02}")) for n, viewer in enumerate(viewers)]
+    events: list[Any] = [enrolled((viewer, f"138000000{n:02}")) for n, viewer in enumerate(viewers)]
     events += [issued((viewer, f"S{n}")) for n, viewer in enumerate(viewers)]
     random.Random(1).shuffle(events)
 

@@ -182,8 +182,9 @@ async def test_message_rules_of_a_newer_version_are_counted_and_their_texts_wait
 ) -> None:
     bus, db = service_of(app).bus, service_of(app).db
     newer = defined()
+    messages: list[Any] = newer.rules["messages"]  # type: ignore[assignment]
     for rule in ({"event": "bulletin_published", "channel": "file"}, {"event": "certificate_ready", "channel": "fax"}):
-        newer.rules["messages"].append({**newer.rules["messages"][0], **rule})
+        messages.append({**messages[0], **rule})
     with structlog.testing.capture_logs() as logs:
         await deliver(bus, newer, enrolled((ANNA, PHONES[0])), issued((ANNA, "S-A")))
     assert [log["rules"] for log in logs if log["event"] == "message rules of a newer version are left out"] == [2]

@@ -133,30 +133,23 @@ async def test_republish_marks_the_whole_ledger_and_can_be_repeated(db: Database
     assert sorted(publisher.published) == sorted(ids * 2)
 
 
-async def test_more_than_memory_holds_is_left_to_the_sweep(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "QUEUE_MAX", 2)
-    monkeypatch.setattr(outbox, "SWEEP_AGE_S", 0.0)
-    monkeypatch.setattr(outbox, "SWEEP_EVERY_S", 0.05)
+async def test_more_than_memory_holds_is_left_to_the_sweep(db: Database) -> None:
     publisher = RecordingPublisher()
-    relay = outbox.Relay(db, publisher)
+    relay = outbox.Relay(db, publisher, queue_max=2, sweep_every_s=0.05, sweep_age_s=0)
     ids = await commit(db, 20)
     async with running(relay):
         await eventually(lambda: sorted(set(publisher.published)) == ids)
         await eventually(lambda: nothing_pending(db))
 
 
-async def test_nats_down_and_up_again_and_then_lost_altogether(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nats_down_and_up_again_and_then_lost_altogether(db: Database, tmp_path: Path) -> None:
     """Commits go on without NATS; afterwards the stream has every event once; a deleted stream is built again."""
-    monkeypatch.setattr(outbox, "SWEEP_AGE_S", 0.2)
-    monkeypatch.setattr(outbox, "SWEEP_EVERY_S", 0.1)
     server = RunningNats(tmp_path)
     await server.start()
     await server.apply_topology()
     bus = Bus(server.url("certificate"), "certificate")
     starting = asyncio.create_task(bus.start())
-    async with running(outbox.Relay(db, bus)):
+    async with running(outbox.Relay(db, bus, sweep_every_s=0.1, sweep_age_s=0.2)):
         before = await commit(db, 5)
         await eventually(lambda: nothing_pending(db), within_s=15)
         await server.stop()

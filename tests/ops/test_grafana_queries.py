@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def tonight(campaign: WatchedCampaign) -> None:
     seen = f'sum(fanzha_live_events_total{{lesson="{campaign.lesson(0)}", verdict="recorded"}}) == 30'
     forged = 'sum(fanzha_http_request_duration_seconds_count{job="checkin", status="401"}) == 3'
     for expr in (seen, forged):
-        wait_until(lambda expr=expr: campaign.query(expr), WITHIN_S)
+        wait_until(partial(campaign.query, expr), WITHIN_S)
     campaign.check_in(range(30, 60))  # so that rates are seen rising
     campaign.forge(20)
     campaign.play_another(5)
@@ -76,7 +77,7 @@ def test_every_query_of_a_panel_parses_and_has_data(watched: WatchedCampaign, pa
         if panel.name in MAY_BE_EMPTY:
             answers(watched, panel.board, target)
         else:
-            wait_until(lambda target=target: answers(watched, panel.board, target), WITHIN_S)
+            wait_until(partial(answers, watched, panel.board, target), WITHIN_S)
 
 
 def test_every_known_metric_is_scraped(watched: WatchedCampaign) -> None:

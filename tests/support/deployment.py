@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from devstack.home import Home
+from devstack.home import Home, write_env
 from devstack.plan import Stack
 from devstack.ports import Ports
 from devstack.secrets import Secrets, load_or_create
@@ -86,6 +86,17 @@ class WholeDeployment:
     def environment(self, service: str) -> dict[str, str]:
         own = Stack(self.home, Ports(), self.secrets).service_environment(service)
         return own | {"DATABASE_URL": self.databases[service].url, "NATS_URL": self.nats.url(service)}
+
+    def shell(self, **more: str) -> dict[str, str]:
+        """What an operator's shell says of it, for commands that look for the deployment themselves (docs/operations)."""
+        folder = self.home.root / "secrets"
+        folder.mkdir(exist_ok=True)
+        for service in SERVICES:
+            write_env(folder / f"{service}.env", self.environment(service))
+            write_env(folder / f"{service}_owner.env", {"MIGRATION_DATABASE_URL": self.databases[service].owner_url})
+        write_env(folder / "topology.env", {"NATS_URL": self.nats.url("topology")})
+        monitoring = f"http://127.0.0.1:{self.nats.server.monitoring_port}"
+        return {"SECRETS_DIR": str(folder), "NATS_MONITORING_URL": monitoring, **more}
 
     # ---- running ---------------------------------------------------------------------------------------------------
 

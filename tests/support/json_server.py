@@ -11,6 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 Route = Callable[[Any], tuple[int, Any]]  # body → status, answer; an answer that is a str is sent as text
 
 
+def _not_found(body: Any) -> tuple[int, Any]:
+    return 404, {"title": "没有找到"}
+
+
 class JsonServer:
     def __init__(self) -> None:
         self.routes: dict[tuple[str, str], Route] = {}
@@ -28,7 +32,7 @@ class JsonServer:
                 stand_in.calls.append((self.command, url.path, parse_qs(url.query)))
                 stand_in.tokens.add(self.headers["authorization"])
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                route = stand_in.routes.get((self.command, url.path), lambda _: (404, {"title": "没有找到"}))
+                route = stand_in.routes.get((self.command, url.path), _not_found)
                 status, answer = route(json.loads(body) if body else None)
                 content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self.send_response(status)

@@ -33,7 +33,7 @@ class RunningNats(servers.RunningNats):
 
 
 def topology_settings(server: RunningNats, **changes: Any) -> TopologySettings:
-    return TopologySettings(**({"nats_url": server.url("topology"), "nats_wait_s": 20} | changes))
+    return TopologySettings(**{"nats_url": server.url("topology"), "nats_wait_s": 20, **changes})
 
 
 def durables_of(service: str) -> dict[str, str]:

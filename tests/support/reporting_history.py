@@ -207,9 +207,7 @@ class History:
         return [serial for serial, each in self.certificates.items() if each.viewer_id in asked and not each.revoked]
 
     def publish(self, event: type[Event], **fields: Any) -> None:
-        self.events.append(
-            event(event_id=new_event_id(), occurred_at=START, campaign_id=self.campaign_id, **fields)  # type: ignore[call-arg]
-        )
+        self.events.append(event(event_id=new_event_id(), occurred_at=START, campaign_id=self.campaign_id, **fields))
 
     # ---- what it comes to ----
 

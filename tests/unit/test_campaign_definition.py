@@ -21,6 +21,7 @@ from shared.contracts.campaign import (
     read_unit,
     unknown_messages,
 )
+from shared.contracts.campaign_checks import Fault, Faults
 from shared.contracts.campaign_errors import Finding, explain
 from tests.support.campaigns import campaign, campaign_content, unit
 
@@ -61,7 +62,7 @@ def span(opens: str, closes: str, day: int = 0) -> dict[str, Any]:
 
 
 def certificate(**changes: Any) -> dict[str, Any]:
-    return campaign_content()["certificate"] | changes
+    return {**campaign_content()["certificate"], **changes}
 
 
 def message(**changes: Any) -> list[dict[str, Any]]:
@@ -70,7 +71,7 @@ def message(**changes: Any) -> list[dict[str, Any]]:
 
 ROOT = unit("1", None, "province")
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a typo is named": ({"requird_days": 2}, "requird_days", "不认识的键；是否想写 required_days？"),
     "a strange key": ({"zzz": 2}, "zzz", "不认识的键；请删除，或核对拼写"),
     "a nested typo": ({"windows": {"live": [span("19:30", "20:00")], "reply": []}}, "windows.reply", "是否想写 replay"),
@@ -229,6 +230,52 @@ def test_a_mistake_is_told_with_key_and_remedy(mistake: str) -> None:
     changes, at, remedy = MISTAKES[mistake]
     found = findings(**changes)
     assert any(finding.at == at and remedy in finding.message for finding in found), found
+
+
+def test_no_more_mistakes_are_told_than_anybody_reads() -> None:
+    faults = [Fault(f"units[{index}]", "重复") for index in range(150)]
+    assert Faults(faults).faults == faults[:100]
+    assert str(Faults([*faults[:1], Fault("", "太长")])) == "units[0]: 重复；太长"
+
+
+def test_of_windows_that_overlap_on_every_day_three_are_told_and_nothing_that_may_follow_from_it() -> None:
+    overlapping = windows([span("19:30", "20:00")], [span("19:45", "21:00")])
+    dates = lessons(*(f"2024-06-{day}" for day in range(20, 30)))
+    early = certificate(claim_from="2024-06-01T00:00:00+08:00")
+    assert [found.at for found in findings(windows=overlapping, lessons=dates, certificate=early)] == ["windows"] * 3
+
+
+@pytest.mark.parametrize(
+    ("live", "replay", "at"),
+    [
+        (span("02:30", "04:00"), [], "windows.live[0].from"),
+        (span("01:30", "02:30"), [], "windows.live[0].to"),
+        (span("19:30", "20:00"), [span("02:30", "04:00", 1)], "windows.replay[0].from"),
+    ],
+)
+def test_no_window_begins_or_ends_in_an_hour_that_summer_time_skips(live: Any, replay: list[Any], at: str) -> None:
+    first = "2024-03-09" if replay else "2024-03-10"
+    told = findings(
+        time_zone="America/New_York",
+        lessons=lessons(first, "2024-03-20"),
+        windows=windows([live], replay),
+        required_days=1,
+    )
+    assert [found.at for found in told] == [at]
+
+
+def test_certificates_may_be_claimed_from_the_first_lessons_beginning() -> None:
+    at_once = campaign(certificate=certificate(claim_from="2024-06-29T19:30:00+08:00"))
+    assert at_once.certificate.claim_from == at_once.opened_at(0)
+    too_early = certificate(claim_from="2024-06-29T19:29:59+08:00")
+    assert [found.at for found in findings(certificate=too_early)] == ["certificate.claim_from"]
+
+
+def test_days_off_and_extra_days_are_days_of_their_own() -> None:
+    named = campaign(non_working_days=["2024-07-01"], extra_working_days=["2024-07-06"])
+    assert (named.non_working_days, named.extra_working_days) == ((date(2024, 7, 1),), (date(2024, 7, 6),))
+    twice = findings(extra_working_days=["2024-07-06", "2024-07-06"])
+    assert [(found.at, "重复" in found.message) for found in twice] == [("extra_working_days[1]", True)]
 
 
 def test_every_message_is_chinese() -> None:

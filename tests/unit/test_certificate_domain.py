@@ -1,5 +1,6 @@
 """Serials, codes, signatures, names and masks of certificates."""
 
+import base64
 import copy
 import json
 import re
@@ -10,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,9 +128,35 @@ class TestSerial:
             assert normalise_serial(typed) == serial
 
 
+class Drawn:
+    """In place of `secrets.randbelow`: gives this number, and keeps what it was asked to stay below."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.limits: list[int] = []
+
+    def __call__(self, below: int) -> int:
+        self.limits.append(below)
+        return self.number
+
+
 class TestCodes:
     def test_code_has_128_bits(self) -> None:
         assert len(ALPHABET) ** len(new_code()) >= 2**128
+
+    def test_code_is_made_of_one_draw(self) -> None:
+        drawn = Drawn(31**26 - 2)
+        assert new_code(drawn) == "Y" + "Z" * 25
+        assert drawn.limits == [31**26]
+
+    def test_three_times_as_many_separators_may_be_typed(self) -> None:
+        assert normalise_claim_code("AB23CD45" + " " * 24) == "AB23CD45"
+        assert normalise_claim_code("AB23CD45" + " " * 25) is None
+
+    def test_code_is_understood_as_people_type_it(self) -> None:
+        code = new_code()
+        assert normalise_code(f" {code[:9].lower()}-{code[9:]} ") == code
+        assert normalise_code(code[1:]) is None
 
     def test_no_look_alikes(self) -> None:
         assert not set("01OIL") & set(ALPHABET)
@@ -141,7 +169,9 @@ class TestCodes:
         size = len(ALPHABET)
         for value, symbol in enumerate(ALPHABET):
             every_digit = sum(value * size**place for place in range(8))
-            assert new_claim_code(lambda below, drawn=every_digit: drawn if drawn < below else 1 / 0) == symbol * 8
+            drawn = Drawn(every_digit)
+            assert new_claim_code(drawn) == symbol * 8
+            assert drawn.limits == [size**8]
 
     @given(st.text(symbols, min_size=8, max_size=8), st.sampled_from(["", " ", "-", "\u3000", "－", "—"]))
     def test_claim_code_is_understood_as_people_type_it(self, code: str, separator: str) -> None:
@@ -232,6 +262,22 @@ class TestSignature:
         changed["content"]["name"] = deep
         assert verify_document(changed, PUBLIC_KEYS) is Verdict.ALTERED
 
+    def test_what_we_signed_in_another_format_is_no_certificate(self) -> None:
+        other = document()
+        other["content"]["format"] = "fanzha-certificate-2"
+        text = json.dumps(other["content"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        signed = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).sign(text.encode())
+        other["signature"]["value"] = base64.b64encode(signed).decode()
+        assert verify_document(other, PUBLIC_KEYS) is Verdict.ALTERED
+
+    def test_a_signature_is_base64_and_nothing_else(self) -> None:
+        changed = document()
+        changed["signature"]["value"] = "!" + changed["signature"]["value"]
+        assert verify_document(changed, PUBLIC_KEYS) is Verdict.ALTERED
+
+    def test_a_key_has_the_id_that_it_always_had(self) -> None:
+        assert KEY.key_id == "56475aa75463474c"
+
     def test_lone_surrogates_are_altered(self) -> None:
         changed = document()
         changed["content"]["name"] = "\ud800"
@@ -283,8 +329,18 @@ class TestNames:
             return
         assert name is None or (0 < len(name) <= 50 and normalise_name(name) == name)
 
+    def test_fifty_characters_and_what_joins_letters_are_kept(self) -> None:
+        assert normalise_name("王" * 50) == "王" * 50
+        assert normalise_name("م\u200cن") == "م\u200cن"
+        with pytest.raises(NameRefused):
+            normalise_name("王" * 51)
+
 
 class TestMasks:
+    @pytest.mark.parametrize(("name", "masked"), [("买买提·John", "买**·J***"), ("刘··亮", "刘·*")])
+    def test_mixed_and_doubled(self, name: str, masked: str) -> None:
+        assert mask_name(name) == masked
+
     @pytest.mark.parametrize(
         ("name", "masked"),
         [

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ class Stack:
         self.urls = {service: f"{url}/{service}" for service in SERVICES}
         self.answers: dict[str, list[tuple[int, Any]]] = {service: [] for service in SERVICES}
         for service in SERVICES:
-            server.routes["POST", f"/{service}/health/settle"] = lambda _, service=service: self._answer(service)
+            server.routes["POST", f"/{service}/health/settle"] = partial(self._answer, service)
 
-    def _answer(self, service: str) -> tuple[int, Any]:
+    def _answer(self, service: str, _: object) -> tuple[int, Any]:
         waiting = self.answers[service]
         return waiting.pop(0) if waiting else (200, {"clock": "2024-06-29T11:30:00+00:00", "settled": True})
 

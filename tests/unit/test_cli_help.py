@@ -4,7 +4,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-import click
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -13,7 +12,7 @@ from cli.main import app
 from devstack.home import REPOSITORY
 
 
-def paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def paths(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
     for name, inner in getattr(command, "commands", {}).items():
         yield from paths(inner, (*path, name))

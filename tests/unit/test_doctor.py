@@ -3,10 +3,9 @@
 import base64
 import json
 import os
-from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -293,12 +292,20 @@ def test_a_deployment_that_cannot_be_looked_at_says_what_is_missing(
         Deployment.from_environment()
 
 
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
 @pytest.mark.parametrize(
     ("total", "free", "wrong"), [(100, 50, False), (100, 9, True), (20, 4, True), (1000, 90, True)]
 )
 def test_disk(total: int, free: int, wrong: bool) -> None:
-    usage = namedtuple("Usage", "total used free")(total * GIB, (total - free) * GIB, free * GIB)
-    assert (check_machine.judge_disk(Path("/data"), usage).level is Level.PROBLEM) is wrong
+    assert (
+        check_machine.judge_disk(Path("/data"), Usage(total * GIB, (total - free) * GIB, free * GIB)).level
+        is Level.PROBLEM
+    ) is wrong
 
 
 @pytest.mark.parametrize(

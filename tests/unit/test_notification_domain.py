@@ -100,7 +100,7 @@ def test_without_a_rule_there_is_no_text() -> None:
         ({"revoked": True, "has_phone": False}, Status.CANCELLED, "revoked"),
     ],
 )
-def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, bool], status: Status, reason: str) -> None:
+def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, Any], status: Status, reason: str) -> None:
     found = plan(replace(ISSUED, **change), rules())
     assert found is not None
     assert (found.status, found.reason) == (status, reason)
@@ -145,6 +145,9 @@ def test_only_the_rules_own_channel_may_send() -> None:
 
 def test_contacts_are_kept_until_half_a_year_after_the_last_lesson() -> None:
     assert domain.forget_at(rules()) == datetime.fromisoformat("2024-07-01T00:00:00+08:00") + timedelta(days=180)
+    lessons = [{"date": f"2024-{day}", "title": "课"} for day in ("06-29", "06-30", "07-01")]
+    later = campaign(lessons=lessons)
+    assert domain.forget_at(later) == datetime.fromisoformat("2024-07-02T00:00:00+08:00") + timedelta(days=180)
 
 
 # --- texts and people -------------------------------------------------------------------------------------------------

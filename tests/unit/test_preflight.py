@@ -13,7 +13,7 @@ from cli.main import app
 from devstack.home import REPOSITORY
 from upkeep import check_host
 from upkeep.findings import Level
-from upkeep.sizing import GIB, sizes
+from upkeep.sizing import GIB, Sizes, sizes
 
 CITY, PROVINCE = sizes(1_000_000), sizes(7_000_000)
 
@@ -45,7 +45,7 @@ def test_compose(version: str | None, fine: bool) -> None:
 @pytest.mark.parametrize(
     ("gib", "wanted", "fine"), [(7.6, CITY, True), (3.8, CITY, False), (15.5, PROVINCE, True), (7.6, PROVINCE, False)]
 )
-def test_memory(gib: float, wanted: check_host.Sizes, fine: bool) -> None:
+def test_memory(gib: float, wanted: Sizes, fine: bool) -> None:
     finding = check_host.judge_memory(int(gib * GIB), wanted)
     assert (finding.level is Level.OK) is fine
     assert f"{wanted.memory_gib} GiB" in finding.text

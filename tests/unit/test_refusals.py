@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,8 +20,8 @@ LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a li
     [(checkin, of_checkin, set()), (certificate, of_certificate, LIMITS), (reporting, of_reporting, set())],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_each_refusal_has_its_answer(service: object, refusals: object, elsewhere: set[str]) -> None:
-    folder = Path(service.__file__).parent
+def test_each_refusal_has_its_answer(service: ModuleType, refusals: ModuleType, elsewhere: set[str]) -> None:
+    folder = Path(str(service.__file__)).parent
     written = {name for path in folder.rglob("*.py") for name in NAME.findall(path.read_text())} - {"self.refusal"}
     names = {name.strip('"') if name.startswith('"') else getattr(refusals, name) for name in written}
     assert names | elsewhere == set(refusals.ANSWERS)

@@ -42,7 +42,9 @@ def test_equal_rows_are_one_change_and_changes_are_sorted() -> None:
 
 def test_a_move_there_and_back_changes_nothing() -> None:
     there, back = moved(C, "v0", ("a", "g"), ("b", "g")), moved(C, "v0", ("b", "g"), ("a", "g"))
-    columns = {field: [*getattr(there, field), *getattr(back, field)] for field in ViewerReassignedV1.COLUMNS.values()}
+    columns: dict[str, Any] = {
+        field: [*getattr(there, field), *getattr(back, field)] for field in ViewerReassignedV1.COLUMNS.values()
+    }
     assert move_changes(ViewerReassignedV1(**meta(C), **columns)) == []
 
 

@@ -1,5 +1,6 @@
 """Whatever goes wrong in a request, the answer is a problem (RFC 9457) and shows nothing of the inside."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import httpx
@@ -123,7 +124,9 @@ async def test_a_caller_who_hangs_up_is_no_error_of_ours() -> None:
         return len(await request.body())
 
     sent: list[Message] = []
-    messages = iter([{"type": "http.request", "body": b"[", "more_body": True}, {"type": "http.disconnect"}])
+    messages: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"[", "more_body": True}, {"type": "http.disconnect"}]
+    )
 
     async def receive() -> Message:
         return next(messages)

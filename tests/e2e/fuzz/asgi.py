@@ -91,7 +91,8 @@ async def call(
     async def receive() -> dict[str, Any]:
         if parts:
             return parts.pop()
-        return await asyncio.get_running_loop().create_future()  # the client neither leaves nor says more
+        never: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        return await never  # the client neither leaves nor says more
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

@@ -221,11 +221,11 @@ class Maker:
         fields, _ = self.fields()
         event_id = fields["event_id"]
         written = {name: self.write.value(value) for name, value in fields.items()}
-        name, text = rng.choice(self._defects())()
-        if text is None:
+        name, defect = rng.choice(self._defects())()
+        if defect is None:
             del written[name]
         else:
-            written[name] = text
+            written[name] = defect
         pairs = list(written.items())
         rng.shuffle(pairs)
         is_deep = text is not None and "[" * 1000 in text
