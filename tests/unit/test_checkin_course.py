@@ -28,6 +28,7 @@ from shared.contracts.base import Mode
 from tests.support.campaigns import campaign, campaign_content, unit
 
 LIVE_ONLY = Course(campaign())
+REPLAY_ONLY = Course(campaign(credit=["replay"], required_days=1))
 BOTH = Course(campaign(credit=["live", "replay"], required_days=1))
 
 
@@ -97,6 +98,9 @@ def test_credited_is_earned_or_made_good(live: int, replay: int, made_good: int)
     assert (LIVE_ONLY.earned(lessons), BOTH.earned(lessons)) == (live, live | replay)
     assert (LIVE_ONLY.earned(lessons, []), LIVE_ONLY.earned(lessons, ["replay"])) == (0, replay)
     assert (LIVE_ONLY.credited(lessons), BOTH.credited(lessons)) == (live | made_good, live | replay | made_good)
+    assert REPLAY_ONLY.credited(lessons) == replay | made_good
+    for course in (LIVE_ONLY, REPLAY_ONLY, BOTH):
+        assert course.credited_of(live, replay, made_good) == course.credited(lessons)
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(range(4), repeat=2)))
