@@ -181,7 +181,9 @@ async def test_role_campaign_and_unit_decide_before_the_body_is_read(
     assert door.roles is not None
     places = [(CAMPAIGN, None), (ALL_CAMPAIGNS, None), (CAMPAIGN, UNIT), (ALL_CAMPAIGNS, UNIT), ("other-2025", None)]
     for role, (campaign, unit) in itertools.product(ROLES, places):
-        elsewhere = campaign == "other-2025" and "{campaign_id}" in route  # else the answer keeps to the token's campaign
+        elsewhere = (
+            campaign == "other-2025" and "{campaign_id}" in route
+        )  # else the answer keeps to the token's campaign
         may = role in door.roles and not elsewhere and (unit is None or door.subtrees)
         answer = await ask(apps[service], route, bearer(role, campaign, unit), b"?" if may else unread())
         seen = (route, role, campaign, unit, answer.status_code, answer.text)

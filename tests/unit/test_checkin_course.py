@@ -177,6 +177,17 @@ def test_a_replay_after_a_live_check_in_published_together_is_not_the_first() ->
     assert both.flags(0, "replay", Lessons()) == (False, False)
 
 
+@pytest.mark.parametrize(("known", "new"), list(product(ARRIVALS, ARRIVALS)))
+def test_a_batch_that_holds_one_check_in_is_first_only_of_what_the_viewer_did_not_have(
+    known: Arrival, new: Arrival
+) -> None:
+    before, batch = Lessons(), Lessons()
+    before.take(*known)
+    batch.take(*new)
+    assert batch.flags(new.lesson, new.mode, Lessons()) == (True, True)
+    assert batch.flags(new.lesson, new.mode, before) == (known.lesson != new.lesson, False)
+
+
 def test_lessons_made_good_are_counted_apart_and_are_first_of_nothing() -> None:
     assert list(Lessons(made_good=0b101).checkins()) == [
         Counted(0, "made_good", False, False, False),
