@@ -10,7 +10,7 @@ import pytest
 from services.notification.channels.domain import Message, Reference, Report
 from services.notification.plans import domain
 from services.notification.plans.certificates.domain import Certificate, claim_code_in, plan
-from services.notification.sending.domain import Status, after, mask_phone, retry_delay
+from services.notification.sending.domain import Status, after, mask_phone, reason, retry_delay
 from shared.contracts.campaign import CampaignRules
 from tests.support.campaigns import campaign
 
@@ -158,6 +158,16 @@ def test_the_text_names_the_hotline_and_does_not_read_values_as_placeholders() -
     assert domain.text(rules(), "certificate_ready", values) == "证书 {claim_code} 领取码 AB23CD45 96110"
 
 
+def test_the_text_may_name_the_campaign() -> None:
+    template = "{campaign_title}：证书 {serial} 领取码 {claim_code}，96110"
+    values = {"serial": "S", "claim_code": "AB23CD45"}
+    assert domain.text(rules(template=template), "certificate_ready", values) == "小活动：证书 S 领取码 AB23CD45，96110"
+
+
+def test_a_kind_has_only_its_own_rule() -> None:
+    assert domain.rule_for(rules(), "lesson_soon") is None
+
+
 @pytest.mark.parametrize(
     ("contact", "phone"),
     [
@@ -192,7 +202,18 @@ def test_masks_hide_who_it_is() -> None:
     assert mask_phone("3021234") == "****34"
 
 
+@pytest.mark.parametrize("status", Status)
+def test_only_what_waits_for_nothing_else_waits_for_a_channel(status: Status) -> None:
+    assert reason(status, None, has_channel=False) == ("no_channel" if status is Status.QUEUED else None)
+    for has_channel in (True, False):
+        assert reason(status, "no_contact", has_channel) == "no_contact"
+    assert reason(status, None, has_channel=True) is None
+
+
 def test_a_message_does_not_print_phone_or_text() -> None:
+    content = domain.Content("13812345678", {"claim_code": "AB23CD45"})
+    assert "138" not in repr(content)
+    assert "AB23" not in repr(content)
     message = Message(Reference("c", "k", None), to="13812345678", text="领取码 AB23CD45")  # type: ignore[arg-type]
     assert "138" not in repr(message)
     assert "AB23" not in repr(message)
