@@ -27,7 +27,7 @@ class WallClock:
 
 
 class SimulatedClock:
-    """Reads the file again whenever it was replaced; while it is missing or torn, the last known time stands."""
+    """Reads the file again whenever it was replaced; while it is missing or unreadable, the last known time holds."""
 
     simulated = True
 

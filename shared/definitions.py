@@ -25,14 +25,14 @@ class InForce(NamedTuple):
 class Definitions(Generic[T]):
     """A service's only way to the definitions in force.
 
-    `prepare` makes of a definition what the service works with, once per revision: 20,000 units take 0.3 s. What it makes is
-    shared by all who ask, so it must not be changed.
+    `prepare` turns a definition into what the service works with, once per revision (20,000 units take 0.3 s). All callers share
+    the result, so they must not change it.
     """
 
     def __init__(self, prepare: Callable[[InForce], T], *, with_units: bool = False) -> None:
         self._prepare = prepare
         self._with_units = with_units
-        self._prepared: dict[str, tuple[int, T]] = {}  # campaign → its revision, and what was made of it
+        self._prepared: dict[str, tuple[int, T]] = {}  # campaign → its revision, and the result of `prepare`
 
     async def keep(self, tx: Transaction, event: CampaignDefinedV1) -> bool:
         """Stores one page; puts its revision in force when that is now complete and newer. True if it did.
@@ -49,15 +49,15 @@ class Definitions(Generic[T]):
         return await _keep(tx, event)
 
     async def in_force(self, tx: Transaction, campaign_id: str) -> T | None:
-        """What was made of the campaign's definition, or None before it has arrived."""
+        """The result of `prepare` for the campaign's definition, or None before it has arrived."""
         return (await self.of(tx, [campaign_id])).get(campaign_id)
 
     async def of(self, tx: Transaction, campaign_ids: Collection[str]) -> dict[str, T]:
-        """The same for those of the campaigns whose definition has arrived."""
+        """Results of `prepare` for those of the campaigns whose definition has arrived."""
         return await self._current(tx, await _revisions(tx, list(campaign_ids)))
 
     async def all(self, tx: Transaction) -> dict[str, T]:
-        """The same for every campaign, sorted by campaign."""
+        """Results of `prepare` for every campaign, sorted by campaign."""
         return await self._current(tx, await _revisions(tx, None))
 
     async def _current(self, tx: Transaction, revisions: dict[str, int]) -> dict[str, T]:
@@ -83,7 +83,7 @@ async def is_defined(tx: Transaction, campaign_id: str) -> bool:
 
 
 def _unreadable(error: ValidationError) -> str:
-    """Where it cannot be read and no value of it: a reason is shown."""
+    """Says where the page cannot be read. Quotes no value of it, because people are shown the reason."""
     at = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
     return f"definition cannot be read: {error.error_count()} faults, first {at}; is this service older than checkin?"
 

@@ -1,4 +1,4 @@
-"""`python -m shared.healthcheck`: exit 0 when the service of this container is ready, else 1 and what it says is missing."""
+"""`python -m shared.healthcheck`: exit 0 when this container's service is ready, else 1 with what the service lacks."""
 
 import os
 import sys

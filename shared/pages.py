@@ -1,8 +1,8 @@
 """Pages that a service renders itself (DESIGN §5): no script, nothing from elsewhere, one stylesheet that stands in the page.
 
 A service has `PAGES = Pages(folder, "page.css")` in its `pages.py` and answers with `PAGES.answer(PAGES.html("claim.html", …))`.
-Every template is given `style`, to stand in `<style>{{ style }}</style>` as it is, and is escaped otherwise. A line that holds
-only a tag such as `{% if … %}` leaves nothing behind; a value that nobody gave is an error.
+Every template gets `style` for its `<style>{{ style }}</style>`; all other values are escaped. A line that holds only a tag such
+as `{% if … %}` leaves no empty line; a value that nobody gave is an error.
 """
 
 import base64
@@ -21,7 +21,7 @@ class Pages:
     """The pages of one folder of templates. Nothing is read before the first of them is asked for."""
 
     def __init__(self, templates: Path, stylesheet: str) -> None:
-        """`stylesheet`: its file's name in the folder."""
+        """`stylesheet`: the stylesheet's file name in the folder."""
         self._templates = templates
         self._stylesheet = stylesheet
 
@@ -30,8 +30,8 @@ class Pages:
         return self._environment.get_template(template).render(style=Markup(self._style), **values)  # noqa: S704
 
     def headers(self, *, form: bool = False) -> dict[str, str]:
-        """Nothing may load or run but the stylesheet, no cache keeps what is somebody's, no index lists it, no other site frames
-        it or learns its address. `form`: what is typed may be sent to us, and to nobody else."""
+        """Headers of a page: only the stylesheet may load, no cache keeps the page, no search engine lists it, no other site
+        frames it or learns its address. `form`: the page has a form, which the browser may send only to us."""
         return {
             "content-security-policy": (
                 f"default-src 'none'; style-src 'sha256-{self._digest}'; base-uri 'none'; "

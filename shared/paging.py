@@ -1,11 +1,11 @@
 """Lists in pages (DESIGN §5): how many rows one may ask for, and the cursor that says where the next page begins.
 
-A cursor is the last row's position: the values that the rows are sorted by, as JSON in base64. Whoever made it up is answered
-`invalid-cursor`, and what one leads to is limited by the query as any other row is.
+A cursor is the last row's position: the values that the rows are sorted by, as JSON in base64. A made-up cursor is answered with
+`invalid-cursor`; no cursor leads to rows that the query would not show.
 
     async def rows(limit: Limit = 100, cursor: Cursor = None) -> Page:
-        found = await store.page(tx, after=position_in(cursor, tuple[datetime, UUID]), limit=limit)
-        return Page(rows=found, next_cursor=next_cursor(found, limit, lambda row: (row.due_at, row.id)))
+        rows = await store.page(tx, after=position_in(cursor, tuple[datetime, UUID]), limit=limit)
+        return Page(rows=rows, next_cursor=next_cursor(rows, limit, lambda row: (row.due_at, row.id)))
 """
 
 import base64
@@ -29,15 +29,16 @@ PositionT = TypeVar("PositionT", bound=tuple[Any, ...])
 
 
 def next_cursor(rows: Sequence[RowT], limit: int, position: Callable[[RowT], tuple[Any, ...]]) -> str | None:
-    """Where the next page begins; None where this one is not full. `position`: of texts, whole numbers, times and UUIDs."""
+    """Where the next page begins; None where this one is not full. `position` gives a row's texts, whole numbers, times or
+    UUIDs."""
     if len(rows) < limit:
         return None
     return base64.urlsafe_b64encode(msgspec.json.encode(position(rows[-1]))).decode()
 
 
 def position_in(cursor: str | None, kind: type[PositionT]) -> PositionT | None:
-    """After which position the page begins; None is the first page. `kind`: `tuple[datetime, UUID]`, or a `NamedTuple`. Raises a
-    422 problem for what is no such position, or holds what Postgres would not take."""
+    """The position after which the page begins; None for the first page. `kind`: `tuple[datetime, UUID]`, or a `NamedTuple`.
+    Raises a 422 problem for a cursor that holds no such position, or a value that Postgres would not take."""
     if cursor is None:
         return None
     try:

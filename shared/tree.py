@@ -36,7 +36,8 @@ class Tree:
         return {code: self._rolled_up(unit, LEVELS.index(level), root) for code, unit in self._units.items()}
 
     def covers(self, code: str, level: Level) -> bool:
-        """Whether a row rolled up to `level` covers the whole unit; above that level it is only what no row below has."""
+        """Whether the unit's row covers the whole unit when figures are rolled up to `level`. The row of a unit above `level` has
+        only what no row below it has."""
         unit = self._units.get(code)
         return unit is not None and LEVELS.index(unit.level) >= LEVELS.index(level)
 
@@ -49,7 +50,7 @@ class Tree:
         return unit.unit_code
 
     def _is_inside(self, code: str, inside: dict[str, bool]) -> bool:
-        """`inside` remembers what was found on the way up."""
+        """Whether the unit lies in the subtree. `inside` keeps the answer for every code on the way up."""
         path = []
         at: str | None = code
         while at is not None and at not in inside:

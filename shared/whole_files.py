@@ -17,7 +17,7 @@ PRIVATE_FOLDER = 0o700
 
 
 class WholeFiles:
-    """`formerly`: a glob of half-written files as earlier versions left them among the others; looked for once."""
+    """`formerly`: a glob for half-written files that earlier versions left among the others; they are looked for once."""
 
     def __init__(self, folder: Path, formerly: str) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class WholeFiles:
 
 
 def remove_older(paths: Iterable[Path]) -> None:
-    """Removes those that nobody has written to for `LEFT_OVER_AFTER_S`."""
+    """Removes the files that nobody has written to for `LEFT_OVER_AFTER_S`."""
     oldest = time.time() - LEFT_OVER_AFTER_S
     for path in paths:
         with suppress(FileNotFoundError):

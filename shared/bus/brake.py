@@ -22,8 +22,7 @@ class Parking(Protocol):
         """Returns once it is stored; only then is the message given up."""
 
     async def hold(self, message: ParkedMessage) -> bool:
-        """Keeps on record that the consumer stands at this message. True where an operator lets it be parked all the same; then
-        it is parked."""
+        """Records that the consumer stands at this message. Parks it and returns True where an operator has allowed that."""
 
     async def holds(self, durable: str) -> bool:
         """Whether the consumer stood at a message when it was last heard of."""

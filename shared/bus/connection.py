@@ -9,8 +9,8 @@ A service registers handlers on a router and gives the router to its `Bus`:
 
     bus = Bus(url, "reporting", routers=[router])
 
-FastStream holds the handlers, calls them through its middlewares and describes them (AsyncAPI 3). Ours is what is between the
-handler and the server: shared/bus/subscribing.py answers messages, shared/bus/pull.py gets them.
+FastStream holds the handlers, calls them through its middlewares and describes them (AsyncAPI 3). Our own code stands between the
+handler and the server: shared/bus/pull.py gets messages, shared/bus/subscribing.py answers them.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class NotConnected(Exception):
 class DurableState:
     healthy: bool
     reason: str | None  # why not
-    held: bool  # it stands at a message that it cannot understand
+    held: bool  # the consumer stands at a message that it cannot understand
     in_flight: int
 
 
@@ -171,7 +171,7 @@ class Bus:
         self._watching = asyncio.create_task(self._watch_lag())
 
     async def stop(self) -> None:
-        """Finishes or gives back what is open, and closes the connection: nothing waits for ack_wait."""
+        """Finishes open messages or gives them back, so that none waits for ack_wait; then closes the connection."""
         self._stopping = True
         if self._watching:
             self._watching.cancel()

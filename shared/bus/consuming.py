@@ -1,4 +1,4 @@
-"""A service's doorways: one event, one durable whose name stands once, one transaction (or a share in one), one call.
+"""Handlers of events: each names its event and its durable once, and runs in a transaction that it may share with others.
 
     @consume(router, db, LessonMadeGoodV1, durable="reporting-make-goods")
     async def add_made_good(tx: Transaction, event: LessonMadeGoodV1) -> None: ...
@@ -25,7 +25,7 @@ ApplyMany = Callable[[Transaction, Sequence[EventT]], Awaitable[None]]
 def consume(
     router: NatsRouter, db: Database, event: type[EventT], *, durable: str, max_in_flight: int = 1
 ) -> Callable[[Apply[EventT]], Apply[EventT]]:
-    """Registers what applies one event; a repeat does not reach it."""
+    """Registers a function that applies one event; it never gets a repeat."""
 
     def register(apply: Apply[EventT]) -> Apply[EventT]:
         async def doorway(event: EventT) -> None:
@@ -48,9 +48,9 @@ def consume_together(
     max_in_flight: int,
     concerns: Callable[[EventT], bool] = lambda _: True,
 ) -> Callable[[ApplyMany[EventT]], ApplyMany[EventT]]:
-    """Registers what applies all events that came while its last transaction ran; a repeat does not reach it.
+    """Registers a function that applies together all events that came while its last transaction ran; it never gets a repeat.
 
-    Events that `concerns` says no to are left alone: there is nothing to remember, and nothing to remember having seen.
+    Events for which `concerns` returns False are skipped, and the inbox gets no row for them.
     """
 
     def register(apply: ApplyMany[EventT]) -> ApplyMany[EventT]:

@@ -1,7 +1,7 @@
 """Messages that no retry can fix: parked with their reason, listed, replayed on request (DESIGN §4.7).
 
-The payload is kept only where it satisfied its contract, so a parked row never holds a name, a phone or an unknown field. Without
-a payload the way back is the producer's ledger: correct the cause, then `fanzha outbox republish`.
+The payload is kept only where it satisfied its contract, so a parked row never holds a name, a phone or an unknown field. A
+message without a payload comes back from its producer's ledger: correct the cause, then run `fanzha outbox republish`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -94,10 +94,10 @@ async def park(tx: Transaction, message: ParkedMessage) -> None:
 
 
 def message_key(subject: str, stream_seq: int, body: bytes, event: Event | None) -> str:
-    """What tells a message from others of its durable: the event's id, and where there is none its place in the stream.
+    """Identifies a message among those of its durable: the event's id, or the place in the stream of a body that is no event.
 
-    Nothing computed from the body, whose digest would give a phone in it away. A stream made anew counts from 1 again: then the
-    length tells most messages apart.
+    No digest of the body is used, because it would give away a phone in it. A stream that was made anew counts from 1 again; the
+    body's length then still tells most messages apart.
     """
     return str(event.event_id) if event else f"{subject} {stream_seq} {len(body)}"
 
@@ -129,8 +129,9 @@ async def counted(tx: Transaction) -> dict[str, int]:
 
 
 async def close(tx: Transaction, ids: list[int], why: str) -> list[int]:
-    """Takes off the list what was dealt with in another way, such as sent again by its sender; returns the numbers it closed.
-    The rows stay, with the reason for closing before that for parking. A number that is not on the list is passed over."""
+    """Takes messages off the list that were dealt with in another way, such as sent again by their sender. Returns the numbers it
+    closed and ignores those that are not on the list. The rows stay; the reason for closing stands before the reason for
+    parking."""
     closed = await tx.fetch(
         "UPDATE dead_letter SET replayed_at = now(), replay_requested_at = NULL, "
         "reason = left('closed: ' || $2::text || '; ' || reason, $3::int) "
@@ -143,7 +144,8 @@ async def close(tx: Transaction, ids: list[int], why: str) -> list[int]:
 
 
 class Replays:
-    """Handles again what was asked for. The handlers apply an event once, so a replay after a replay changes nothing."""
+    """Handles parked messages again whose replay was requested. Handlers apply an event once, so a second replay changes
+    nothing."""
 
     def __init__(self, db: Database, handle: Replay) -> None:
         self._db = db

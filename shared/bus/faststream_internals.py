@@ -1,4 +1,4 @@
-"""What shared/bus/subscribing.py uses of FastStream beyond its public interface; what is missing is said at import.
+"""Checks at import that FastStream has the internals that shared/bus/subscribing.py uses beyond its public interface.
 
 Why we stand on it, and what to check on an upgrade: docs/decisions/pull-loop.md.
 """

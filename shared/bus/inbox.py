@@ -69,7 +69,7 @@ class ApplyTogether(Generic[EventT]):
                 await self._commit(group)
             except DatabaseAway:
                 raise
-            except Exception:  # noqa: S110 - raised again by the event whose doing it is
+            except Exception:  # noqa: S110 - the event that caused it raises it again, alone
                 pass
             else:
                 return

@@ -11,7 +11,7 @@ SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class BusMetrics(Collector):
-    """Each with a sentence on what to do about it. Replicas of a service report the same lag: aggregate with max."""
+    """The help text of each metric says what to do about it. Replicas of a service report the same lag: aggregate with max."""
 
     def __init__(self, before_scrape: Callable[[], None]) -> None:
         self._before_scrape = before_scrape

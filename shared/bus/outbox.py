@@ -1,4 +1,4 @@
-"""State and its event commit together; a relay publishes right after, a sweep publishes what a crash left (DESIGN §4.2).
+"""A change and its event commit together; a relay publishes the event right after, a sweep those that a crash left (DESIGN §4.2).
 
 `outbox` is the ledger and is only ever inserted into. `outbox_pending` names what has not been acknowledged by NATS: its rows
 are deleted after publishing, and putting all of them back (`republish_all`) rebuilds a lost stream.
@@ -70,7 +70,7 @@ async def pending(tx: Transaction) -> tuple[int, float]:
 
 
 async def republish_all(tx: Transaction) -> int:
-    """Marks the whole ledger as pending again; the running relays publish it. Consumers know what they have applied."""
+    """Marks the whole ledger as pending again; the running relays publish it. Consumers ignore events that they have applied."""
     return await tx.change(
         "INSERT INTO outbox_pending (event_id, since) SELECT event_id, '-infinity' FROM outbox ORDER BY event_id "
         "ON CONFLICT DO NOTHING"
@@ -78,10 +78,11 @@ async def republish_all(tx: Transaction) -> int:
 
 
 async def unknown(tx: Transaction, event_ids: Sequence[UUID]) -> list[UUID]:
-    """Of these events those that the ledger does not have. Nothing is ever deleted from it, erasures included: whoever has
-    applied an event that is not in it, has applied something that was never committed, or is not any more."""
+    """Returns those of the events that the ledger does not have. Nothing is ever deleted from it, not even by an erasure: a
+    consumer that applied an event which is missing here has applied something that was never committed, or that a restore took
+    back."""
     rows = await tx.fetch(
-        # A subquery for each id, so that the index is asked whatever the planner thinks of the number of ids.
+        # One subquery per id, so that Postgres uses the index however many ids it expects.
         "SELECT event_id FROM unnest($1::uuid[]) AS given (event_id) "
         "WHERE (SELECT true FROM outbox WHERE outbox.event_id = given.event_id) IS NULL",
         event_ids,
@@ -186,7 +187,8 @@ class Relay:
         return event.event_id
 
     async def _forget(self, published: Iterable[UUID]) -> None:
-        """Not durable on purpose: a mark lost in a crash is one more publish of an event that consumers know."""
+        """Removes marks without waiting for the disk: if a crash brings one back, its event is published twice, which consumers
+        ignore."""
         try:
             async with self._db.transaction() as tx:
                 await tx.execute("SET LOCAL synchronous_commit = off")

@@ -4,7 +4,7 @@ The loops of nats-py and FastStream lose messages to a bare TimeoutError, ask 2,
 freeze when the connection is closed (STACK, "FastStream on NATS"). This one has one pull request open at a time, for as many
 messages as may still be in flight:
 
-- A message comes: it gets a task. 404 or 408: nothing came, ask again. Anything else, or silence: trouble, ask after a pause.
+- Each message gets a task. 404 and 408 mean that nothing came: ask again. Anything else, or silence, is trouble: pause, then ask.
 - While in trouble (and at the start) requests are `no_wait`: the server answers at once, so health is known, not guessed.
 - A lost connection ends the open request; the next one goes out when the connection is back.
 """
@@ -59,7 +59,7 @@ class _Request:
 class PullLoop:
     """Delivers the messages of one durable to `deliver`, at most `max_in_flight` at a time.
 
-    `deliver` answers the message (ack, nak, term) and never raises; cancelled, it gives the message back.
+    `deliver` answers the message (ack, nak, term) and never raises; when it is cancelled, it gives the message back.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PullLoop:
         connected: asyncio.Event,
     ) -> None:
         self.trouble: str | None = "not started"
-        self.one_at_a_time = False  # whatever `max_in_flight` says
+        self.one_at_a_time = False  # True: one message in flight, whatever `max_in_flight` says
         self._durable = durable
         self._deliver = deliver
         self._max_in_flight = max_in_flight
@@ -103,19 +103,19 @@ class PullLoop:
         self._loops = [asyncio.create_task(self._ask_for_ever()), asyncio.create_task(self._keep_alive_for_ever())]
 
     def connection_lost(self) -> None:
-        """The server forgets requests with the connection: do not wait for an answer."""
+        """Ends the open request: the server forgets requests with the connection and will not answer."""
         self._request.end()
 
     async def stop(self, grace_s: float) -> None:
-        """Takes nothing more, lets open handlers finish for `grace_s`, gives everything else back at once."""
+        """Takes no more messages, lets open handlers finish for `grace_s`, and gives every other message back at once."""
         self._stopping = True
         if not self._loops:
             return  # never started
         for loop in self._loops:
             loop.cancel()
         if self._client.is_connected:
-            # What the server sends meanwhile comes to `_on_message`, which gives it back. Unsubscribed in the moment between the
-            # server's choice of a message for the open request and its sending, the message would be gone until ack_wait.
+            # `_on_message` gives back what the server sends meanwhile. If we unsubscribed at once, a message that the server had
+            # chosen for the open request and not yet sent would come again only after ack_wait.
             await self._linger()
             with suppress(nats.errors.Error, TimeoutError):
                 async with asyncio.timeout(STOP_ROUND_TRIP_S):
@@ -161,7 +161,7 @@ class PullLoop:
             await self._slot_free.wait()
 
     async def _ask_once(self) -> str | None:
-        """One pull request, from sending it to its end. What is wrong, or None."""
+        """Sends one pull request and waits for its end. Returns what is wrong, or None."""
         request = self._request = _Request(next(self._numbers), self._free)
         try:
             await self._client.publish(
@@ -189,10 +189,11 @@ class PullLoop:
     # ---- hearing -----------------------------------------------------------------------------------------------------
 
     async def _on_message(self, msg: Msg) -> None:
-        """A message, or a status of a request. A status has no reply subject; headers alone could be forged."""
+        """Takes a message, or the status of a request. A status is told by its missing reply subject: headers alone could be
+        forged."""
         if msg.reply.startswith("$JS.ACK."):
             await self._take(msg)
-        elif msg.subject == f"{self._inbox}.{self._request.number}":  # else: of a request already given up
+        elif msg.subject == f"{self._inbox}.{self._request.number}":  # others are of a request that was given up
             self._on_status(msg.headers or {})
 
     async def _take(self, msg: Msg) -> None:

@@ -55,7 +55,7 @@ Answer = Callable[[], Awaitable[None]]  # to the server
 
 @dataclass
 class BusContext:
-    """What all subscribers of one bus share: its metrics, its time limits, whether it is connected, where messages are parked."""
+    """Shared by all subscribers of one bus: its metrics, its time limits, whether it is connected, where messages are parked."""
 
     metrics: BusMetrics
     times: PullTimes
@@ -68,7 +68,7 @@ class BusContext:
 
 
 def build_router() -> NatsRouter:
-    """The router for handlers. The ack policy is decided here, and only here: a broker's does not reach a router."""
+    """The router for handlers. The ack policy must be set here, because a router does not inherit its broker's."""
     return NatsRouter(ack_policy=AckPolicy.MANUAL)
 
 
@@ -197,11 +197,12 @@ class DurableSubscriber(StreamSubscriber):
         if msg.metadata.num_delivered > 1:
             metrics.redelivered.labels(name).inc()
         answer = await self._answer(msg)
-        with suppress(nats.errors.Error):  # unanswered, it comes again after ack_wait, and the inbox knows it
+        with suppress(nats.errors.Error):  # an unanswered message comes again; the inbox knows it
             await answer()
 
     async def _answer(self, msg: Msg) -> Answer:
-        """What to tell the server about the message. Where the consumer stops at it, it is tried until that is over."""
+        """Handles the message and returns what to tell the server. While the consumer stands at it, it is tried again and
+        again."""
         if self._held is not None:
             return partial(msg.nak, TRY_AGAIN_MAX_S)
         pause_s = TRY_AGAIN_MIN_S
@@ -220,7 +221,7 @@ class DurableSubscriber(StreamSubscriber):
                 self._held, self.loop.one_at_a_time = None, False
 
     async def _attempt(self, msg: Msg) -> Answer | None:
-        """One attempt to handle the message. None: it must not be parked now, so the consumer stops at it."""
+        """Tries once to handle the message. Returns None where it must not be parked now, so that the consumer stops at it."""
         with self._bus_context.metrics.handler_duration.labels(self.durable.name).time():
             try:
                 async with asyncio.timeout(HANDLER_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""Streams, durables and who may do what on NATS: the one place that knows, and the job that makes it so (DESIGN §7).
+"""The only list of streams, durables and rights on NATS, and the job that applies it to the server (DESIGN §7).
 
 `python -m shared.bus` creates and updates everything and can be run at any time; services declare nothing.
 Names of durables are permanent: the inbox of a service is keyed by them. A durable that is no longer listed is left alone.
@@ -34,13 +34,13 @@ from shared.contracts.notification import NotificationKeyMadeV1
 from shared.settings import EnvironmentSettings, NatsUrl
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
-# Along the events, each after those it listens to. Only campaigns' keys flow the other way.
+# Each service stands after those whose events it reads; only campaigns' keys flow the other way.
 PRODUCERS_FIRST = ("checkin", "certificate", "reporting", "notification")
 CONSUMERS_FIRST = tuple(reversed(PRODUCERS_FIRST))
 
 LIVE_SUBJECT = "live.events.v1"
 
-DUPLICATE_WINDOW_S = 120  # saves the consumers a repeat after a reconnect; correctness is theirs (DESIGN §4.3)
+DUPLICATE_WINDOW_S = 120  # spares consumers most repeats after a reconnect; their inbox catches the rest (DESIGN §4.3)
 MESSAGE_MAX_BYTES = EVENT_MAX_BYTES + 8 * 1024  # with its headers
 
 
@@ -72,7 +72,7 @@ class Durable:
 
 STREAMS = (
     Stream("EVENTS", ("events.>",)),
-    # What a live platform sends may name people, against the rules, and is in no ledger until checkin has committed it.
+    # Messages of a live platform may name people, against the rules, and are in no ledger until checkin has committed them.
     Stream("LIVE", (LIVE_SUBJECT,), emptied_behind="checkin-live"),
 )
 
@@ -151,7 +151,8 @@ def inbox_prefix(user: str) -> str:
 
 
 def consumer_subjects(durable: Durable) -> tuple[str, ...]:
-    """What reading a durable needs: to ask for messages and how many wait, to answer them, and to empty LIVE behind checkin."""
+    """Subjects that a reader of a durable uses: to ask for messages and their number, to answer them, to empty LIVE behind
+    checkin."""
     path = f"{durable.stream}.{durable.name}"
     reading = (f"{NEXT}.{path}", f"$JS.API.CONSUMER.INFO.{path}", f"$JS.ACK.{path}.>")
     return (*reading, f"$JS.API.STREAM.PURGE.{durable.stream}") if empties(durable) else reading
@@ -257,8 +258,8 @@ async def _existing(info: Callable[..., Awaitable[Any]], *names: str) -> Any | N
 
 
 def _maker(js: JetStreamContext, stream: Stream) -> Callable[..., Awaitable[Any]]:
-    """Creates the stream. One that is emptied starts its numbers at the clock's microseconds, above all numbers of a stream that
-    was there before: a late request to remove messages of the old stream then removes nothing of the new one."""
+    """Creates the stream. A stream that is emptied numbers its messages from the clock's microseconds on, above all numbers of an
+    earlier stream of that name. So a late request to remove messages of the old stream removes none of the new one."""
 
     async def make(config: api.StreamConfig) -> Any:
         return await js.add_stream(

@@ -37,10 +37,10 @@ class Event(BaseModel):
     FACT: ClassVar[str]
     VERSION: ClassVar[int] = 1
 
-    # What is personal (DESIGN §4.12): every field but the three below stands in one of these, or a test fails.
+    # What is personal (DESIGN §4.12): each contract lists every field of its own in one of these, or a test fails.
     PERSONAL: ClassVar[Fields] = ()  # columns that name the viewer of a row: renamed when the viewer is forgotten
     SEALED: ClassVar[Fields] = ()  # `SealedColumn`s: what is in them goes when its viewer is forgotten
-    IMPERSONAL: ClassVar[Fields] = ()  # leads to nobody, once the personal columns are renamed
+    IMPERSONAL: ClassVar[Fields] = ()  # lead to nobody, once the personal columns are renamed
 
     event_id: UUID = Field(description="UUIDv7, minted with the fact; the same in every delivery of it")
     occurred_at: AwareDatetime = Field(description="When the service decided the fact")
@@ -78,7 +78,7 @@ class ColumnEvent(Event):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The limit on rows stands in the JSON Schema too; that columns are parallel cannot be said there."""
+        """Adds the limit on rows to the JSON Schema, which cannot say that columns are of equal length."""
         schema = handler.resolve_ref_schema(handler(core))
         for field in cls.COLUMNS.values():
             schema["properties"][field] |= {"minItems": 1, "maxItems": ROWS_MAX}

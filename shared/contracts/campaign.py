@@ -138,9 +138,9 @@ class CampaignDefinition(CampaignRules):
         return pages
 
     def content_hash(self) -> str:
-        """Equal for equal content, however it was spelled: the same hash again is the same revision.
+        """Equal for equal content, however it was spelled; a definition with the hash in force makes no new revision.
 
-        Covers every key, those at their default too, but for those that were `added_later`.
+        Covers every key, also at its default, except keys that were `added_later` and are at their default.
         """
         return hashlib.sha256(_canonical_json(self.model_dump(mode="json"))).hexdigest()
 
@@ -148,7 +148,7 @@ class CampaignDefinition(CampaignRules):
 def read_rules(rules: dict[str, Any]) -> CampaignRules:
     """Rules as a consumer reads them from the bus: what a newer version added is ignored (DESIGN §6).
 
-    Ignored are keys, and message rules whose event or channel is not known here: `unknown_messages` names these.
+    Ignores unknown keys, and message rules whose event or channel is unknown here: `unknown_messages` names these.
     """
     messages = rules.get("messages")
     if isinstance(messages, list):
@@ -163,7 +163,7 @@ def unknown_messages(rules: dict[str, Any]) -> list[str]:
 
 
 def _is_newer(message: Any) -> bool:
-    """Whether only a newer version knows the event or the channel. What is no rule at all is a fault and not newer."""
+    """Whether only a newer version knows the rule's event or channel. False for what is no rule at all: that is a fault."""
     if not isinstance(message, dict):
         return False
     return any(

@@ -52,7 +52,7 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
 
 
 def window_faults(rules: RulesContent) -> list[Fault]:
-    """A time has at most one lesson and mode: no local time that does not exist, no overlap but that of the grace."""
+    """A moment belongs to at most one lesson and mode: windows overlap only by the grace, and their local times exist."""
     faults = _missing_hours(rules)
     if faults:
         return faults
@@ -126,7 +126,7 @@ def _parent_faults(index: int, unit: Unit, by_code: dict[str, Unit]) -> list[Fau
 
 
 def _cycle_faults(units: Sequence[Unit], by_code: dict[str, Unit]) -> list[Fault]:
-    """Levels make cycles impossible above `unit`; among units they are found by walking up."""
+    """Finds cycles by walking up. Only nodes of the level `unit` can form one: all others have parents of a higher level."""
     faults: list[Fault] = []
     for index, unit in enumerate(units):
         node, steps = unit, 0

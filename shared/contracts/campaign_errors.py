@@ -66,7 +66,7 @@ def explain(error: ValidationError) -> list[Finding]:
 
 
 def _without_echoes(items: Sequence[Any]) -> list[Any]:
-    """Without "too short" for a list that is so only because its items were refused, which is told already."""
+    """Leaves out "too short" for a list that is short only because its items were refused, which other findings say."""
     places = [item["loc"] for item in items]
 
     def is_echo(item: Any) -> bool:

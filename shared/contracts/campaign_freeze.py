@@ -22,7 +22,8 @@ FROZEN_KEYS = {
 def frozen_differences(
     old: CampaignDefinition, new: CampaignDefinition, now: datetime, has_checkins: bool
 ) -> list[str]:
-    """Why `new` may not replace `old` at `now`; empty when it may. Each names key, old, new and the reason (zh-Hans).
+    """Why `new` may not replace `old` at `now`; empty when it may. Each text names the key, old and new value, and the reason
+    (zh-Hans).
 
     Units and groups that exist may change their name, place, or figures, because totals are kept under their code and
     joined at read; they may not disappear, because the code's totals would have nowhere to go.

@@ -26,8 +26,8 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 Level = Literal["province", "city", "county", "unit"]
 LEVELS: tuple[Level, ...] = ("province", "city", "county", "unit")
 
-# The kinds of message that this version knows, with what a template of each may name; and the channels that it knows.
-# Whoever writes a definition may name no others; whoever reads one leaves out the rules that do (`read_rules`).
+# The kinds of message that this version knows, each with the placeholders of its template; and the channels that it knows. A
+# writer of definitions may name no others; a reader leaves out rules that do (`read_rules`).
 MESSAGE_PLACEHOLDERS: dict[str, frozenset[str]] = {
     "certificate_ready": frozenset({"campaign_title", "serial", "claim_code"}),
 }
@@ -64,7 +64,7 @@ def _not_reserved(code: str) -> str:
 
 
 def _one_of(known: tuple[str, ...]) -> Any:
-    """Annotates a text that must be one of these. Not a `Literal`: the list is data, which a reader may look into."""
+    """Annotates a text that must be one of these. A `Literal` would not do: readers look into the list."""
 
     def check(text: str) -> str:
         if text not in known:
@@ -239,8 +239,8 @@ def _require_placeholders(key: str, template: str, known: frozenset[str]) -> Non
 
 
 class RulesContent(Part):
-    """The keys of the definition without units and channels, and the times that follow from them. What must hold between the
-    keys is not checked here: `CampaignRules` is what everybody reads."""
+    """The definition's keys without units and channels, and the times that follow from them. Everybody reads the subclass
+    `CampaignRules`, which also checks what must hold between keys."""
 
     campaign_id: Id
     title: Line
@@ -267,7 +267,8 @@ class RulesContent(Part):
         return ZoneInfo(self.time_zone)
 
     def at(self, day: date, clock: str) -> datetime:
-        """The UTC instant of a local `HH:MM` (24:00: the next midnight). Of an hour that comes twice, the first."""
+        """The UTC instant of a local `HH:MM` (24:00: the next midnight). When a local hour comes twice, the first one is
+        meant."""
         if clock == "24:00":
             day, clock = day + timedelta(days=1), "00:00"
         return datetime.combine(day, time.fromisoformat(clock), self.zone).astimezone(UTC)

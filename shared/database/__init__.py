@@ -1,4 +1,5 @@
-"""Postgres: transactions (`Database`), batches as arrays (`columns`), migrations, and the row that shows commits are commits."""
+"""Postgres: transactions (`Database`), batches as arrays (`columns`), migrations, and the heartbeat that shows commits are
+real."""
 
 from shared.database.columns import columns
 from shared.database.transactions import (

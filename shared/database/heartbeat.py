@@ -88,7 +88,7 @@ class Heartbeat:
                 self._process,
                 self._beat,
             )
-            if self._beat == 1:  # of processes that are gone
+            if self._beat == 1:  # rows of processes that are gone
                 await tx.execute("DELETE FROM heartbeat WHERE beaten_at < now() - interval '1 day'")
         async with self._reader.transaction() as tx:
             beat_read = await tx.fetchval("SELECT beat FROM heartbeat WHERE process = $1", self._process)

@@ -21,11 +21,11 @@ MIGRATION_LOCK = 0x46_41_4E_5A  # "FANZ"
 DATABASE_WAIT_S = 60
 LIMITS = Limits(
     statement_s=0,  # an index over a province's viewers takes as long as it takes
-    lock_s=6 * 3600,  # for our turn: a backup holds the migration lock from beginning to end
+    lock_s=6 * 3600,  # to wait for our turn: a backup holds the migration lock from beginning to end
     idle_in_transaction_s=60,  # between two statements we only compute
-    transaction_s=0,  # all of it is one
+    transaction_s=0,  # no limit: the whole migration is one transaction
 )
-TABLE_LOCK_WAIT = "30s"  # no transaction of a service is open for longer; meanwhile they all wait behind us
+TABLE_LOCK_WAIT = "30s"  # services' transactions are open for less; while we wait, new ones wait behind us
 
 
 def alembic_config(service: str) -> Config:
@@ -45,15 +45,15 @@ def newest_schema(service: str) -> str | None:
 
 
 def is_enough(found: str | None, needed: str | None) -> bool:
-    """Whether code that needs one schema works on another: on its own, and on a newer one, which has only more (expand first,
-    contract a release later: docs/operations/upgrade.md). Revisions are numbers of four digits."""
+    """Whether code that needs the schema `needed` works on the schema `found`. It works on the same and on newer ones, because a
+    release only adds to the schema and a later one removes (docs/operations/upgrade.md). Revisions are numbers of four digits."""
     return found is not None and needed is not None and found >= needed
 
 
 def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
     connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": table_lock_wait})
-    # Where there is enough, there is nothing to do, or a later version was here before us and we were rolled back.
+    # A schema that is enough stays: it is ours, or a later version made it and the service was rolled back since.
     if not is_enough(_current(connection), newest_schema(service)):
         config = alembic_config(service)
         config.attributes["connection"] = connection
@@ -62,7 +62,7 @@ def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None
 
 
 def withhold(connection: Connection, service: str) -> None:
-    """Takes back what the default privileges of the database (deploy/postgres/provision.sql) give to others than the owner."""
+    """Revokes rights that the database's default privileges (deploy/postgres/provision.sql) grant to others than the owner."""
     own = importlib.import_module(f"services.{service}.rights")
     changing: dict[str, str] = CHANGING | own.CHANGING
     for table, rights in (WITHHELD | own.WITHHELD).items():

@@ -1,8 +1,8 @@
-"""What a service's own role may not do to the tables that every service has, though it may write all others.
+"""What a service's own role may not do to the tables that every service has; it may write all other tables.
 
-`deploy/postgres/provision.sql` gives the role all it could need, every migration job takes back what stands here and in the
-service's rights.py: what was done stays on record, what was published stays as it was, and only a migration changes the schema's
-number. Whoever forgets people or restores a backup is the owner. tests/integration/test_rights.py has the whole table.
+`deploy/postgres/provision.sql` grants the role everything it could need; every migration job revokes what is listed here and in
+the service's rights.py. So the role cannot change the record of what was done, published events, or the schema's number.
+Forgetting people and restoring a backup are done as the owner. tests/integration/test_rights.py has the whole table.
 """
 
 WITHHELD = {
@@ -16,7 +16,7 @@ WITHHELD = {
     "campaign_key": "DELETE",
     "erasure": "UPDATE, DELETE",
 }
-# Of what is withheld above, the columns that it may change all the same.
+# Columns of the tables above that the role may change nevertheless.
 CHANGING = {
-    "erasure": "erased_at, counts",  # of expired data there is one row a day, which grows
+    "erasure": "erased_at, counts",  # a day's row about expired data is added to
 }

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5
-SILENCE_S = 5  # beyond the server's own limit for a statement; then it is frozen or unreachable
+SILENCE_S = 5  # after the server's own limit for a statement; a server silent for longer is frozen or unreachable
 POOL_WAIT_S = 10
 COLLISION_ATTEMPTS = 6  # sorted statements rarely collide; after that something else is wrong
 
@@ -35,7 +35,7 @@ UNACKNOWLEDGED_S = 20
 CLIENT_CHECK_S = 5  # a statement whose client is gone runs on for at most so long
 
 COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_SERVER_AWAY = (  # what the server says when it, and not the statement, is the trouble
+_SERVER_AWAY = (  # errors that mean that the server, and not the statement, is the trouble
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shut down, crashed, starting up, a statement cancelled or over its time
     asyncpg.InsufficientResourcesError,  # disk full, no connection or memory left
@@ -47,7 +47,7 @@ _SERVER_AWAY = (  # what the server says when it, and not the statement, is the 
 _CONNECTION_LOST = (
     OSError,  # refused, reset, TimeoutError
     asyncpg.InterfaceError,  # closed, or busy with what was interrupted
-    asyncpg.InternalClientError,  # any statement after the server's last words
+    asyncpg.InternalClientError,  # any statement after the server has ended the session
 )
 
 
@@ -72,7 +72,7 @@ class Limits:
     lock_s: float = 10
     idle_in_transaction_s: float = 5  # decisions between two statements take under a second
     transaction_s: float = 60
-    unacknowledged_s: float = UNACKNOWLEDGED_S  # data that this client does not take
+    unacknowledged_s: float = UNACKNOWLEDGED_S  # how long the server waits for this client to take data
 
     def settings(self) -> dict[str, str]:
         limits = {
@@ -91,12 +91,12 @@ class Limits:
 
 
 class Transaction:
-    """An open transaction on an asyncpg connection. `attached`: what others keep with its database (`Database.attached`)."""
+    """An open transaction on an asyncpg connection. `attached`: objects that other modules keep with its database, by type."""
 
     def __init__(self, connection: Any, attached: Mapping[type, Any] = MappingProxyType({})) -> None:
         self._connection = connection
         self.attached = attached
-        self.broken = False  # a statement was interrupted: what the connection stands in, nobody knows
+        self.broken = False  # True: a statement was interrupted, the connection's state is unknown
         self._on_commit: list[Callable[[], None]] = []
 
     def on_commit(self, callback: Callable[[], None]) -> None:
@@ -120,16 +120,16 @@ class Transaction:
         return await self._ask(self._connection.execute(sql, *arguments))
 
     async def change(self, sql: str, *arguments: Any) -> int:
-        """As `execute`; how many rows the statement inserted, updated or deleted."""
+        """Executes a statement; returns how many rows it inserted, updated or deleted."""
         return row_count(await self.execute(sql, *arguments))
 
     async def copy_records(self, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
         await self._ask(self._connection.copy_records_to_table(table, columns=list(columns), records=records))
 
     async def may_take(self, seconds: float) -> None:
-        """For a transaction that waits for something other than the database: how long it may last, idle or not."""
+        """Lets this transaction last so long, idle or not, because it waits for something other than the database."""
         limit = int(seconds * 1000)
-        await self.execute(  # Postgres sets the clock of a running transaction anew only if there was none: hence the 0
+        await self.execute(  # Postgres restarts a running transaction's timer only if none is set: hence the 0
             f"SET LOCAL idle_in_transaction_session_timeout = {limit}; "
             f"SET LOCAL transaction_timeout = 0; SET LOCAL transaction_timeout = {limit}"
         )
@@ -138,7 +138,7 @@ class Transaction:
         try:
             return await answer
         except asyncpg.PostgresError as error:
-            # An error that the server sent leaves the connection in order, and a value that asyncpg could not send does, too.
+            # The connection is in order after an error that the server sent, and after a value that asyncpg could not send.
             in_order = error.severity_en == "ERROR" or isinstance(error, asyncpg.DataError)
             self.broken = self.broken or not in_order
             if isinstance(error, _SERVER_AWAY):
@@ -158,7 +158,7 @@ def row_count(answer: str) -> int:
 
 
 class Database:
-    """The service's database. `attached`: what others keep with it, by their type (the outbox its relay).
+    """The service's database. `attached`: objects that other modules keep with it, by type (the outbox keeps its relay).
 
     `refused`: pooled connections found in a transaction, which would have swallowed every commit; `closed`: connections closed
     because something on them was interrupted. Both only grow.
@@ -198,7 +198,7 @@ class Database:
             await transaction.execute("BEGIN")
             try:
                 yield transaction
-            except Exception:  # cancelled, the connection is closed, which rolls back without waiting for anybody
+            except Exception:  # after a cancellation closing the connection rolls back, without a wait
                 if not transaction.broken:
                     with suppress(DatabaseAway):
                         await transaction.execute("ROLLBACK")
@@ -249,7 +249,7 @@ class Database:
         while True:
             try:
                 connection = await self._engine.connect()
-            except sqlalchemy.exc.DBAPIError as error:  # let nobody in: starting up, full, a wrong password
+            except sqlalchemy.exc.DBAPIError as error:  # it lets nobody in: starting, full, wrong password
                 raise DatabaseAway(str(error.orig)) from error
             except (*_SERVER_AWAY, *_CONNECTION_LOST, sqlalchemy.exc.TimeoutError) as error:
                 raise DatabaseAway(f"{type(error).__name__}: {error}") from error
@@ -280,7 +280,7 @@ async def _close(connection: AsyncConnection, raw: Any) -> None:
 
 
 def _keep_alive(dbapi_connection: Any, _: Any) -> None:
-    """The client's half: asyncpg sets nothing of it."""
+    """Turns TCP keepalive on for the client's side, which asyncpg leaves off."""
     transport = dbapi_connection.driver_connection._transport
     if (sock := transport.get_extra_info("socket")) is None or sock.family == socket.AF_UNIX:
         return

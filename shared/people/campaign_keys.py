@@ -1,9 +1,9 @@
-"""A campaign's own keys: whoever destroys them has erased its contacts everywhere, old backups included (DESIGN §4.8).
+"""A campaign's own keys: destroying them erases its contacts everywhere, in old backups too (DESIGN §4.8).
 
 Each service that opens contacts (a recipient) makes a random X25519 pair when it first hears of a campaign, and publishes the
-public half; whoever seals uses it from its arrival on, and the deployment's public key before. What the recipient keeps of the
-campaign's people it encrypts under a key derived from the private half, which exists in its table `campaign_key`, encrypted under
-`CONTACT_KEYS`, and in one file per backup (upkeep/campaign_keys.py). Nowhere else, and it cannot be derived again.
+public half; a service that seals uses it once it has arrived, and the deployment's public key before. What the recipient keeps of
+the campaign's people it encrypts under a key derived from the private half, which exists in its table `campaign_key`, encrypted
+under `CONTACT_KEYS`, and in one file per backup (upkeep/campaign_keys.py). It exists nowhere else and cannot be derived again.
 """
 
 import base64
@@ -26,7 +26,7 @@ from shared.people.sealing import CannotOpen
 
 log = structlog.get_logger()
 
-KEY_ID = "@campaign"  # of what is encrypted under a campaign's own key; `fanzha init` names no key like this
+KEY_ID = "@campaign"  # names a campaign's own key in what is encrypted under it; `fanzha init` names no key like this
 AT_REST_PREFIX = f"{KEY_ID}:".encode()  # how such a value begins (`Vault`)
 PublicKeys = Mapping[str, str | None]
 """recipient → its public key for a campaign (base64); None once that is destroyed."""
@@ -52,7 +52,7 @@ async def learn(tx: Transaction, event: CampaignKeyMade) -> None:
 
 
 async def public_keys(tx: Transaction, campaign_id: str) -> PublicKeys:
-    """Those that have arrived."""
+    """The recipients' public keys for the campaign, as far as they have arrived."""
     rows = await tx.fetch(
         "SELECT recipient, CASE WHEN destroyed_at IS NULL THEN public_key END FROM campaign_key WHERE campaign_id = $1",
         campaign_id,
@@ -63,8 +63,8 @@ async def public_keys(tx: Transaction, campaign_id: str) -> PublicKeys:
 def seal(
     deployment: Mapping[str, str], campaign: PublicKeys, secrets: Sequence[bytes | None], bound_to: Sequence[str]
 ) -> SealedColumn | None:
-    """Seals to the campaign's keys; for a recipient whose key has not arrived, to its key of the deployment; to none whose key
-    is destroyed. None where nobody is left to open it."""
+    """Seals to the recipients' keys for the campaign. A recipient whose key has not arrived gets it sealed to its key of the
+    deployment, one whose key is destroyed gets nothing. Returns None where no recipient is left."""
     recipients = {name: key for name, own in deployment.items() if (key := campaign.get(name, own)) is not None}
     return sealing.seal(recipients, secrets, bound_to) if recipients else None
 
@@ -73,7 +73,7 @@ def seal(
 
 
 class CampaignKeys:
-    """What a recipient opens, keeps and finds the contacts of one campaign with."""
+    """A recipient's keys for one campaign: with them it opens, keeps and finds contacts."""
 
     def __init__(
         self, name: str, deployment: str, contact_keys: Mapping[str, str], own: bytes | None, gone: bool
@@ -84,10 +84,10 @@ class CampaignKeys:
         self.destroyed = gone
         at_rest = {} if own is None else {KEY_ID: base64.b64encode(_derived(own, b"at rest")).decode()}
         self.vault = Vault({**contact_keys, **at_rest})
-        """Encrypts under the campaign's key, decrypts what is under the deployment's too."""
+        """Encrypts under the campaign's key; also decrypts what is encrypted under the deployment's."""
 
     def open(self, column: SealedColumn | None, bound_to: Sequence[str]) -> list[bytes | None]:
-        """What was sealed for this recipient; nothing once the key is destroyed. Raises `CannotOpen`."""
+        """Opens what was sealed for this recipient; only Nones once the key is destroyed. Raises `CannotOpen`."""
         if column is None or self.destroyed:
             return [None] * len(bound_to)
         *campaign, deployment = self._private_keys
@@ -95,19 +95,19 @@ class CampaignKeys:
             try:
                 return sealing.unseal(column, self._name, key, bound_to)
             except CannotOpen:
-                pass  # sealed before the campaign's key had arrived there
+                pass  # sealed before the campaign's key had reached the sender
         return sealing.unseal(column, self._name, deployment, bound_to)
 
     def decrypt(self, value: bytes | None, bound_to: str) -> str | None:
-        """None where there is nothing, or nothing that can be read any more."""
+        """Decrypts a value; None where there is none, or its key is destroyed."""
         if value is None or (self.destroyed and value.startswith(AT_REST_PREFIX)):
             return None
         return self.vault.decrypt(value, bound_to)
 
     @property
     def lookup_key(self) -> str:
-        """Finds a phone again inside the campaign (base64). Not the deployment's: with that one, a hash in an old backup is
-        all of a phone, since there are few phones to try."""
+        """The key (base64) of the hash by which a phone is found again inside the campaign. The deployment's key would not do:
+        whoever has it could find the phone behind a hash in an old backup, since there are few phones to try."""
         assert self._own is not None  # noqa: S101 - nothing is opened, and so nothing is looked up, after destruction
         return base64.b64encode(_derived(self._own, b"lookup")).decode()
 
@@ -123,7 +123,7 @@ class Recipient:
         self.vault = Vault(contact_keys)
 
     async def keys(self, tx: Transaction, campaign_id: str, now: datetime) -> CampaignKeys:
-        """For whoever writes: made at the first call, and not destroyed before `tx` ends."""
+        """The keys for a transaction that writes: they are made at the first call, and cannot be destroyed before `tx` ends."""
         if (row := await self._row(tx, campaign_id, "FOR SHARE")) is None:
             await self._make(tx, campaign_id, now)
             row = await self._row(tx, campaign_id, "FOR SHARE")
@@ -156,7 +156,7 @@ class Recipient:
             event.public_key,
             self.vault.encrypt_bytes(bytes(pair), _row_of(campaign_id)),
         )
-        if made:  # else another transaction was first, and announces its own
+        if made:  # else another transaction was first and announces its key
             await outbox.add(tx, event)
             log.info("campaign key made", campaign=campaign_id)
 
@@ -179,7 +179,8 @@ def _derived(private_key: bytes, use: bytes) -> bytes:
 
 
 async def destroy(tx: Transaction, campaign_id: str, recipients: Iterable[str], now: datetime) -> int:
-    """For ever: no key of these recipients is made, learnt or used for the campaign again. How many that are; 0 the next time."""
+    """Destroys these recipients' keys for the campaign, for ever: none is made, learnt or used again. Returns how many were
+    destroyed."""
     rows = await tx.fetch(
         """
         INSERT INTO campaign_key AS k (campaign_id, recipient, destroyed_at) SELECT $1, unnest($2::text[]), $3
@@ -194,5 +195,5 @@ async def destroy(tx: Transaction, campaign_id: str, recipients: Iterable[str], 
 
 
 async def overwrite_destroyed(tx: Transaction) -> None:
-    """The rows as they were with their keys, which Postgres would keep until it needs the room. Not inside a transaction."""
+    """Removes old versions of destroyed rows, which have the keys and which Postgres would keep. Not inside a transaction."""
     await tx.execute("VACUUM (FULL) campaign_key")

@@ -1,9 +1,9 @@
 """Forgetting people (DESIGN §4.8): what an erasure does to the tables that every service has, and the record it leaves.
 
-An account is not deleted but renamed, everywhere to the same random name that nobody can lead back: sums, certificates and the
-ledger go on agreeing. So are the platform's ids of its events, which may hold the account. What was sealed for it in the ledger
-is taken out. Which fields these are, the event's class says (`PERSONAL`, `SEALED`). The record says who did what when, and to
-how many rows; never to whom.
+An account is not deleted but renamed, everywhere to the same random name that leads back to nobody, so that sums, certificates
+and the ledger go on agreeing. The platform's ids of its events are renamed too, because they may hold the account. What was
+sealed for the account in the ledger is taken out. The event's class says which fields these are (`PERSONAL`, `SEALED`). The
+record says who did what when, and to how many rows, but never to whom.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ class CannotForget(Exception):
 
 
 class NewName(NamedTuple):
-    """What an account is called from now on, and what its events' ids are renamed with. Random; the key is kept nowhere, so that
-    nobody who knows or guesses an old id can find its new one."""
+    """An account's new name, and the key by which the ids of its events are renamed. Both are random; the key is kept nowhere, so
+    that nobody who knows or guesses an old id can find its new one."""
 
     account: str
     key: bytes  # 32
@@ -44,8 +44,8 @@ def new_name() -> NewName:
 
 
 def event_name(name: NewName, event_id: str) -> str:
-    """What the platform's id of an erased account's event is called from now on. Postgres must be able to compute it, and has
-    no HMAC; nobody can lengthen a digest of which most is cut off."""
+    """The new name of the platform's id of an erased account's event. It is no HMAC, because Postgres computes it too and has
+    none; the digest is cut short, so nobody can lengthen it."""
     return f"{name.account}-{hashlib.sha256(name.key + event_id.encode()).hexdigest()[:EVENT_HASH_CHARS]}"
 
 
@@ -71,7 +71,7 @@ def without_viewer(contract: type[Event], payload: bytes, viewer_id: str, name: 
 
 
 def without_secrets(contract: type[Event], payload: bytes) -> bytes:
-    """An event without anything sealed: its facts stay, whom they were told about is gone."""
+    """The event with everything sealed taken out: its facts stay, the names and phones are gone."""
     event = json.loads(payload)
     return _encoded({key: None if key in contract.SEALED else value for key, value in event.items()})
 
@@ -86,18 +86,19 @@ def _encoded(event: dict[str, Any]) -> bytes:
 
 
 async def forget_in_ledger(tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> int:
-    """Rewrites what the service has published, and parked, about a viewer. The only exception to "inserted once"."""
+    """Rewrites what the service has published and parked about a viewer; otherwise the ledger is never changed."""
     rewrite: Rewrite = lambda contract, payload: without_viewer(contract, payload, viewer_id, name)  # noqa: E731
     return await _rewrite(tx, campaign_id, f'"{viewer_id}"'.encode(), rewrite)
 
 
 async def forget_sealed_in_ledger(tx: Transaction, campaign_id: str) -> int:
-    """Takes everything sealed out of what the service has published, and parked, about a campaign."""
+    """Takes everything sealed out of what the service has published and parked about a campaign."""
     return await _rewrite(tx, campaign_id, BOXES, without_secrets)
 
 
 async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[str, str]) -> int:
-    """How many boxes in what the service has published about a campaign one of these keys (recipient → base64) opens."""
+    """Counts the sealed boxes in the service's published events of a campaign that one of these keys (recipient → base64)
+    opens."""
     found = 0
     async for rows in _pages(tx, campaign_id, BOXES):
         for row in rows:
@@ -108,7 +109,8 @@ async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[
 
 
 def _contract(subject: str) -> type[Event]:
-    """Whoever does not know the event cannot tell what is personal in it: then a newer version, which knows it, must forget."""
+    """The event's class. Raises `CannotForget` for an unknown event: only the newer version that knows it can tell what is
+    personal."""
     try:
         return BY_SUBJECT[subject]
     except KeyError:
@@ -164,7 +166,7 @@ async def _update(tx: Transaction, table: str, key: str, kind: str, rows: Sequen
 async def record(
     tx: Transaction, *, kind: str, campaign_id: str | None, actor: str, counts: dict[str, int], now: datetime
 ) -> None:
-    """`kind`: viewer, campaign, or retention. Kept for ever; holds nobody's data."""
+    """Records an erasure; the row is kept for ever and holds nobody's data. `kind`: viewer, campaign, or retention."""
     await tx.execute(
         "INSERT INTO erasure (erased_at, kind, campaign_id, actor, counts) VALUES ($1, $2, $3, $4, $5)",
         now,
@@ -176,7 +178,7 @@ async def record(
 
 
 async def record_retention(tx: Transaction, counts: dict[str, int], now: datetime) -> None:
-    """One row a day for what a retention job has deleted, however often it ran."""
+    """Records what a retention job has deleted: one row a day, however often it ran."""
     await tx.execute(
         """
         INSERT INTO erasure (erased_at, kind, actor, counts) VALUES ($1, 'retention', 'retention', $2)
@@ -192,7 +194,7 @@ async def record_retention(tx: Transaction, counts: dict[str, int], now: datetim
 
 
 async def recorded(tx: Transaction, limit: int) -> list[dict[str, Any]]:
-    """The newest first."""
+    """Up to `limit` records, the newest first."""
     rows = await tx.fetch(
         "SELECT erased_at::text, kind, campaign_id, actor, counts::text FROM erasure ORDER BY erased_at DESC, id DESC LIMIT $1",
         limit,

@@ -14,10 +14,11 @@ Counts = dict[str, int]
 
 
 class ServiceErasure(ABC):
-    """Of one service, for one run of a command. What takes `tx` may be done again, after a collision with the running service."""
+    """The erasure in one service, for one run of a command. Methods that take `tx` may run again after a collision with the
+    service."""
 
     KNOWN_KEYS: ClassVar[tuple[str, ...]] = ()
-    """Whose keys for a campaign the service knows: its own, and those it seals to."""
+    """The recipients whose keys for a campaign the service knows: itself, and those it seals to."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """`environment`: the service's settings, as far as they can be read from here. Raises `CannotForget`."""
@@ -28,21 +29,23 @@ class ServiceErasure(ABC):
 
     @abstractmethod
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Names, phones and what else is a secret of everybody in a campaign; accounts and numbers stay."""
+        """Forgets the names, phones and other secrets of everybody in a campaign; accounts and numbers stay."""
 
     async def destroy_keys(self, tx: Transaction, campaign_id: str, now: datetime) -> int:
-        """The campaign's keys that the service knows, for ever. How many that are."""
+        """Destroys the campaign's keys that the service knows, for ever; returns how many."""
         return await campaign_keys.destroy(tx, campaign_id, self.KNOWN_KEYS, now)
 
     async def under_deployment_keys(self, tx: Transaction, campaign_id: str) -> int:
-        """How many values it keeps, outside its ledger, that are not under the campaign's key: destroying that leaves them."""
+        """How many values outside its ledger are not under the campaign's key, so that destroying the key leaves them
+        readable."""
         return 0
 
     @staticmethod
     async def people_due(tx: Transaction, at: datetime) -> int | None:
-        """Whose contact data its retention job will have deleted at that time; None: it keeps none."""
+        """How many people's contact data its retention job will have deleted at that time; None where it keeps none."""
         return None
 
     def committed(self) -> Counts:
-        """Removes, once the transaction is committed, what it keeps outside the database. What that was."""
+        """Called once the transaction is committed: removes what the service keeps outside the database, and returns what that
+        was."""
         return {}

@@ -1,8 +1,8 @@
 """Phone numbers: however one is typed it has one spelling, and that is what is stored, looked up and texted.
 
-These lines and not the library `phonenumbers` (well kept; 48 MB, 26 µs a number): phones are found by an HMAC of their spelling,
+The library `phonenumbers` (well kept; 48 MB, 26 µs a number) is not used: phones are found by an HMAC of their spelling,
 which must stay the same for ever, while the library's answers follow tables that change every other week. It also spells mainland
-numbers otherwise than databases have them already, and reads `13800001111.0` of a spreadsheet as a number of twelve digits.
+numbers differently from what databases already have, and reads `13800001111.0` of a spreadsheet as a number of twelve digits.
 """
 
 import re
@@ -34,7 +34,7 @@ def phone_tail(phone: str) -> str | None:
 
 
 def normalise_phone_tail(typed: str) -> str:
-    """To be compared with `phone_tail`."""
+    """A typed tail, to be compared with `phone_tail`."""
     return _FILLERS.sub("", _plain(typed))
 
 

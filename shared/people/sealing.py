@@ -1,7 +1,7 @@
 """Names and phones leave a service only sealed (DESIGN §4.8).
 
-One random key per transaction, sealed to each recipient with its public key (123 µs); every box under that key with an AEAD
-bound to its row (12 µs). The sender keeps no key and cannot read its own boxes back.
+A transaction makes one random key and seals it to each recipient's public key (123 µs); every box is encrypted under that key
+with an AEAD that is bound to its row (12 µs). The sender keeps no key and cannot read its own boxes back.
 """
 
 import base64

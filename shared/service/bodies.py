@@ -13,7 +13,7 @@ from shared.service.problems import Problem, busy
 KIB = 1024
 BODY_MAX_BYTES = 16 * KIB  # where people type; routes that take more say so (`max_body_size`)
 HELD_MAX_BYTES = 48 * KIB * KIB  # checkin then has 199 MiB of its 512 (docs/performance.md)
-DIGITS_MAX = 18  # of a declared length: more is too large in any case
+DIGITS_MAX = 18  # digits of a declared length; a longer number is too large in any case
 BODY_WITHIN_S = 20.0  # 1 MiB at 52 KB/s
 
 
@@ -53,7 +53,7 @@ class Body:
     async def receive(self) -> Message:
         """Raises a 413 problem for too much, 429 where all bodies together are too much, 408 for a slow sender."""
         if self._complete:
-            return await self._receive()  # the caller hanging up
+            return await self._receive()  # the caller hung up
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
@@ -70,7 +70,7 @@ class Body:
         return message
 
     def let_go(self) -> None:
-        """Once the request is answered."""
+        """Gives back what was held; called once the request is answered."""
         self._bodies.held_bytes -= self._received
 
 
@@ -87,5 +87,5 @@ def _too_large(max_bytes: int) -> Problem:
 
 def _too_slow() -> Problem:
     problem = Problem(408, "too-slow", "请求内容没有按时发完", "the body did not arrive in time")
-    problem.headers = {"Connection": "close"}  # else the rest is read for as long as it trickles
+    problem.headers = {"Connection": "close"}  # else the server reads the rest, however slowly it comes
     return problem

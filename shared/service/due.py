@@ -18,7 +18,7 @@ log = structlog.get_logger()
 def in_transaction(
     db: Database, portion: Callable[[Transaction, datetime], Awaitable[int]]
 ) -> Callable[[datetime], Awaitable[int]]:
-    """For a `DueWork` whose every portion is one transaction."""
+    """Makes the `run` of a `DueWork` of which every portion is one transaction."""
     return lambda now: db.in_transaction(lambda tx: portion(tx, now))
 
 

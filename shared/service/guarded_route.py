@@ -1,6 +1,6 @@
-"""The routes of every service: who may come in and how much they may bring is settled before a body is read.
+"""The routes of every service: the token and the size of a request are checked before its body is read.
 
-FastAPI reads and parses a body before it looks at dependencies. Here the token comes first.
+FastAPI by itself reads and parses a body before it looks at dependencies.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class GuardedRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
         if method not in (self.methods or ()):
-            await super().handle(scope, receive, send)  # 405
+            await super().handle(scope, receive, send)  # answers 405
         elif method in BODILESS:
             await self._let_in(scope, receive, send)
         else:
@@ -45,7 +45,7 @@ class GuardedRoute(APIRoute):
         await self.answer(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """To whoever was let in."""
+        """Answers a request whose token was accepted."""
         await super().handle(scope, receive, send)
 
 

@@ -35,7 +35,7 @@ class Measured:
                 await self.measure()
             except DatabaseAway:
                 await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, self._every_s)  # it may be the counting that takes too long
+                wait_s = min(2 * wait_s, self._every_s)  # perhaps the counting takes too long
             else:
                 wait_s = AWAY_S
                 await asyncio.sleep(self._every_s)

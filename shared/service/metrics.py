@@ -57,7 +57,7 @@ class _Exact:
 
 
 class _Connections:
-    """What became of the database's connections that were not clean."""
+    """Counts the database's connections that were refused or closed because they were not clean."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -61,7 +61,7 @@ def problem_of(refused: Refused, answers: Answers) -> Problem:
 
 
 def install(app: FastAPI, answers: Answers | None = None) -> None:
-    """Turns every way a request can fail into a problem. `answers`: to the refusals of the service's use cases."""
+    """Turns every failure of a request into a problem. `answers` says how refusals of the service's use cases are answered."""
 
     @app.exception_handler(Refused)
     async def _refused(request: Request, refused: Refused) -> JSONResponse:
@@ -87,7 +87,7 @@ def install(app: FastAPI, answers: Answers | None = None) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-        """Nobody reads this answer. It is no error of ours: nothing is logged, and no alert on 5xx rings."""
+        """The caller is gone and reads no answer. It is no error of ours: nothing is logged, and no alert on 5xx rings."""
         return Problem(400, "disconnected", "请求没有发完").response()
 
     @app.exception_handler(DatabaseAway)

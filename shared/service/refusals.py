@@ -1,13 +1,13 @@
-"""What a use case says when it will not do what was asked. It knows nothing of HTTP: each service's `refusals.py` says how that
-answers, and shared/service/problems.py makes the answer."""
+"""A use case raises `Refused` when it will not do what was asked, and knows nothing of HTTP: each service's `refusals.py` says
+how each refusal is answered, and shared/service/problems.py makes the answer."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Refused(Exception):
-    """`name` says why, and stays what it is. `subject` is what the title names, `detail` is for developers, and `members` are
-    shown as they are. Where it is raised the transaction is rolled back."""
+    """`name` says why and is never renamed. `subject` is what the title names, `detail` is for developers, and `members` are
+    shown as they are. Raising it rolls the transaction back."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 class Answer(NamedTuple):
-    """How HTTP says it."""
+    """How a refusal is answered over HTTP."""
 
     status: int
     type: str  # the problem's, stable

@@ -84,7 +84,7 @@ class Service:
 
 
 def database_of(settings: ServiceSettings, name: str) -> Database:
-    """The service's database. One connection more than work is given: readiness must not take one from it."""
+    """The service's database, with one connection more than work needs: readiness must not take one away from work."""
     return Database(settings.database_url, pool_size=settings.database_pool_size + 1, application_name=name)
 
 
@@ -165,7 +165,7 @@ def build_service(
 
 
 async def _keep_running(loop: Callable[[], Awaitable[Any]]) -> None:
-    """A loop that falls over is logged and started again; it must not take the service with it."""
+    """Runs a loop for ever: one that fails is logged and started again, and does not end the service."""
     while True:
         with suppress(Exception):
             try:
@@ -200,16 +200,16 @@ def _health(service: Service) -> APIRouter:
 
 
 def _calm_garbage_collector() -> None:
-    """What the app was built of stays; batches make many short-lived objects, which the default threshold (700) walks through
-    again and again: a quarter of checkin's time (docs/performance.md)."""
+    """Leaves out of collections what the app was built of, and makes them rarer: batches make many short-lived objects, and with
+    the default threshold (700) a quarter of checkin's time went into collections (docs/performance.md)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
 def _share_one_arena() -> None:
-    """glibc would give each thread an arena, which keeps what was freed: 24 MiB in certificate after 1,800 PDFs. Other C
-    libraries have no such function."""
+    """Makes all threads share one arena of malloc. glibc would give each its own, which keeps what was freed: 24 MiB in
+    certificate after 1,800 PDFs. Does nothing on other C libraries, which have no such function."""
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_ARENA_MAX, 1)
 

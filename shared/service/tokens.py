@@ -49,7 +49,7 @@ class TokenVerifier:
         self._key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
 
     def verify(self, token: str) -> Principal:
-        """Raises a 401 problem for whatever is not a token of ours, with claims of the right kind."""
+        """Raises a 401 problem unless the token is signed with our key and its claims are of the right types."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token, self._key, algorithms=["EdDSA"], options={"require": ["sub", "role", "campaign", "exp"]}
@@ -69,7 +69,8 @@ class TokenVerifier:
 
 
 def _is_text(claim: object) -> bool:
-    """No control characters and no halves of characters: Postgres takes neither, and `sub` is recorded as the actor."""
+    """Whether the claim is a text without control characters and lone surrogates, which Postgres does not take (`sub` is
+    stored)."""
     return (
         isinstance(claim, str)
         and len(claim) <= CLAIM_MAX_CHARS
@@ -83,7 +84,7 @@ def _invalid(detail: str | None = None) -> Problem:
 
 @dataclass(frozen=True)
 class Gate:
-    """A FastAPI dependency: the principal. `GuardedRoute` asks it before the body is read."""
+    """A FastAPI dependency that gives the principal. `GuardedRoute` asks it before the body is read."""
 
     roles: tuple[Role, ...]
     subtrees: bool
@@ -94,7 +95,7 @@ class Gate:
         return self.admit(request)
 
     def admit(self, request: Request) -> Principal:
-        """Raises 401 and 403 problems. Looks at the token once a request."""
+        """Raises 401 and 403 problems. Checks the token once per request."""
         admitted: dict[Gate, Principal] = request.scope.setdefault("admitted", {})
         if self not in admitted:
             admitted[self] = self._check(request)

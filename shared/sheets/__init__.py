@@ -1,5 +1,5 @@
 """Sheets that people hand in: CSV (UTF-8 or GB18030) and workbooks (XLSX, XLSM, XLS, ODS) as a header and numbered rows, within
-limits; and cells that no spreadsheet runs, for what is handed out.
+limits; and the guard that keeps spreadsheets from running cells that we hand out.
 
     with open_sheet(path) as sheet:                    # raises FileFault, also while rows are read
         places = sheet.places()                        # column → place, or under names of one's own

@@ -1,4 +1,4 @@
-"""The formula guard: what is handed out as a sheet shows text and runs nothing."""
+"""The formula guard: a sheet that we hand out shows text and runs nothing."""
 
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 
@@ -9,5 +9,5 @@ def inert(cell: str) -> str:
 
 
 def without_apostrophe(cell: str) -> str:
-    """What `inert` was given, so that refused rows can be corrected and handed in again."""
+    """Undoes `inert`, so that refused rows can be corrected and handed in again."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_START) else cell

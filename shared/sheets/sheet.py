@@ -12,14 +12,14 @@ class FileFault(Exception):
 
 
 class SheetRow(NamedTuple):
-    """`number`: as a spreadsheet shows it; of a CSV row that spans lines, the last one. `cells`: as they came. Empty rows are
-    left out."""
+    """`number` is the row's number in a spreadsheet, or the last line of a CSV row that spans lines. `cells` are as they came.
+    Empty rows are left out."""
 
     number: int
     cells: Sequence[Any]
 
     def values(self, places: Mapping[str, int]) -> dict[str, Any]:
-        """By the names of `places`, trimmed; empty cells are left out. Formulas are plain text and stay so."""
+        """The row's values by the names of `places`, trimmed, without empty cells. Formulas are plain text and stay so."""
         found = {name: value_of(self.cells[place]) for name, place in places.items() if place < len(self.cells)}
         return {name: value for name, value in found.items() if value != ""}
 
@@ -34,12 +34,12 @@ class Sheet:
     position: Callable[[], int]
 
     def places(self, columns: Mapping[str, str] | None = None) -> dict[str, int]:
-        """`columns`: name → column; without it, every column that has a name, under that name. Of two columns of one name the
-        first counts."""
+        """Name → place of the column. `columns` maps names to column titles; without it every column goes by its title, and
+        untitled ones are left out. Of two columns with one title the first counts."""
         wanted = {column: column for column in self.header if column} if columns is None else columns
         return {name: self.header.index(column) for name, column in wanted.items()}
 
 
 def value_of(cell: Any) -> Any:
-    """A cell as it was meant. Of a CSV file all are texts; a workbook has numbers, times and truths too."""
+    """A cell's value. Cells of a CSV file are texts; a workbook has numbers, times and booleans too."""
     return without_apostrophe(cell.strip()) if isinstance(cell, str) else cell

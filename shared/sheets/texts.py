@@ -28,7 +28,7 @@ def encoding_of(path: Path) -> str:
 
 
 def decoded(body: bytes) -> str | None:
-    """The same of what is in memory already; None where no encoding reads it."""
+    """A file's content, which is in memory already, as text; None where no encoding reads it."""
     for encoding in ENCODINGS:
         try:
             return body.decode(encoding)
@@ -39,7 +39,7 @@ def decoded(body: bytes) -> str | None:
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[Sheet]:
-    """The delimiter is what the first line has most of: comma, tab or semicolon."""
+    """Opens a CSV file. Its delimiter is the one that the first line has most of: comma, tab or semicolon."""
     with path.open(encoding=encoding_of(path), newline="") as file:
         first = file.readline(LINE_MAX_CHARS)
         file.seek(0)
@@ -62,7 +62,7 @@ def _lines_of(file: TextIO) -> Iterator[str]:
 
 
 def _rows(reader: Any) -> Iterator[SheetRow]:
-    """A quoted cell may span lines; the row's number is then its last line."""
+    """Numbers the rows. A quoted cell may span lines; the row's number is then its last line."""
     while True:
         try:
             cells = next(reader, None)

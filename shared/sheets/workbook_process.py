@@ -13,7 +13,8 @@ ROWS_AT_ONCE = 1_000
 
 
 def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int) -> None:
-    """Sends the number of rows, the rows in portions, and an empty portion; or, as text, what is wrong; or a limit ends it."""
+    """Sends the number of rows, then the rows in portions, then an empty portion. Where something is wrong it sends a text
+    instead, or a limit ends the process."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_max_bytes, memory_max_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,7 +1,7 @@
 """Workbooks, read by a process of its own (workbook_process.py) that may take no more than so much memory and time.
 
 A sheet says how large it is, and the library makes room for all of it: one cell at XFD1048576 is 17 thousand million cells, and a
-file of 1 MB can unpack to 1 GB. What goes beyond the limits ends the child, whatever the format; the caller says so in words.
+file of 1 MB can unpack to 1 GB. A child that goes beyond the limits is ended, whatever the format; the caller says so in words.
 """
 
 import subprocess
