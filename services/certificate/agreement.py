@@ -1,4 +1,4 @@
-"""What notification's texts are held against (upkeep/agreement.py)."""
+"""What certificate tells upkeep/agreement.py, which compares notification's texts with it."""
 
 from services.certificate.store import unknown_serials
 

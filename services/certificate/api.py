@@ -35,7 +35,7 @@ Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor"))]
 
 
 def _printable(text: str) -> str:
-    if any(unicodedata.category(char) == "Cc" for char in text):  # the database takes no NUL
+    if any(unicodedata.category(char) == "Cc" for char in text):  # Postgres takes no NUL
         raise ValueError("control characters are not allowed")
     return text
 
@@ -123,7 +123,7 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         answer = await db.in_transaction(
             lambda tx: usecases.claim(tx, keys, body.claim_code, body.phone_tail, address, now)
         )
-        if isinstance(answer, Refused):  # only now that the wrong try it counted is committed
+        if isinstance(answer, Refused):  # raised only now, when the wrong try that it counted is committed
             raise answer
         return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
 

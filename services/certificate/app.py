@@ -1,4 +1,4 @@
-"""certificate: issuing, claiming, verifying. The composition root; tests call the same with other settings."""
+"""certificate: issuing, claiming, verifying. The composition root; tests call it with settings of their own."""
 
 from fastapi import FastAPI
 

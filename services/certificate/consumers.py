@@ -1,4 +1,4 @@
-"""The doorways: one event, one durable, one transaction (or a share in one), one call."""
+"""The handlers of events: each reads one event through one durable and calls one use case in a transaction."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from shared.database import Database, Transaction
 from shared.definitions import Definitions
 from shared.people import campaign_keys
 
-COMPLETIONS_IN_FLIGHT = 16  # they share transactions, one at a time
+COMPLETIONS_IN_FLIGHT = 16  # many at once, because they share transactions
 
 
 def build_consumers(db: Database, definitions: Definitions[CampaignRules], keys: Keys) -> NatsRouter:
@@ -23,7 +23,7 @@ def build_consumers(db: Database, definitions: Definitions[CampaignRules], keys:
 
     @consume(router, db, CampaignDefinedV1, durable="certificate-definitions")
     async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
-        """Claim time, title and issuer. The campaign gets its key."""
+        """Keeps claim time, title and issuer, and makes the campaign's key."""
         await usecases.keep_definition(tx, event, definitions, keys)
 
     @consume_together(
@@ -35,22 +35,22 @@ def build_consumers(db: Database, definitions: Definitions[CampaignRules], keys:
         concerns=lambda event: any(event.credited_lessons),
     )
     async def keep_completions(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> None:
-        """Who reached the required days."""
+        """Keeps who reached the required days."""
         await usecases.keep_completions(tx, events)
 
     @consume(router, db, LessonMadeGoodV1, durable="certificate-make-goods")
     async def keep_made_good(tx: Transaction, event: LessonMadeGoodV1) -> None:
-        """Who reached them because the office made a lesson good."""
+        """Keeps who reached the required days because the office made a lesson good."""
         await usecases.keep_completions(tx, [event])
 
     @consume(router, db, ViewerEnrolledV1, durable="certificate-contacts", max_in_flight=2)
     async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1) -> None:
-        """Names and phone tails."""
+        """Keeps names and phone tails."""
         await usecases.keep_contacts(tx, event, keys)
 
     @consume(router, db, NotificationKeyMadeV1, durable="certificate-notification-keys")
     async def keep_notification_key(tx: Transaction, event: NotificationKeyMadeV1) -> None:
-        """What a campaign's claim codes are sealed to for notification."""
+        """Keeps notification's key for a campaign, to which claim codes are sealed."""
         await campaign_keys.learn(tx, event)
 
     return router

@@ -30,7 +30,7 @@ DrawBelow = Callable[[int], int]
 # --- numbers and codes ------------------------------------------------------------------------------------------------
 
 ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
-"""No 0 O 1 I L. 31 symbols, and 31 is prime: that is what makes the check symbol of a serial strong."""
+"""Without 0, O, 1, I and L. These are 31 symbols, and 31 is prime, which makes the check symbol of a serial strong."""
 
 SERIAL_LENGTH: Final = 12  # 11 random symbols (54 bits: no two in ten million) and the check symbol
 CODE_LENGTH: Final = 26  # 31**26 is just over 2**128
@@ -83,7 +83,7 @@ def normalise_claim_code(typed: str) -> str | None:
 
 
 def _random(length: int, draw: DrawBelow) -> str:
-    """One draw for all symbols: each by itself would be a system call, together 40 % of what issuing costs."""
+    """Draws all symbols at once: a draw per symbol is a system call, and together they were 40 % of the cost of issuing."""
     number, symbols = draw(len(ALPHABET) ** length), []
     for _ in range(length):
         number, digit = divmod(number, len(ALPHABET))
@@ -205,7 +205,7 @@ def certificate_document(content: CertificateContent, signature: Signature) -> d
 
 
 def verify_document(document: object, public_keys: Mapping[str, Ed25519PublicKey]) -> Verdict:
-    """Whether one of our keys signed exactly this content. Never raises: what is no certificate at all is `altered`.
+    """Whether one of our keys signed exactly this content. Never raises: a document that is no certificate is `altered`.
 
     Says nothing about revocation, which only the database knows.
     """
@@ -231,7 +231,8 @@ def _canonical_json(value: object) -> bytes:
 
 
 def network_of(address: str) -> str:
-    """What belongs to one subscriber: an IPv4 address, the /64 of an IPv6 one; anything else is taken as it stands."""
+    """The part of an address that belongs to one subscriber: all of IPv4, the /64 of IPv6; any other text is returned
+    unchanged."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -246,7 +247,7 @@ def network_of(address: str) -> str:
 # --- names and how much of them is shown ------------------------------------------------------------------------------
 
 NAME_MAX_CHARS: Final = 50
-_MASK_MAX_STARS: Final = 4  # a long name does not show how long it is
+_MASK_MAX_STARS: Final = 4  # so that the mask does not tell how long a name is
 
 _MIDDLE_DOTS: Final = re.compile(r"\s*[·•・･‧∙⋅][\s·•・･‧∙⋅]*")
 _HAN: Final = re.compile(r"[〇㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff]+")

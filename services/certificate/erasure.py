@@ -1,4 +1,4 @@
-"""What certificate keeps of people, and how it is forgotten. A certificate stays valid, without a name and signed anew."""
+"""Forgets what certificate keeps of people. A certificate stays valid: it is signed anew, without a name."""
 
 import base64
 import os
@@ -49,7 +49,7 @@ class Erasure(ServiceErasure):
             raise CannotForget(f"读不到 certificate 的 {error}：去掉姓名以后证书要重新签名") from None
         folder = os.environ.get("PDF_DIR") or environment.get("PDF_DIR")
         self._rendered = Path(folder) if folder else None
-        self._serials: list[str] = []  # whose PDFs are to be removed once that is committed
+        self._serials: list[str] = []  # of certificates whose PDFs are removed after the commit
 
     async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
         await store.one_issuer(tx, campaign_id)
@@ -62,7 +62,7 @@ class Erasure(ServiceErasure):
         }
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Names and phone tails."""
+        """Removes names and phone tails."""
         await store.one_issuer(tx, campaign_id)
         self._serials = await _forget_holders(tx, self._signing, campaign_id, None, None)
         return {

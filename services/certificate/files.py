@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Pdfs:
-    """Rendered certificates in a folder, encrypted. Deleting any of it loses nothing."""
+    """Rendered certificates in a folder, encrypted. Any file may be deleted: it is rendered again when it is asked for."""
 
     def __init__(self, folder: Path, renderer: Renderer) -> None:
         self._folder = folder
@@ -31,17 +31,18 @@ class Pdfs:
     async def of(
         self, row: store.Certificate, content: CertificateContent, rules: CampaignRules | None, vault: Vault
     ) -> bytes:
-        """`vault`: of the certificate's campaign."""
+        """The certificate's PDF. `vault`: that of the certificate's campaign."""
         return await asyncio.to_thread(self._cached, row, content, _Presentation.of(rules), vault)
 
     def _cached(
         self, row: store.Certificate, content: CertificateContent, look: "_Presentation", vault: Vault
     ) -> bytes:
-        # What changes the PDF is in its name: the holder's name by the signature, the campaign's wording by its hash.
+        # The file's name changes with everything that changes the PDF: the signature covers the holder's name, the hash the
+        # wording.
         path = self._folder / row.serial[:2] / f"{row.serial}-{row.signature[:4].hex()}-{look.digest()}"
         try:
             return vault.decrypt_bytes(path.read_bytes(), row.serial)
-        except (OSError, KeyError, InvalidTag):  # not there, by a key that is gone, or damaged
+        except (OSError, KeyError, InvalidTag):  # not there, encrypted under a key that is gone, or damaged
             pdf = self._renderer.render(
                 content,
                 code=row.code,

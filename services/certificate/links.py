@@ -17,7 +17,7 @@ class Links:
 
     def __init__(self, public_url: str, lookup_key: str, valid_for: timedelta = VALID_FOR) -> None:
         self._public_url = public_url
-        self._key = lookup_hash(lookup_key, _AUDIENCE)  # a key of its own, derived
+        self._key = lookup_hash(lookup_key, _AUDIENCE)  # derived, so that links have a key of their own
         self._valid_for = valid_for
 
     def to(self, serial: str) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Links:
         return {"pdf_url": f"{base}/certificate.pdf", "json_url": f"{base}/certificate.json"}
 
     def serial_of(self, token: str) -> str:
-        """Raises `Refused` for a link that is not ours or has expired."""
+        """The serial that the link leads to. Raises `Refused` for a link that is not ours or has expired."""
         try:
             claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["HS256"], audience=_AUDIENCE)
         except jwt.InvalidTokenError as error:

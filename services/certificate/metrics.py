@@ -1,4 +1,4 @@
-"""What certificate measures, exact from the database."""
+"""What certificate measures; figures are read from the database and exact."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The public pages (DESIGN §5.4): where a certificate is claimed, and what stands behind its QR.
+"""The public pages (DESIGN §5.4): the page on which a certificate is claimed, and the page to which its QR leads.
 
 The latter shows the verdict, a masked holder, the campaign, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""How HTTP says what certificate's use cases refuse."""
+"""How refusals of certificate's use cases are answered over HTTP."""
 
 from shared.service.refusals import Answer, Answers
 

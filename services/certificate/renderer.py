@@ -39,7 +39,7 @@ class Wording:
     body: str
 
 
-DEFAULT_WORDING: Final = Wording(  # where a definition is missing
+DEFAULT_WORDING: Final = Wording(  # used where the definition has not arrived
     "结课证书",
     "于{first_date}至{last_date}参加“{campaign_title}”课程学习，累计签到{credited_days}天，完成规定课程，准予结课，特发此证。",
 )
@@ -95,7 +95,7 @@ class Renderer:
         return cast(bytes, pdf)  # a list only for several pages of PNG or SVG
 
     def missing_characters(self, text: str) -> str:
-        """The visible characters that no font has and that `MISSING` stands for in the PDF, each once."""
+        """The visible characters that no font has, each once. The PDF shows `MISSING` in their place."""
         return "".join(dict.fromkeys(char for char in text if not self._is_covered(char) and not _is_invisible(char)))
 
     def _certificate_texts(
@@ -145,7 +145,7 @@ class Renderer:
 
 
 def _values(certificate: CertificateContent) -> dict[str, str]:
-    """What stands for each of `CERTIFICATE_PLACEHOLDERS`. The dates are those of the holder's credited lessons."""
+    """The text for each of `CERTIFICATE_PLACEHOLDERS`. The dates are those of the holder's credited lessons."""
     lessons = certificate.credited_lessons
     return {
         "name": certificate.name or certificate.viewer_id,
@@ -172,7 +172,7 @@ def _up_to_99(number: int) -> str:
 
 
 def _is_invisible(char: str) -> bool:
-    """Controls, joiners, variation selectors and marks: without a glyph they are left out, nothing stands for them."""
+    """Whether the character is a control, joiner, variation selector or mark, which is left out where no font has it."""
     return unicodedata.category(char) in ("Cc", "Cf", "Mn", "Me", "Zs")
 
 

@@ -4,5 +4,5 @@ WITHHELD = {
     "completion": "UPDATE, DELETE",
     "certificate": "DELETE",
 }
-# Of what is withheld above, the columns that it may change all the same.
+# Columns of the tables above that the role may change nevertheless.
 CHANGING = {"completion": "issued"}

@@ -11,7 +11,8 @@ RETENTION_DELETES_MAX = 1_000
 
 
 async def one_issuer(tx: Transaction, campaign_id: str) -> None:
-    """Makes issuing and learning names take turns: else a name that arrives while its certificate is issued is missed by both."""
+    """Makes issuing and learning names take turns; otherwise both would miss a name that arrives while its certificate is
+    issued."""
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('certificate ' || $1, 0))", campaign_id)
 
 
@@ -26,8 +27,8 @@ class Completion(NamedTuple):
 
 
 async def keep_completions(tx: Transaction, campaign_id: str, completions: Sequence[Completion]) -> None:
-    """On the evening on which the diligent finish every check-in is a completion, and nearly all have the same lessons: each
-    distinct set is sent and read once."""
+    """Stores completions. On the evening on which most viewers finish, every check-in is a completion and nearly all have the
+    same lessons, so each distinct set of lessons is sent and read once."""
     rows = sorted(completions)
     numbers: dict[tuple[date, ...], int] = {}
     set_of_each = [numbers.setdefault(tuple(row.credited_lessons), len(numbers) + 1) for row in rows]
@@ -67,7 +68,7 @@ class Contact(NamedTuple):
 
 
 class KnownContact(NamedTuple):
-    """What is known of a viewer, encrypted."""
+    """What certificate knows of a viewer, encrypted."""
 
     name: bytes | None = None
     phone_tail: bytes | None = None
@@ -105,7 +106,7 @@ async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str
 
 
 async def delete_expired_contacts(tx: Transaction, now: datetime) -> int:
-    """Contact data whose time is over (DESIGN §4.8); certificates keep the name they were issued with."""
+    """Deletes contact data whose time is over (DESIGN §4.8); certificates keep the name they were issued with."""
     return await tx.change(
         "DELETE FROM contact WHERE (campaign_id, viewer_id, field) IN "
         "(SELECT campaign_id, viewer_id, field FROM contact WHERE retain_until <= $1 LIMIT $2)",
@@ -135,7 +136,7 @@ class Certificate(NamedTuple):
     issued_at: datetime
     key_id: str
     signature: bytes
-    corrected: bool = False  # by the office: no enrolment changes the name any more
+    corrected: bool = False  # True: by the office, so no enrolment changes the name any more
     claimed_at: datetime | None = None
     revoked_at: datetime | None = None
     reissued_as: str | None = None
@@ -174,7 +175,7 @@ async def by_code(tx: Transaction, code: str) -> Certificate | None:
 
 
 async def last_of(tx: Transaction, campaign_id: str, viewer_id: str, *, lock: bool = False) -> Certificate | None:
-    """The valid certificate of a viewer, else the revoked one: the only one that no other replaced."""
+    """The viewer's certificate that no other has replaced: the valid one, else the revoked one."""
     where = "campaign_id = $1 AND viewer_id = $2 AND reissued_as IS NULL"
     return await _one(tx, where + (" FOR UPDATE" if lock else ""), campaign_id, viewer_id)
 
@@ -216,7 +217,8 @@ _RECENT = "ARRAY(SELECT t FROM unnest(w.tried_at) AS t WHERE t > now() - $2::int
 
 
 async def count_wrong_claim(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
-    """Whether this wrong try was one of the `most` in that time; a further one is not counted. Others' tries wait for it."""
+    """Counts a wrong try and returns True, or returns False where `most` were counted in that time. Concurrent tries wait for
+    it."""
     counted = await tx.fetchval(
         f"""
         INSERT INTO wrong_claim AS w (who, tried_at, expires_at) VALUES ($1, ARRAY[now()], now() + $2::interval)
@@ -232,7 +234,7 @@ async def count_wrong_claim(tx: Transaction, who: bytes, within: timedelta, most
 
 
 async def too_many_wrong_claims(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
-    """Whether so many were counted in that time; waits for those being counted at this moment."""
+    """Whether `most` wrong tries were counted in that time; waits for tries that are being counted at this moment."""
     sql = f"SELECT cardinality({_RECENT}) >= $3 FROM wrong_claim AS w WHERE who = $1 FOR SHARE"  # noqa: S608 - a constant
     return await tx.fetchval(sql, who, within, most) is True
 
@@ -261,7 +263,7 @@ async def completed(tx: Transaction, campaign_id: str, viewer_id: str) -> bool:
 
 
 async def unknown_serials(tx: Transaction, serials: Sequence[str]) -> list[str]:
-    """Of these serials those that no certificate has, valid or revoked."""
+    """Returns those of the serials that no certificate has, valid or revoked."""
     rows = await tx.fetch(
         "SELECT serial FROM unnest($1::text[]) AS given (serial) "
         "WHERE (SELECT true FROM certificate WHERE certificate.serial = given.serial) IS NULL",
@@ -274,7 +276,7 @@ STATES = ("waiting", "unclaimed", "claimed", "revoked")
 
 
 async def counts(tx: Transaction) -> dict[str, dict[str, int]]:
-    """By campaign: who completed and waits for a certificate, and certificates by state."""
+    """Counts, by campaign, viewers who wait for a certificate, and certificates by state."""
     rows = await tx.fetch(
         """
         SELECT campaign_id, 'waiting' AS state, count(*) AS n FROM completion WHERE NOT issued GROUP BY 1

@@ -69,13 +69,13 @@ class Keys:
 async def keep_definition(
     tx: Transaction, event: CampaignDefinedV1, definitions: Definitions[CampaignRules], keys: Keys
 ) -> None:
-    """The campaign gets its key with its first definition, before anybody enrols."""
+    """Keeps the definition. The first one also makes the campaign's key, before anybody enrols."""
     if await definitions.keep(tx, event):
         await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 
 async def keep_completions(tx: Transaction, events: Sequence[CheckinRecordedV1 | LessonMadeGoodV1]) -> None:
-    """Of all check-ins only those with which somebody reached the required days leave a row here."""
+    """Keeps a row for each check-in with which a viewer reached the required days, and none for the others."""
     completions: dict[str, list[store.Completion]] = defaultdict(list)
     for event in events:
         completions[event.campaign_id] += (
@@ -106,7 +106,7 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) ->
 
 
 def _latest_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> dict[tuple[str, str], store.Contact]:
-    """By viewer and field."""
+    """The latest contact data of the event by viewer and field."""
     told = (
         store.Contact(
             row.viewer_id,
@@ -130,7 +130,7 @@ def _open_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> list[bytes | N
 
 
 def _told(box: bytes | None) -> dict[store.Field, str]:
-    """What an enrolment tells that can be used."""
+    """The usable contact data in an enrolment's box."""
     if box is None:
         return {}
     try:
@@ -145,7 +145,7 @@ def _told(box: bytes | None) -> dict[store.Field, str]:
 
 
 def _usable_name(raw: str) -> str | None:
-    """None where it cannot be printed, such as with control characters: the log says why, and not whose."""
+    """The name as it is printed, or None where it cannot be (control characters); the log says why, and not whose name it is."""
     try:
         return domain.normalise_name(raw)
     except domain.NameRefused as refused:
@@ -161,7 +161,7 @@ def _row_of(campaign_id: str, viewer_id: str) -> str:
 
 
 async def issue_due(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, now: datetime) -> int:
-    """Issues to everybody who completed a campaign whose claim time has come; returns how many this portion was."""
+    """Issues certificates to a portion of those who completed a campaign whose claim time has come; returns how many."""
     for rules in (await definitions.all(tx)).values():
         if rules.certificate.claim_from <= now and (issued := await _issue(tx, rules, keys, now)):
             return issued
@@ -213,7 +213,7 @@ def _certificate(
     own: CampaignKeys,
     issued_at: datetime,
 ) -> _Issued:
-    # Two claim codes in a million certificates may be the same: the unique index refuses, and the sweep draws again.
+    # Among a million certificates two claim codes may be equal; the unique index then refuses, and the sweep draws again.
     claim_code, serial = domain.new_claim_code(), domain.new_serial()
     draft = store.Certificate(
         serial=serial,
@@ -236,7 +236,7 @@ def _certificate(
 
 
 def _named(row: store.Certificate, name: str | None, keys: Keys, own: CampaignKeys) -> store.Certificate:
-    """The row with this name, signed over its content."""
+    """The row with this name, and with a new signature over its content."""
     sealed = own.vault.encrypt(name, _row_of(row.campaign_id, row.viewer_id)) if name else None
     return _signed(row._replace(name=sealed), name, keys.signing)
 
@@ -247,7 +247,7 @@ def _signed(row: store.Certificate, name: str | None, signing: SigningKey) -> st
 
 
 def without_name(row: store.Certificate, viewer_id: str, signing: SigningKey) -> store.Certificate:
-    """The row once its holder is forgotten: under this account, without a name, signed anew."""
+    """The row of a forgotten holder: under the account's new name, without the holder's name, signed anew."""
     return _signed(row._replace(viewer_id=viewer_id, name=None), None, signing)
 
 
@@ -265,7 +265,7 @@ def _content(row: store.Certificate, name: str | None) -> CertificateContent:
 
 
 def content_of(row: store.Certificate, own: CampaignKeys) -> CertificateContent:
-    """`own`: the keys of the certificate's campaign."""
+    """What the certificate's signature covers. `own`: the keys of its campaign."""
     return _content(row, own.decrypt(row.name, _row_of(row.campaign_id, row.viewer_id)))
 
 
@@ -301,8 +301,8 @@ async def claim(
 ) -> store.Certificate | Refused:
     """Marks the certificate claimed (领取), once; claiming again answers the same.
 
-    A wrong code or phone tail and a revoked certificate are refused by what is returned and not raised: the wrong try has been
-    counted, and must be committed. Where there were too many already, the refusal is raised and nothing is counted.
+    For a wrong code, a wrong phone tail or a revoked certificate the refusal is returned and not raised, because the counted
+    wrong try must be committed. After too many wrong tries the refusal is raised, and nothing is counted.
     """
     wanted = domain.normalise_claim_code(claim_code)
     from_address = wrong_claims.by_address(keys.lookup_key, address)
@@ -317,10 +317,10 @@ async def claim(
         return Refused("claim-of-revoked")
     expected = await _phone_tail(tx, row, keys)
     if expected is not None and (phone_tail is None or phones.normalise_phone_tail(phone_tail) != expected):
-        # Who leaves the tail out learns that it is asked for, and has guessed nothing.
+        # A caller who leaves the tail out has guessed nothing and only learns that it is needed.
         await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
         return Refused("wrong-phone-tail")
-    # Who knows code and tail is the holder, whatever others behind the same address tried.
+    # A caller who knows code and tail is the holder, whatever others behind the same address have tried.
     await wrong_claims.check(tx, limits if expected is None else [of_code])
     if row.claimed_at is None:
         await store.claim(tx, row.serial, now)
@@ -329,7 +329,7 @@ async def claim(
 
 
 async def _phone_tail(tx: Transaction, row: store.Certificate, keys: Keys) -> str | None:
-    """What the holder must know besides the code; None where no phone is known."""
+    """The phone tail that the holder must know besides the code; None where no phone is known."""
     known = (await store.contacts(tx, row.campaign_id, [row.viewer_id])).get(row.viewer_id, store.KnownContact())
     if known.phone_tail is None:
         return None
@@ -362,7 +362,7 @@ async def revoke(tx: Transaction, campaign_id: str, viewer_id: str, actor: str, 
 async def reissue(
     tx: Transaction, keys: Keys, campaign_id: str, viewer_id: str, name: str, actor: str, reason: str, now: datetime
 ) -> str:
-    """Replaces the viewer's certificate by one with the corrected name; one that was claimed stays claimed."""
+    """Replaces the viewer's certificate by one with the corrected name, which is claimed if the replaced one was."""
     try:
         corrected = domain.normalise_name(name)
     except domain.NameRefused as error:
@@ -426,7 +426,7 @@ async def why_none(
 
 
 async def forget_expired(tx: Transaction, now: datetime) -> int:
-    """Deletes contact data whose time is over (PIPL: deleted on time); returns how many rows this portion was."""
+    """Deletes a portion of the contact data whose time is over (PIPL: deleted on time); returns how many rows."""
     deleted = await store.delete_expired_contacts(tx, now)
     if deleted:
         await erasure.record_retention(tx, {"contact": deleted}, now)

@@ -1,7 +1,7 @@
-"""How often one may be wrong when claiming: by code and by address, over all replicas.
+"""How many wrong tries to claim are allowed, per code and per address, over all replicas.
 
-Only wrong tries count, so that the many who share a carrier's address do not use up each other's. Whether a try is right is told
-only while the limits allow it: a right guess does not get in where a wrong one would be sent away.
+Only wrong tries count, so that the many viewers who share a carrier's address do not use up each other's. Once a limit is
+reached, a right guess is refused like a wrong one.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from shared.database import Transaction
 from shared.people.at_rest import lookup_hash
 from shared.service.refusals import Refused
 
-BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # 10,000 phone tails then last 80 days for who has found a code
-BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # 39 bits of code then last for longer than anybody tries
+BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # whoever has a code needs 80 days for 10,000 phone tails
+BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # 39 bits of code then last longer than anybody tries
 
 
 class Limit(NamedTuple):
@@ -24,7 +24,7 @@ class Limit(NamedTuple):
     who: bytes
     within: timedelta
     most: int
-    refusal: str  # its name
+    refusal: str  # the refusal's name
 
     def refused(self) -> Refused:
         return Refused(self.refusal, retry_after_s=int(self.within.total_seconds()))
@@ -36,25 +36,25 @@ def by_code(key: str, claim_code: str) -> Limit:
 
 
 def by_address(key: str, address: str) -> Limit:
-    """Of IPv6 the /64 counts, which one subscriber has for themselves."""
+    """The limit for an address. Of IPv6 the /64 counts, which belongs to one subscriber."""
     who = lookup_hash(key, f"wrong claims from {network_of(address)}")
     return Limit(who, BY_ADDRESS_WITHIN, BY_ADDRESS_MAX, "address-tried-too-often")
 
 
 async def check(tx: Transaction, limits: Sequence[Limit]) -> None:
-    """Raises `Refused` where one of them is reached."""
+    """Raises `Refused` where one of the limits is reached."""
     for limit in sorted(limits):
         if await store.too_many_wrong_claims(tx, limit.who, limit.within, limit.most):
             raise limit.refused()
 
 
 async def count(tx: Transaction, limits: Sequence[Limit]) -> None:
-    """Counts a wrong try. Raises `Refused` where one of them is reached; then the caller's rollback counts nothing."""
+    """Counts a wrong try. Raises `Refused` where a limit is reached; the caller then rolls back, and nothing is counted."""
     for limit in sorted(limits):
         if not await store.count_wrong_claim(tx, limit.who, limit.within, limit.most):
             raise limit.refused()
 
 
 async def forget(tx: Transaction) -> int:
-    """Deletes what no longer counts; returns how many rows this portion was."""
+    """Deletes a portion of the tries that no longer count; returns how many rows."""
     return await store.delete_expired_wrong_claims(tx)

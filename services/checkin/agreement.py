@@ -1,4 +1,4 @@
-"""What the other services' figures are held against (upkeep/agreement.py)."""
+"""What checkin tells upkeep/agreement.py, which compares the other services' figures with it."""
 
 from services.checkin import store
 from services.checkin.domain import LIVE_ROOM_ACTIONS
@@ -6,6 +6,6 @@ from shared.database import Transaction
 
 
 async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
-    """How often something was taken: (campaign_id, lesson_date, kind), kinds by the names they have in events."""
+    """How many facts checkin has taken by (campaign_id, lesson_date, kind); kinds have the names that events give them."""
     taken = await store.facts_by_lesson(tx)
     return {(campaign, lesson, LIVE_ROOM_ACTIONS.get(kind, kind)): n for (campaign, lesson, kind), n in taken.items()}

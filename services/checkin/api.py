@@ -231,7 +231,7 @@ def _read(body: bytes) -> list[Item]:
 
 
 def _answer(results: list[Result]) -> Response:
-    """In the order sent. msgspec writes it: for 500 results the standard library takes as long as recording them."""
+    """Answers with the results in the order sent. msgspec writes them: the standard library takes as long as recording."""
     counts = Counter(result.verdict.value for result in results)
     return Response(msgspec.json.encode({"results": results, "counts": counts}), media_type="application/json")
 
@@ -357,7 +357,8 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
 async def _make_good(
     db: Database, catalogue: Catalogue, decision: store.MakeGood, audience: usecases.Audience, now: datetime
 ) -> dict[str, Any]:
-    """Page by page, each in a transaction of its own: however many viewers it reaches, check-ins do not wait for them."""
+    """Grants the lesson page by page, each page in its own transaction, so that check-ins do not wait however many viewers it
+    reaches."""
     matched, granted, after = 0, 0, ""
     async with db.transaction() as tx:
         reach = await usecases.make_good_preview(tx, catalogue, decision.campaign_id, decision.lesson_date, audience)

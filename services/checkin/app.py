@@ -1,4 +1,4 @@
-"""checkin: campaigns, enrolments, check-ins. The composition root; tests call the same with other settings."""
+"""checkin: campaigns, enrolments, check-ins. The composition root; tests call it with settings of their own."""
 
 from functools import partial
 

@@ -1,4 +1,5 @@
-"""Campaign definitions as checkin works with them: prepared once per revision, checked against the database per transaction."""
+"""Campaign definitions as checkin works with them: prepared once per revision; each transaction asks for the revision in
+force."""
 
 import asyncio
 import json

@@ -1,7 +1,8 @@
-"""Group commit: posts that wait together are committed together, and no fixed linger.
+"""Group commit: posts that wait at the same time are committed together; none waits for others to come.
 
-A transaction costs one fsync whatever it holds, so under load each takes all that has come in meanwhile (STACK, "HTTP"). While
-one waits for Postgres, a second takes what waits, if that is much: else both would be smaller, and dearer (docs/performance.md).
+A transaction costs one fsync whatever it holds, so under load each takes all posts that came while the last one ran (STACK,
+"HTTP"). While one waits for Postgres, a second begins only if many events wait: otherwise both would be small and dear
+(docs/performance.md).
 """
 
 import asyncio
@@ -70,8 +71,8 @@ class Committer:
         self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
-        """Commits events and returns their results. Raises `Overloaded` or `DatabaseAway`; then nothing was committed,
-        or nobody knows (the connection broke during commit): sending again is right in every case."""
+        """Commits events and returns their results. Raises `Overloaded` or `DatabaseAway`; then nothing was committed, or nobody
+        knows (the connection broke during commit). Sending again is right in both cases."""
         if self._items_waiting + len(arrivals) > self._items_waiting_max:
             raise Overloaded
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
@@ -81,7 +82,7 @@ class Committer:
         return await answer
 
     async def run(self) -> None:
-        """Commits what waits, until cancelled; then whoever still waits is told that it was not committed."""
+        """Commits posts until it is cancelled; posts that still wait then fail as not committed."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(TRANSACTIONS_MAX):
@@ -104,7 +105,7 @@ class Committer:
                 self._changed.set()
 
     def _next_group(self) -> list[_Waiting]:
-        """Takes what has waited longest, without those who no longer listen."""
+        """Takes the posts that have waited longest, and drops those whose sender is gone."""
         group: list[_Waiting] = []
         size = 0
         for waiting in self._waiting:
@@ -130,7 +131,7 @@ class Committer:
             _answer(group, results)
 
     async def _commit_one_by_one(self, group: list[_Waiting], slot: int, error: Exception) -> None:
-        """What went wrong is one post's doing: the others must not suffer for it."""
+        """Commits each post alone after their common transaction failed, so that only the post that causes the error fails."""
         if len(group) == 1:
             log.error("a post could not be recorded", exc_info=error)
             _fail(group, error)

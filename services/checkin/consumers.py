@@ -1,4 +1,5 @@
-"""The live platform's events from the bus, the same JSON as the webhook, without contact data; and keys to seal contacts to."""
+"""Handlers of the live platform's events from the bus (the webhook's JSON, without contact data) and of keys to seal contacts
+to."""
 
 import msgspec
 import structlog
@@ -34,19 +35,19 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
 
     @consume(router, db, CertificateKeyMadeV1, durable="checkin-certificate-keys")
     async def keep_certificate_key(tx: Transaction, event: CertificateKeyMadeV1) -> None:
-        """What a campaign's contacts are sealed to for certificate."""
+        """Keeps certificate's key for a campaign, to which contacts are sealed."""
         await campaign_keys.learn(tx, event)
 
     @consume(router, db, NotificationKeyMadeV1, durable="checkin-notification-keys")
     async def keep_notification_key(tx: Transaction, event: NotificationKeyMadeV1) -> None:
-        """What a campaign's contacts are sealed to for notification."""
+        """Keeps notification's key for a campaign, to which contacts are sealed."""
         await campaign_keys.learn(tx, event)
 
     return router
 
 
 def _without_contact(item: Item) -> Item:
-    """Names and phones do not belong on the bus; what a sender put there all the same goes no further."""
+    """Drops name and phone, which do not belong on the bus, where a sender put them there nevertheless."""
     if item.event is None or not (item.event.name or item.event.phone):
         return item
     log.warning("contact data on the bus ignored", event_id=item.event_id)

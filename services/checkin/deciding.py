@@ -1,6 +1,6 @@
-"""The second half of recording, pure: from what the database knew before a batch to verdicts, counts and facts.
+"""The second half of recording, pure: turns what the database knew before a batch into verdicts, counts and facts.
 
-Every identity counts once, whatever the batch it came in; the database's answers say what was new.
+Every identity counts once, in whatever batch it comes; the database's answers say which were new.
 """
 
 from collections import Counter, defaultdict
@@ -25,15 +25,15 @@ Digest = Callable[[bytes], bytes]
 
 ENROLMENTS_PER_EVENT_MAX = 250  # a row is at most 826 bytes with its sealed contact: 206 KB of the 256 allowed
 
-_NONE = Lessons()  # what a viewer had who was not known
-_LATER_THAN_ANY = (datetime.max.replace(tzinfo=UTC), "")  # the database knew a later enrolment and changed nothing
+_NONE = Lessons()  # the lessons of a viewer who was not known
+_LATER_THAN_ANY = (datetime.max.replace(tzinfo=UTC), "")  # stands for a later enrolment that the database knew
 
 
 # ---- what the database answers ---------------------------------------------------------------------------------------
 
 
 class ViewerRow(msgspec.Struct, frozen=True, gc=False):
-    """The row of a viewer whom a batch changed: `before`, None where there was none, and `…_after`. Lessons are bits."""
+    """The row of a viewer whom a batch changed, `before` (None where there was none) and after (`…_after`). Lessons are bits."""
 
     viewer_id: str
     before: Lessons | None
@@ -48,8 +48,8 @@ class ViewerRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stored(msgspec.Struct):
-    """What the database answered for a part. Who is not in `viewers` had everything already. `units`: unit and group of those
-    whose actions are new."""
+    """What the database answered for a part. A viewer who is not in `viewers` had everything already. `units`: unit and group of
+    the viewers whose actions are new."""
 
     enrolled: list[Enrolled] = []
     viewers: list[ViewerRow] = []
@@ -88,7 +88,7 @@ class Fact(msgspec.Struct):
 
 
 class Decisions:
-    """What became of a batch: results by position, facts in order, and what is to be kept and counted."""
+    """What became of a batch: results by position, facts in order, rows to keep, and counts."""
 
     def __init__(self, arrivals: Sequence[Arrival], digest: Digest) -> None:
         self.arrivals = arrivals
@@ -116,13 +116,13 @@ class Decisions:
         self.counts[event.campaign_id, event.type, lesson_date, mode, verdict, reason or ""] += 1
 
     def refuse(self, refusals: list[Refusal]) -> None:
-        """Counted later, and only where the row is new: a refused event sent twice was refused once."""
+        """Refuses events. They are counted later, where their row is new: an event that is refused twice counts once."""
         for position, reason in refusals:
             self._results[position] = Result(self.arrivals[position].item.event_id, Verdict.REJECTED, reason)
             self.keep(position, Verdict.REJECTED, reason)
 
     def keep(self, position: int, verdict: Verdict, reason: Reason) -> None:
-        """A row that says why an event was not counted."""
+        """Keeps a row that says why an event was not counted."""
         arrival = self.arrivals[position]
         item, event = arrival.item, arrival.item.event
         digest = self._digest(bytes(item.raw))
@@ -153,13 +153,13 @@ class Decisions:
             self.facts.append(Fact(contract, campaign, rows, fields or {}, contacts))
 
     def count_refusals(self, new: set[tuple[str, str]]) -> None:
-        """`new`: source and key of the rows of `uncounted` that were not known."""
+        """Counts the refusals that are new. `new`: (source, key) of the rows of `uncounted` that were not known."""
         left = set(new)
         for row in self.uncounted:
             if row.verdict == Verdict.REJECTED and (row.source, row.event_key) in left:
                 left.discard((row.source, row.event_key))
                 known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW)
-                campaign_id = (row.campaign_id or "") if known else ""  # else a sender could make up labels
+                campaign_id = (row.campaign_id or "") if known else ""  # a sender must not invent metric labels
                 self.counts[campaign_id, row.type or "", "", "", row.verdict, row.reason] += 1
 
 
@@ -167,7 +167,7 @@ class Decisions:
 
 
 class _Change(msgspec.Struct, frozen=True, gc=False):
-    """A viewer's row with what it means: `credited_…` are the sets of credited lessons as bits."""
+    """A viewer's changed row and what follows from it: `credited_…` are the credited lessons as bits."""
 
     row: ViewerRow
     before: Lessons
@@ -178,7 +178,8 @@ class _Change(msgspec.Struct, frozen=True, gc=False):
 def decide(
     arrivals: Sequence[Arrival], refusals: list[Refusal], parts: Sequence[tuple[Part, Stored]], digest: Digest
 ) -> Decisions:
-    """What becomes of each arrival. `refusals`: what belongs to no campaign; `parts`: each campaign's, as it was stored."""
+    """Decides what becomes of each arrival. `refusals`: arrivals that belong to no campaign; `parts`: each campaign's, with the
+    database's answers."""
     decisions = Decisions(arrivals, digest)
     decisions.refuse(refusals)
     for part, stored in parts:
@@ -218,7 +219,8 @@ def _count_days(decisions: Decisions, campaign: Campaign, changes: dict[str, _Ch
 
 
 def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Change]) -> None:
-    """Recorded or stored where the database had no such bit before, else duplicate. New ones are published."""
+    """A check-in is recorded or stored where the database did not have its bit, else it is a duplicate. New ones are
+    published."""
     campaign, course = part.campaign, part.campaign.course
     rows: dict[tuple[int, str], list[tuple[Any, ...]]] = defaultdict(list)
     completed: set[str] = set()
@@ -260,7 +262,8 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
 
 
 def _decide_enrolments(decisions: Decisions, part: Part, stored: Stored) -> None:
-    """A new one is applied if it was the latest known when it arrived, else superseded: as if the batch had come one by one."""
+    """A new enrolment is applied if it was the latest known when it arrived, else superseded, as if events had come one by
+    one."""
     new = {enrolled.position for enrolled in stored.enrolled}
     known = {row.viewer_id: row.enrolled_before for row in stored.viewers} if new else {}
     for position, event, enrolment in part.enrolments:
@@ -277,7 +280,7 @@ def _decide_enrolments(decisions: Decisions, part: Part, stored: Stored) -> None
 
 
 def _publish_enrolments(decisions: Decisions, campaign: Campaign, stored: Stored) -> None:
-    """Every new enrolment, superseded ones too: their contact data may be the latest there is."""
+    """Publishes every new enrolment, superseded ones too: their contact data may be the latest there is."""
     for start in range(0, len(stored.enrolled), ENROLMENTS_PER_EVENT_MAX):
         page = stored.enrolled[start : start + ENROLMENTS_PER_EVENT_MAX]
         rows = [(new.viewer_id, new.enrolment_id, new.enrolled_at, new.unit_code, new.group_code) for _, _, new in page]
@@ -293,7 +296,7 @@ def _contact(event: LiveEvent) -> bytes | None:
 def _publish_reassignments(
     decisions: Decisions, campaign: Campaign, changes: dict[str, _Change], stored: Stored
 ) -> None:
-    """What a viewer had before this batch moves with them, so that totals do not depend on arrival order."""
+    """Publishes the move of what a viewer had before this batch, so that totals do not depend on the order of arrival."""
     if not (latest := latest_of(stored.enrolled)):
         return
     dates = campaign.lesson_texts
@@ -315,7 +318,7 @@ def _publish_reassignments(
 
 
 def _decide_actions(decisions: Decisions, part: Part, stored: Stored) -> None:
-    """Recorded where nobody has sent it before, under the unit that the viewer has now."""
+    """An action is recorded where nobody has sent it before, under the unit that the viewer has now."""
     campaign = part.campaign
     rows: dict[tuple[int, str], list[tuple[Any, ...]]] = defaultdict(list)
     for entry in part.actions:

@@ -1,7 +1,7 @@
 """What checkin decides, without a database or a clock: which lesson an event belongs to, and what became of it.
 
-A viewer's lessons are bits: bit i is lesson i of the campaign (`LESSONS_MAX` of them in a bigint). What is made for
-every event is a msgspec struct, which costs a quarter of a dataclass or named tuple.
+A viewer's lessons are bits: bit i is lesson i of the campaign (`LESSONS_MAX` of them in a bigint). Objects that are made for
+every event are msgspec structs, which cost a quarter of a dataclass or named tuple.
 """
 
 from bisect import bisect_right
@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What became of one event; goes back to its sender in the order sent."""
+    """What became of one event. Senders get their results in the order in which they sent the events."""
 
     event_id: str | None
     verdict: Verdict
@@ -55,7 +55,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """Where in the course a time falls."""
+    """The lesson and mode in whose window a time falls."""
 
     lesson: int
     mode: Mode
@@ -82,14 +82,15 @@ class Course:
         ]
 
     def locate(self, occurred_at_s: float) -> Slot | None:
-        """The lesson and mode of a time (seconds since 1970); windows are half-open and disjoint (FACTS A2), None outside."""
+        """The lesson and mode of a time (seconds since 1970), None outside all windows, which are half-open and disjoint (FACTS
+        A2)."""
         position = bisect_right(self._opens, occurred_at_s) - 1
         if position < 0 or occurred_at_s >= self._closes[position]:
             return None
         return self._slots[position]
 
     def uncredited(self, mode: Mode, late: bool) -> Reason | None:
-        """Why a check-in does not count towards the certificate, if it does not."""
+        """Why a check-in does not count towards the certificate; None where it does."""
         if late:
             return Reason.LATE
         return None if mode in self.credit else Reason.REPLAY_NOT_CREDITED
@@ -104,7 +105,7 @@ class Course:
         return self.credited_of(lessons.live, lessons.replay, lessons.made_good)
 
     def credited_of(self, live: int, replay: int, made_good: int) -> int:
-        """As `credited`, of three bit sets."""
+        """As `credited`, for three bit sets."""
         return live & self._credited_live | replay & self._credited_replay | made_good
 
     def reaches(self, before: "Lessons", credited: int) -> bool:
@@ -185,13 +186,14 @@ class Lessons(msgspec.Struct, gc=False):
         return bool((self.any_live if mode == "live" else self.any_replay) >> lesson & 1)
 
     def flags(self, lesson: int, mode: Mode, before: "Lessons") -> tuple[bool, bool]:
-        """Of a check-in that these lessons add to `before`: first of its lesson, first of the campaign."""
+        """Flags of a check-in that these lessons add to `before`: whether it is the first of its lesson, the first of the
+        campaign."""
         replay_first = bool(self.replay_first >> lesson & 1)
         first_for_lesson = not before.any >> lesson & 1 and replay_first == (mode == "replay")
         return first_for_lesson, before.first is None and self.first == first_code(lesson, mode)
 
     def checkins(self) -> Iterator["Counted"]:
-        """Every check-in with the flags it was published with, and every lesson made good."""
+        """Yields every check-in with the flags it was published with, and every lesson made good."""
         for mode, on_time, late in (("live", self.live, self.late_live), ("replay", self.replay, self.late_replay)):
             for lesson in ones(on_time | late):
                 replay_first = bool(self.replay_first >> lesson & 1)
@@ -236,7 +238,7 @@ class LessonState(StrEnum):
     NOT_CREDITED = "not_credited"
     UPCOMING = "upcoming"
     OPEN = "open"
-    NOT_SEEN = "not_seen"  # windows are over, but an export file may still bring it: the lesson is not sealed
+    NOT_SEEN = "not_seen"  # windows are over, but an export file may still bring a check-in: the lesson is not sealed
     MISSED = "missed"
 
 
@@ -251,7 +253,7 @@ class LessonView:
 
 
 def lesson_view(course: Course, lessons: Lessons, lesson: int, now: datetime) -> LessonView:
-    """Why does lesson n count, or not? `earn_until` is set while a check-in from now on would still be credited."""
+    """Says why a lesson counts, or not. `earn_until` is set while a check-in from now on would still be credited."""
     bit = 1 << lesson
     if course.earned(lessons) & bit:
         return LessonView(lesson, LessonState.CREDITED, None, None)
@@ -272,7 +274,7 @@ def lesson_view(course: Course, lessons: Lessons, lesson: int, now: datetime) ->
     return LessonView(lesson, LessonState.MISSED if sealed else LessonState.NOT_SEEN, None, None)
 
 
-CURRENT_AFTER_END = timedelta(days=30)  # boards go on showing the last lesson for so long after it is sealed
+CURRENT_AFTER_END = timedelta(days=30)  # boards show the last lesson for so long after it is sealed
 
 
 def current_lesson(rules: CampaignRules, now: datetime) -> int | None:
@@ -296,7 +298,7 @@ def open_window(rules: CampaignRules, now: datetime) -> tuple[int, Mode] | None:
 
 
 def subtree_of_definition(definition: str, unit_code: str) -> bytes | None:
-    """A definition (JSON) as if the unit's subtree were all there is, its own node the root; None where it has no such unit."""
+    """The definition (JSON) with the unit's subtree only, and the unit as root; None where it has no such unit."""
     content: dict[str, Any] = msgspec.json.decode(definition)
     parents: dict[str, str | None] = {unit["unit_code"]: unit["parent_code"] for unit in content["units"]}
     if unit_code not in parents:

@@ -1,4 +1,4 @@
-"""What checkin keeps under an account, and how it is forgotten: the account is renamed, every number stays."""
+"""Forgets what checkin keeps under an account: the account is renamed, and every number stays."""
 
 # ruff: noqa: S608 - SQL is put together of constants
 
@@ -38,9 +38,9 @@ class Erasure(ServiceErasure):
         return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """checkin has names and phones nowhere but sealed, in its ledger."""
+        """Changes nothing: checkin has names and phones only sealed, in its ledger."""
         return {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
 
     async def destroy_keys(self, tx: Transaction, campaign_id: str, now: datetime) -> int:
-        await store.change_definitions(tx)  # what is being recorded with the old keys is recorded before
+        await store.change_definitions(tx)  # waits until events that are sealed to the old keys are recorded
         return await super().destroy_keys(tx, campaign_id, now)

@@ -13,7 +13,7 @@ import msgspec
 
 ITEMS_MAX = 1000
 NAME_MAX_CHARS = 50  # in NFC, as it goes on a certificate
-NAME_SENT_MAX_CHARS = 4 * NAME_MAX_CHARS  # decomposed, a letter is a base and its marks
+NAME_SENT_MAX_CHARS = 4 * NAME_MAX_CHARS  # a decomposed letter has a base and marks
 PHONE_MAX_CHARS = 32
 ITEM_MAX_CHARS = 100
 
@@ -46,7 +46,7 @@ class LiveEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def item(self) -> str | None:
-        """Which quiz, prize or account a live-room action was about."""
+        """The quiz, prize or account that a live-room action was about."""
         return self.quiz or self.prize or self.account
 
 
@@ -78,11 +78,11 @@ class BodyRefused(Exception):
 
 
 _LONG_FRACTION = re.compile(r"(\.\d{6})\d+")
-# Halves of a character outside the basic plane that have lost each other (`\ud83d` alone). Other escapes are passed over whole.
+# Finds escapes of half a character, a lone surrogate such as `\ud83d`. Other escapes are matched whole and kept.
 _LONE_HALF = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
-# Texts, runs of brackets, commas; the last is a text that never ends. Possessive: no position is looked at twice.
+# Matches texts, runs of brackets, commas, and a text that never ends. Possessive quantifiers: no position is looked at twice.
 _MARKS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]++|[\]}]++|,|"', re.DOTALL)
 _WHITE_SPACE = b" \t\n\r"
 
@@ -95,7 +95,7 @@ _only_time = msgspec.json.Decoder(_OnlyTime)
 
 
 def read_body(body: bytes) -> list[Item]:
-    """The items of a post, in order. An item that is not an event spoils nothing else. Raises `BodyRefused`."""
+    """The items of a post, in order. One that is not an event does not affect the others. Raises `BodyRefused`."""
     text = body.strip(_WHITE_SPACE)
     try:
         raws = _split(body, text)
@@ -105,20 +105,20 @@ def read_body(body: bytes) -> list[Item]:
         ) from error
     if not raws:
         raise BodyRefused("not_json", "the array is empty")
-    may_be_rounded = b".999999" in body or b"\\" in body  # a digit or the point can be written as an escape
+    may_be_rounded = b".999999" in body or b"\\" in body  # a backslash: digit or point may be written as an escape
     if not may_be_rounded:
-        with suppress(msgspec.MsgspecError, RecursionError):  # all at once; one malformed item spoils it
+        with suppress(msgspec.MsgspecError, RecursionError):  # reads all at once; fails if one item is malformed
             return [_item(event, raw) for event, raw in zip(_events.decode(text), raws, strict=True)]
     return [_read_item(raw, may_be_rounded) for raw in raws]
 
 
 def _split(body: bytes, text: bytes) -> list[msgspec.Raw]:
-    """`text`: the body without the white space around it."""
+    """The items of the body as raw JSON. `text`: the body without the white space around it."""
     body.decode()  # msgspec checks only the strings it reads
     try:
         raws = [_raw_item.decode(text)] if text.startswith(b"{") else _raw_items.decode(text)
     except (msgspec.MsgspecError, RecursionError):
-        # Either no JSON, or JSON of which msgspec takes no item because of one: half an emoji, or a thousand brackets.
+        # Either this is no JSON, or msgspec refuses all items because of one, such as half an emoji or a thousand brackets.
         items = _few_enough(_cut(_LONE_HALF.sub(_whole, text)))
         return [_checked(item) for item in items]
     return _few_enough(raws)
@@ -135,7 +135,8 @@ def _whole(escape: re.Match[bytes]) -> bytes:
 
 
 def _cut(text: bytes) -> list[bytes]:
-    """The object, or the items of the array, whatever is in them: in one pass and without recursion. Raises `ValueError`."""
+    """Cuts the body into its object, or its array's items, whatever is in them, in one pass without recursion. Raises
+    `ValueError`."""
     items, start, end, depth = [], 1, 0, 0
     for mark in _MARKS.finditer(text):
         end = mark.end()
@@ -157,7 +158,7 @@ def _cut(text: bytes) -> list[bytes]:
 
 
 def _checked(item: bytes) -> msgspec.Raw:
-    """One item of a body that was cut by hand. Raises `MsgspecError` where it is not JSON."""
+    """An item that `_cut` cut out. Raises `MsgspecError` where it is not JSON."""
     try:
         return _raw_item.decode(item)
     except RecursionError:
@@ -183,7 +184,8 @@ def _item(event: LiveEvent, raw: msgspec.Raw) -> Item:
 
 
 def _with_exact_time(event: LiveEvent, raw: msgspec.Raw) -> LiveEvent:
-    """With the time cut off after six digits, where msgspec rounds: 19:59:59.9999999 is before 20:00, when a window ends."""
+    """The event with its time cut off after six digits, where msgspec rounds: 19:59:59.9999999 is before 20:00, when a window
+    ends."""
     exact = _LONG_FRACTION.sub(r"\1", _only_time.decode(raw).occurred_at)
     return msgspec.structs.replace(event, occurred_at=msgspec.convert(exact, datetime))
 

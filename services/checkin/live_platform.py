@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-TOLERANCE_S = 5 * 60  # of a signature's time stamp, either way
+TOLERANCE_S = 5 * 60  # how far a signature's time stamp may be off, either way
 
 
 class Source(BaseModel):
@@ -41,8 +41,8 @@ class Source(BaseModel):
 def _standard(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, tolerance 5 minutes.
 
-    Over the bytes as they came: its library verifies text only, and who may not send gets 401 for a body in any encoding
-    (DESIGN §5.1). For text, tests hold the two together.
+    Verifies the bytes as they came. The scheme's own library verifies only text, but a sender without a right gets 401 for a body
+    in any encoding (DESIGN §5.1). Tests show that the two agree on text.
     """
     given = _standard_headers(headers)
     if given is None:
@@ -65,7 +65,7 @@ class _StandardHeaders(NamedTuple):
 
 
 def _standard_headers(headers: Mapping[str, str]) -> _StandardHeaders | None:
-    """None where one is missing, or the time stamp is none or more than 5 minutes away."""
+    """The headers; None where one is missing, or the time stamp is invalid or more than 5 minutes away."""
     signed_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp")
     signatures = headers.get("webhook-signature")
     if not (signed_id and timestamp and signatures):
@@ -74,14 +74,14 @@ def _standard_headers(headers: Mapping[str, str]) -> _StandardHeaders | None:
         signed_at_s = float(timestamp)
     except ValueError:
         return None
-    if not abs(time.time() - signed_at_s) <= TOLERANCE_S:  # NaN is no time either
+    if not abs(time.time() - signed_at_s) <= TOLERANCE_S:  # so that NaN fails, too
         return None
     return _StandardHeaders(signed_id, floor(signed_at_s), signatures)
 
 
 @cache
 def _key(secret: str) -> bytes:
-    """Of `whsec_<base64>`, padded or not."""
+    """The key in `whsec_<base64>`, padded or not."""
     return b64decode(secret.removeprefix("whsec_") + "==")
 
 

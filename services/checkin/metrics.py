@@ -1,6 +1,6 @@
 """What checkin measures. Verdicts are exact (from the database) except `duplicate`, which counts attempts.
 
-The timetable comes from here too: alerts and boards must know that a window is open, and which lesson is the current one.
+The timetable is measured here, too: alerts and boards must know whether a window is open, and which lesson is current.
 """
 
 from collections.abc import Iterable, Mapping

@@ -104,7 +104,8 @@ def nothing_yet() -> str:
 
 
 def outlook(credited: int, required: int, reachable: int, waiting: int) -> Outlook:
-    """What is still possible, honestly. `reachable`: if nothing is missed from now on; `waiting`: days not yet sealed."""
+    """Says what is still possible. `reachable`: days credited if nothing is missed from now on; `waiting`: days not yet
+    sealed."""
     missing = required - credited
     if missing <= 0:
         return Outlook("done", "恭喜，您已完成学习", f"结课所需的 {required} 天已全部计入。")
@@ -214,7 +215,7 @@ def _late(report: ViewerReport, view: LessonView, times: "Times") -> str:
 
 
 def _refused(report: ViewerReport, view: LessonView, times: "Times") -> str | None:
-    """A refused check-in of that day explains more than "none arrived"."""
+    """Names a refused check-in of that day, which explains more than "none arrived"."""
     for row in report.uncounted:
         if row["type"] != CHECKED_IN or row["occurred_at"] is None:
             continue
@@ -256,7 +257,7 @@ class Times:
         return at.astimezone(self.zone).date()
 
     def clock(self, at: datetime, *, ends: bool = False) -> str:
-        """`ends`: midnight is the end of the day before, 24:00."""
+        """The time of day. `ends`: midnight is shown as the end of the day before, 24:00."""
         clock = f"{at.astimezone(self.zone):%H:%M}"
         return "24:00" if ends and clock == "00:00" else clock
 

@@ -1,7 +1,7 @@
-"""The use case that everything arrives at: a batch of events becomes verdicts, rows and facts in one transaction.
+"""The use case behind all three ways in: a batch of events becomes verdicts, rows and facts in one transaction.
 
-The same for all three ways in (webhook, bus, import). What is decided is in sorting.py and deciding.py; here the database is
-asked and written. Nothing waits for the bus: facts go into the outbox.
+The ways in are webhook, bus and import. sorting.py and deciding.py decide; this module asks the database and writes to it.
+Nothing waits for the bus: facts go into the outbox.
 """
 
 import hmac
@@ -26,7 +26,7 @@ Record = Callable[
 
 
 def body_digest(link_key: str) -> Digest:
-    """HMAC-SHA256 of an event's bytes under a key of the deployment, without which nobody can try phones on it."""
+    """HMAC-SHA256 of an event's bytes under a key of the deployment; without the key nobody can find a phone by trying all."""
     key = hmac.digest(link_key.encode(), b"bodies of refused events", "sha256")
     return lambda raw: hmac.digest(key, raw, "sha256")
 
@@ -54,7 +54,7 @@ async def record(
 
 
 async def _store(tx: Transaction, part: Part) -> Stored:
-    """Writes what nobody has sent before; the answers say what that was, and what was there."""
+    """Writes what nobody has sent before. The answers say what was new, and what was there before."""
     no, stored = part.campaign.no, Stored()
     if part.enrolments:
         stored.enrolled = part.enrolled(await store.add_enrolments(tx, no, part.enrolment_rows()))
@@ -67,7 +67,7 @@ async def _store(tx: Transaction, part: Part) -> Stored:
 
 
 def _events(fact: Fact, now: datetime, seal: Seal) -> list[Outgoing]:
-    """With an id of their own, and contacts sealed."""
+    """The fact as events with new ids and sealed contacts."""
     more: dict[str, Any] = {}
     if fact.contacts is not None:
         viewer_ids = [row[0] for row in fact.rows]

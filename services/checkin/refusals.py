@@ -1,4 +1,4 @@
-"""How HTTP says what checkin's use cases refuse."""
+"""How refusals of checkin's use cases are answered over HTTP."""
 
 from typing import Final
 

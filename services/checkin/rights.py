@@ -12,5 +12,5 @@ WITHHELD = {
     "make_good": "UPDATE, DELETE",
     "platform_count": "DELETE",
 }
-# Of what is withheld above, the columns that it may change all the same.
+# Columns of the tables above that the role may change nevertheless.
 CHANGING = {"make_good": "granted"}

@@ -1,6 +1,6 @@
 """The first half of recording, pure: a batch is sorted by campaign and kind, and what cannot count is refused.
 
-What comes of it is ready for the database, every identity once. deciding.py goes on with what the database answers.
+The result is ready for the database and has every identity once. deciding.py goes on with what the database answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,12 +55,12 @@ class Enrolment(NamedTuple):
 
     @property
     def precedence(self) -> tuple[datetime, str]:
-        """The latest wins, in any order of arrival (DESIGN §4.5)."""
+        """The enrolment with the largest precedence wins, whatever the order of arrival (DESIGN §4.5)."""
         return self.enrolled_at, self.enrolment_id
 
 
 class Enrolled(NamedTuple):
-    """An enrolment on its way: the event that says it has the contact data."""
+    """An enrolment, and the event that brought it, which has the contact data."""
 
     position: int
     event: LiveEvent
@@ -77,7 +77,7 @@ class Action(NamedTuple):
 
 
 Key = tuple[str, str]
-"""Viewer and event: what an enrolment or an action is once by."""
+"""(viewer, event): the identity of an enrolment or an action."""
 
 Refusal = tuple[int, Reason]
 """A position in the batch, and why its event is refused."""
@@ -100,7 +100,7 @@ class Part(msgspec.Struct):
         return [entry for key, entry in self.first_enrolments.items() if key in new]
 
     def viewers(self, enrolled: list[Enrolled]) -> list[tuple[str, Lessons, Enrolment | None]]:
-        """What is to be added to each viewer: check-ins, and the latest of the new enrolments."""
+        """What the batch adds to each viewer: check-ins, and the latest of the new enrolments."""
         latest = latest_of(enrolled)
         return [
             (viewer, self.lessons.get(viewer, _NO_LESSONS), latest.get(viewer))
@@ -116,7 +116,7 @@ class Part(msgspec.Struct):
 
 
 def sort_out(arrivals: Sequence[Arrival], campaigns: Mapping[str, Campaign]) -> tuple[list[Refusal], list[Part]]:
-    """What belongs to no campaign or is no event, refused; the rest by campaign, in the order of their ids."""
+    """Refuses what belongs to no campaign or is no event, and sorts the rest by campaign, in the order of campaign ids."""
     refusals: list[Refusal] = []
     parts: dict[str, list[int]] = {}
     for position, arrival in enumerate(arrivals):
@@ -137,7 +137,7 @@ def sort_out(arrivals: Sequence[Arrival], campaigns: Mapping[str, Campaign]) -> 
 
 
 def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, positions: list[int]) -> Part:
-    """By kind; what lies in the future or outside every window is refused."""
+    """Sorts a campaign's events by kind; refuses those in the future or outside every window."""
     part = Part(campaign)
     locate = campaign.course.locate
     received_at, received_at_s = None, 0.0
@@ -168,7 +168,8 @@ def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, position
 
 
 def _add_enrolment(part: Part, position: int, event: LiveEvent, received_at: datetime) -> None:
-    """Unit as given, else by channel, else unassigned (DESIGN §5.1). A code is kept as sent, known or not."""
+    """Adds an enrolment. Its unit is the one given, else the channel's, else unassigned (DESIGN §5.1); unknown codes are kept as
+    sent."""
     enrolment = Enrolment(
         event.viewer_id,
         event.event_id,

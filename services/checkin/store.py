@@ -13,7 +13,7 @@ from services.checkin.sorting import Action, Enrolment, Key
 from shared.database import Transaction
 from shared.database.columns import columns
 
-DEFINITIONS_LOCK = 0x43_41_4D_50  # shared by whoever classifies events, exclusive for whoever changes a definition
+DEFINITIONS_LOCK = 0x43_41_4D_50  # shared while events are classified, exclusive while a definition changes
 
 
 # ---- campaigns -------------------------------------------------------------------------------------------------------
@@ -29,7 +29,8 @@ class CampaignRow(NamedTuple):
 
 
 async def hold_definitions(tx: Transaction) -> list[CampaignRow]:
-    """The revisions in force; none changes before this transaction ends. Two statements: the lock needs its own snapshot."""
+    """The revisions in force; none changes before this transaction ends. The lock is a statement of its own, so that revisions
+    are read after it is held."""
     await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", DEFINITIONS_LOCK)
     rows = await tx.fetch(
         """
@@ -43,7 +44,7 @@ async def hold_definitions(tx: Transaction) -> list[CampaignRow]:
 
 
 async def change_definitions(tx: Transaction) -> None:
-    """Waits until nobody classifies events, and keeps them from doing so until this transaction ends."""
+    """Waits until no transaction classifies events, and keeps others from classifying until this one ends."""
     await tx.execute("SELECT pg_advisory_xact_lock($1)", DEFINITIONS_LOCK)
 
 
@@ -117,8 +118,9 @@ async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable
     return {(row[0], row[1]) for row in found}
 
 
-# Most viewers of a batch have the same lessons: each distinct set is sent once, and its number, two bytes, for every viewer. The
-# enrolments' arrays are empty where nobody enrolled (unnest fills with null). OFFSET 0: else `kind` is computed six times.
+# Most viewers of a batch have the same lessons: each distinct set is sent once, and every viewer has the number of a set, two
+# bytes. The enrolments' arrays are empty where nobody enrolled (unnest fills up with null). Without OFFSET 0 Postgres computes
+# `kind` six times.
 _UPSERT_VIEWERS = """
 INSERT INTO viewer AS v (campaign_no, viewer_id, live, replay, late_live, late_replay, replay_first, first,
                          unit_code, group_code, channel, enrolled_at, enrolment_id)
@@ -329,7 +331,7 @@ async def in_audience_with_lesson(
     credit: Collection[str],
     limit: int,
 ) -> list[str]:
-    """Of the audience those to whom the lesson is credited already, by check-in or made good."""
+    """Returns those of the audience to whom the lesson is credited already, by check-in or made good."""
     rows = await tx.fetch(
         "SELECT viewer_id FROM viewer WHERE campaign_no = $1 AND (live | replay | late_live | late_replay) & $2 = $2 "
         "AND ($3::text[] IS NULL OR viewer_id = ANY($3)) "
@@ -347,7 +349,7 @@ async def in_audience_with_lesson(
 
 
 async def unseen(tx: Transaction, campaign_no: int, viewer_ids: list[str], limit: int) -> list[str]:
-    """Of the listed viewers those of whom nothing has ever come."""
+    """Returns those of the listed viewers from whom nothing has ever come."""
     rows = await tx.fetch(
         "SELECT DISTINCT viewer_id FROM unnest($2::text[]) AS listed (viewer_id) WHERE NOT EXISTS ("
         "SELECT FROM viewer WHERE campaign_no = $1 AND viewer.viewer_id = listed.viewer_id) ORDER BY viewer_id LIMIT $3",
@@ -359,7 +361,7 @@ async def unseen(tx: Transaction, campaign_no: int, viewer_ids: list[str], limit
 
 
 async def add_viewers(tx: Transaction, campaign_no: int, viewer_ids: list[str]) -> None:
-    """Rows for viewers of whom nothing has come yet, without any lesson; those who are known stay as they are."""
+    """Adds rows without lessons for viewers from whom nothing has come yet; known viewers stay as they are."""
     await tx.execute(
         "INSERT INTO viewer (campaign_no, viewer_id) SELECT $1, * FROM unnest($2::text[]) ON CONFLICT DO NOTHING",
         campaign_no,
@@ -370,7 +372,7 @@ async def add_viewers(tx: Transaction, campaign_no: int, viewer_ids: list[str]) 
 async def outside_audience(
     tx: Transaction, campaign_no: int, all_of: int, viewer_ids: list[str], limit: int
 ) -> list[str]:
-    """Of the listed viewers those whom `audience` does not find: never seen, or absent on one of the days."""
+    """Returns those of the listed viewers whom `audience` does not find: never seen, or absent on one of the days."""
     rows = await tx.fetch(
         "SELECT DISTINCT viewer_id FROM unnest($3::text[]) AS listed (viewer_id) WHERE NOT EXISTS ("
         "SELECT FROM viewer WHERE campaign_no = $1 AND viewer.viewer_id = listed.viewer_id "
@@ -384,7 +386,7 @@ async def outside_audience(
 
 
 async def lock_viewers(tx: Transaction, campaign_no: int, viewer_ids: list[str]) -> list[Viewer]:
-    """Those of the viewers that are known, by id; they stay as they are until the transaction ends."""
+    """Returns and locks the viewers that are known, by id; they cannot change until the transaction ends."""
     rows = await tx.fetch(
         f"SELECT viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS} FROM viewer "  # noqa: S608
         "WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) ORDER BY viewer_id FOR UPDATE",

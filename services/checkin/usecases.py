@@ -36,8 +36,8 @@ NAMED_MAX = 1_000
 
 @dataclass(frozen=True)
 class Draft:
-    """A definition that is to be put in force, with what takes up to 2 s to make of a large one: in a thread, and before the
-    transaction, which keeps everybody's events waiting."""
+    """A definition that is to be put in force, with what follows from it. For a large one that takes up to 2 s, so it is made in
+    a thread and before the transaction, which keeps everybody's events waiting."""
 
     definition: CampaignDefinition
     content_hash: str
@@ -92,7 +92,7 @@ def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> li
 
 
 async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: str) -> Campaign:
-    """Refused as `no-such-campaign` where there is none."""
+    """The campaign in force. Refused as `no-such-campaign` where there is none."""
     campaigns = await catalogue.held(tx)
     if campaign_id not in campaigns:
         raise Refused(NO_SUCH_CAMPAIGN, f"no campaign {campaign_id}; define it with PUT /v1/campaigns/{campaign_id}")
@@ -124,7 +124,7 @@ class ViewerReport:
 async def viewer_report(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, viewer_id: str, now: datetime
 ) -> ViewerReport:
-    """Refused as `no-such-campaign`, or `no-such-viewer` where the viewer has sent nothing that is known."""
+    """What one viewer can be told. Refused as `no-such-campaign`, or as `no-such-viewer` where nothing of the viewer is known."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     viewer = await store.viewer(tx, campaign.no, viewer_id)
     uncounted = await store.uncounted_of(tx, campaign_id, viewer_id, UNCOUNTED_SHOWN_MAX)
@@ -143,7 +143,7 @@ async def viewer_report(
 class Audience:
     """Whom a lesson is made good for: listed viewers, and those of them (or of all) who checked in on all these days.
 
-    Both are sets: what is listed twice, or in another order, is the same audience.
+    Both are sets: the order of a list, and repeats in it, make no difference.
     """
 
     viewer_ids: list[str] | None
@@ -155,12 +155,12 @@ class Audience:
 
     @property
     def is_a_list(self) -> bool:
-        """Viewers by name and nothing else: who has never been seen is meant, too."""
+        """Whether the audience is a list without any condition, which also reaches viewers who have never been seen."""
         return self.viewer_ids is not None and not self.checked_in_on
 
     @classmethod
     def from_json(cls, text: str) -> "Audience":
-        """What `as_json` wrote, or a version before it that kept lists as they were sent."""
+        """Reads what `as_json` wrote, or what an earlier version wrote, which kept lists as they were sent."""
         kept = json.loads(text)
         return cls.of(kept["viewer_ids"], map(date.fromisoformat, kept["checked_in_on"]))
 
@@ -171,7 +171,7 @@ class Audience:
 
 class GrantedPage(NamedTuple):
     matched: int
-    granted: int  # of those matched, to whom the lesson was not credited yet
+    granted: int  # how many of those matched did not have the lesson credited yet
     last: str | None  # the viewer after whom the next page starts; None: this was the last page
 
 
@@ -201,7 +201,8 @@ async def make_good_preview(
     """How many viewers a decision would reach, and who is special among them: people are named, up to `NAMED_MAX` of each kind.
 
     `already`: the lesson is credited to them, so they are left alone. `unseen`: listed, and nothing has ever come of them; they
-    are granted. `unmatched`: listed, but absent on one of the days, so they get nothing. Nobody is passed over in silence.
+    are granted. `unmatched`: listed, but absent on one of the days, so they get nothing. So the office learns of every listed
+    viewer who is not simply granted the lesson.
     """
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     lesson = _lesson(campaign, lesson_date)
@@ -222,7 +223,7 @@ async def make_good_preview(
 
 
 async def _page_of(tx: Transaction, campaign: Campaign, audience: Audience, after: str) -> list[str]:
-    """The audience's next viewers, by id. Who is listed without any condition is reached, seen before or not."""
+    """The audience's next viewers, by id. A list without any condition also reaches viewers who have never been seen."""
     if not audience.is_a_list:
         all_of = _all_of(campaign, audience)
         return await store.audience(tx, campaign.no, all_of, audience.viewer_ids, after, GRANTS_PER_TRANSACTION)
@@ -233,7 +234,7 @@ async def _page_of(tx: Transaction, campaign: Campaign, audience: Audience, afte
 
 
 def _all_of(campaign: Campaign, audience: Audience) -> int:
-    """The days as a set of lessons. Joined by OR: added up, a day listed twice would be another day."""
+    """The days as a bit set of lessons. They are joined by OR, because in a sum a day listed twice would become another day."""
     return reduce(or_, (1 << _lesson(campaign, day) for day in audience.checked_in_on), 0)
 
 

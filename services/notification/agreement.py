@@ -1,4 +1,4 @@
-"""Texts that are held against the certificates there are (upkeep/agreement.py), and cancelled without one (upkeep/repair.py)."""
+"""Texts, which upkeep/agreement.py compares with the certificates there are, and upkeep/repair.py cancels where there is none."""
 
 from services.notification.plans.certificates.store import Text, cancel_texts, texts
 

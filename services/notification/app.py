@@ -60,14 +60,15 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
 
 
 def build_channels(settings: Settings) -> dict[str, Channel]:
-    """Those of `shared.contracts.campaign.CHANNELS` that this deployment has. Messages of the others wait (`no_channel`)."""
+    """The channels of `shared.contracts.campaign.CHANNELS` that this deployment has. Messages through others wait
+    (`no_channel`)."""
     return {"file": FileChannel(settings.file_channel_dir)} if settings.file_channel_dir else {}
 
 
 def build_due_work(
     db: Database, definitions: Definitions[InForce], channels: Mapping[str, Channel], secrets: Secrets
 ) -> list[DueWork]:
-    """What is done again and again, each portion at one moment of the clock."""
+    """The repeated work of notification; each portion is done at one moment of the clock."""
     return [
         DueWork("plan_messages", in_transaction(db, lambda tx, now: plans.plan(tx, definitions, secrets, now))),
         DueWork("send_messages", Sender(db, definitions, channels, secrets).send),

@@ -1,4 +1,4 @@
-"""What notification keeps of people, and how it is forgotten. That something was sent stays, to whom does not."""
+"""Forgets what notification keeps of people. The record that something was sent stays, but not to whom."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from shared.people.campaign_keys import AT_REST_PREFIX
 from shared.people.erasure import NewName
 from shared.people.forgetting import Counts, ServiceErasure
 
-# What was not sent is not sent any more. The certificate's row goes, so that no later definition plans the text again.
+# Texts that wait are not sent any more. The certificate's row is deleted, so that no later definition plans the text again.
 CANCEL = (
     "UPDATE notification SET status = 'cancelled', reason = 'erased' "
     "WHERE campaign_id = $1 AND ($2::text IS NULL OR recipient = $2) AND status = 'queued'"
@@ -28,7 +28,7 @@ class Erasure(ServiceErasure):
         return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Phones and claim codes. Texts that wait are not sent any more."""
+        """Removes phones and claim codes. Texts that wait are not sent any more."""
         counts = await _forget(tx, campaign_id, None)
         return counts | {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
 

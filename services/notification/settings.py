@@ -1,4 +1,4 @@
-"""What notification is told from outside, besides what every service is."""
+"""Settings of notification (shared ones: shared/settings.py)."""
 
 from pathlib import Path
 from typing import Self

@@ -1,4 +1,4 @@
-"""What is held against checkin's counts (upkeep/agreement.py), and emptied where it goes beyond them (upkeep/repair.py)."""
+"""Sums, which upkeep/agreement.py compares with checkin's counts, and upkeep/repair.py empties where they are too high."""
 
 from services.reporting.totals.store import facts_by_lesson, forget_everything_derived
 

@@ -1,4 +1,4 @@
-"""What reporting keeps under an account, and how it is forgotten: the account is renamed, every sum stays."""
+"""Forgets what reporting keeps under an account: the account is renamed, and every sum stays."""
 
 # ruff: noqa: S608 - SQL is put together of constants
 
@@ -24,5 +24,5 @@ class Erasure(ServiceErasure):
         }
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Reporting knows nobody by name or phone."""
+        """Changes nothing: reporting knows nobody by name or phone."""
         return {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}

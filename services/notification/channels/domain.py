@@ -10,7 +10,7 @@ from uuid import UUID
 class Report(StrEnum):
     """What a channel says about one message, as an answer, a receipt or the answer to a query."""
 
-    NOT_SENT = "not_sent"  # certainly; the only thing that allows another attempt
+    NOT_SENT = "not_sent"  # certainly not sent; only this allows another attempt
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
@@ -18,7 +18,7 @@ class Report(StrEnum):
 
 
 class Reference(NamedTuple):
-    """How a channel knows a message: the same in every attempt."""
+    """Identifies a message to a channel; it is the same in every attempt."""
 
     campaign_id: str
     kind: str
@@ -38,12 +38,13 @@ class Outcome(NamedTuple):
 
 
 class Channel(Protocol):
-    """A way to people. Whatever it raises is "unknown": the messages are not sent again before `query` says they were not."""
+    """A way to reach people. An exception means "unknown": the messages are sent again only if `query` says that they were not
+    sent."""
 
     async def send(self, messages: Sequence[Message]) -> Mapping[UUID, Outcome]:
-        """Sends the batch; outcome by notification id. What is missing in the answer is unknown."""
+        """Sends the batch and returns outcomes by notification id. Messages missing from the answer are unknown."""
         ...
 
     async def query(self, references: Sequence[Reference]) -> Mapping[UUID, Outcome]:
-        """What became of messages whose sending was not answered."""
+        """Returns what became of messages whose sending was not answered."""
         ...

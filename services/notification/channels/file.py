@@ -1,8 +1,8 @@
 """The `file` channel: each message is a file, for the dev stack and tests.
 
 `FILE_CHANNEL_DIR/<campaign>/<kind>/<notification_id>.txt`, UTF-8: a line `To: <phone>`, an empty line, the text. A file appears
-whole or not at all and under a name that is the message's own, so sending twice is sending once, and `query` looks whether it is
-there. The files hold phones and claim codes: only their owner reads them.
+whole or not at all, under a name that belongs to the message. So sending twice is the same as sending once, and `query` looks
+whether the file is there. The files hold phones and claim codes: only their owner may read them.
 """
 
 import asyncio
@@ -38,5 +38,5 @@ class FileChannel:
             self._files.write(path, f"To: {message.to}\n\n{message.text}\n".encode())
 
     def _path(self, reference: Reference) -> Path:
-        campaign = reference.campaign_id.replace("..", "__")  # an id may be `..`, a folder of ours may not
+        campaign = reference.campaign_id.replace("..", "__")  # an id may be `..`, but a folder must not
         return self._folder / campaign / reference.kind / f"{reference.notification_id}.txt"

@@ -1,4 +1,4 @@
-"""The doorways: one event, one durable, one transaction, one call."""
+"""The handlers of events: each reads one event through one durable and calls one use case in a transaction."""
 
 from faststream.nats import NatsRouter
 
@@ -20,7 +20,7 @@ def build_consumers(db: Database, definitions: Definitions[InForce], secrets: Se
 
     @consume(router, db, CampaignDefinedV1, durable="notification-definitions")
     async def keep_definition(tx: Transaction, event: CampaignDefinedV1) -> None:
-        """Keeps the campaign's message rules. The campaign gets its key."""
+        """Keeps the campaign's message rules, and makes the campaign's key."""
         await usecases.keep_definition(tx, event, definitions, secrets)
 
     @consume(router, db, ViewerEnrolledV1, durable="notification-contacts", max_in_flight=IN_FLIGHT)
@@ -30,12 +30,12 @@ def build_consumers(db: Database, definitions: Definitions[InForce], secrets: Se
 
     @consume(router, db, CertificateIssuedV1, durable="notification-certificates-issued", max_in_flight=IN_FLIGHT)
     async def keep_issued(tx: Transaction, event: CertificateIssuedV1) -> None:
-        """Each certificate becomes a text to its holder."""
+        """Keeps certificates, each of which becomes a text to its holder."""
         await certificates.keep_issued(tx, event, secrets)
 
     @consume(router, db, CertificateRevokedV1, durable="notification-certificates-revoked")
     async def keep_revoked(tx: Transaction, event: CertificateRevokedV1) -> None:
-        """Texts of revoked certificates are cancelled where they have not been sent."""
+        """Cancels texts of revoked certificates that have not been sent."""
         await certificates.keep_revoked(tx, event)
 
     return router

@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a notification that was not sent should look like, given the facts and the definition in force."""
+    """What a notification that has not been sent must look like, given the facts and the definition in force."""
 
     key: Key
     channel: str
@@ -61,7 +61,7 @@ def may_send(now: datetime, rules: CampaignRules, kind: str, channel: str) -> bo
 
 
 def forget_at(rules: CampaignRules) -> datetime:
-    """Until then the campaign's phones and claim codes are kept, however early the viewer enrolled."""
+    """The time until which the campaign's phones and claim codes are kept, however early a viewer enrolled."""
     return rules.at(rules.lessons[-1].date, "24:00") + RETAIN_FOR
 
 
@@ -70,7 +70,7 @@ def forget_at(rules: CampaignRules) -> datetime:
 
 @dataclass(frozen=True)
 class Content:
-    """What one message is made of: its kind says it. `values` are what the kind's placeholders stand for."""
+    """What one message is made of, as its kind says. `values`: texts for the kind's placeholders."""
 
     phone: str = field(repr=False)  # never in a log
     values: Mapping[str, str] = field(repr=False)
@@ -79,7 +79,7 @@ class Content:
 def text(rules: CampaignRules, kind: str, values: Mapping[str, str]) -> str:
     """What the recipient reads. The template names 96110 (the contract refuses one that does not) and holds no personal link."""
     rule = rule_for(rules, kind)
-    assert rule is not None  # noqa: S101 - nothing is rendered that may_send did not allow
+    assert rule is not None  # noqa: S101 - only what `may_send` allowed is rendered
     return fill(rule.template, {"campaign_title": rules.title, **values})
 
 
@@ -87,7 +87,7 @@ def text(rules: CampaignRules, kind: str, values: Mapping[str, str]) -> str:
 
 
 class UnreadableSecret(ValueError):
-    """A sealed value that opened is not what its contract promises. Does not repeat the value."""
+    """An opened secret is not what its contract promises. The error's text does not repeat it."""
 
 
 def phone_in(contact: bytes) -> str | None:

@@ -11,9 +11,9 @@ from shared.people.campaign_keys import CampaignKeys
 
 
 class Kind(Protocol):
-    """What only the kind itself knows of its messages: which facts cause them, and what they are made of.
+    """A kind of message: it knows which facts cause its messages, and what they are made of.
 
-    It keeps its facts in tables of its own, and there, for every fact, which definition its message follows.
+    It keeps its facts in tables of its own, and with each fact the revision of the definition that the message follows.
     """
 
     @property
@@ -24,24 +24,24 @@ class Kind(Protocol):
     async def plan(self, tx: Transaction, definitions: Definitions[InForce], limit: int) -> Mapping[Key, Plan | None]:
         """Plans up to `limit` messages that do not follow the facts and the definition in force; None: no such message.
 
-        They count as planned from now on.
+        From now on these messages count as planned.
         """
         ...
 
     async def plan_again(self, tx: Transaction, keys: Sequence[Key]) -> None:
-        """The next `plan` looks at these messages."""
+        """Makes the next `plan` look at these messages."""
         ...
 
     async def plan_again_for(self, tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
-        """The next `plan` looks at all messages to these viewers, (campaign, viewer), sorted: their phones have changed."""
+        """Makes the next `plan` look at all messages to these viewers, (campaign, viewer), sorted, whose phones have changed."""
         ...
 
     async def contents(
         self, tx: Transaction, campaign_keys: CampaignKeys, keys: Sequence[Key]
     ) -> Mapping[Key, Content]:
-        """What these messages are made of. Raises where a key of `CONTACT_KEYS` is missing.
+        """Returns what these messages are made of. Raises where a key of `CONTACT_KEYS` is missing.
 
-        Left out are those that must not be sent: their cause is gone, or nobody can be reached.
+        Leaves out messages that must not be sent because their cause is gone or nobody can be reached.
         """
         ...
 
@@ -50,7 +50,7 @@ class Kind(Protocol):
         ...
 
     async def unplanned(self, tx: Transaction) -> int:
-        """How many facts there are whose message does not follow the definition in force."""
+        """The number of facts whose message does not follow the definition in force."""
         ...
 
 

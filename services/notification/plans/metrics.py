@@ -1,4 +1,4 @@
-"""What `/metrics` tells about plans, exactly, from the database at scrape time."""
+"""What `/metrics` says about plans; figures are read from the database at scrape time and exact."""
 
 from collections.abc import Iterable
 
@@ -34,7 +34,7 @@ async def rules_unknown(tx: Transaction) -> Iterable[Metric]:
 
 
 async def certificates_known(tx: Transaction) -> Iterable[Metric]:
-    """Too slow for a scrape: it is measured (shared/service/measured.py)."""
+    """Certificates known, by campaign. Counting is too slow for a scrape, so shared/service/measured.py measures it."""
     family = GaugeMetricFamily(
         "fanzha_certificates_known",
         "Certificates not revoked, as far as notification was told. More than certificate has: texts name certificates that do "

@@ -1,4 +1,4 @@
-"""The keys of plans: what is personal is opened with them, and messages get their ids."""
+"""The keys of plans: they open what is personal, and make the ids of messages."""
 
 import json
 from collections.abc import Callable
@@ -22,12 +22,13 @@ class Secrets:
     lookup_key: str = field(repr=False)
 
     def notification_id(self, key: Key) -> UUID:
-        """The same for the same key in any database, so that a channel knows a message again; and no way back to the viewer."""
+        """The id of a message. It is the same in any database, so that a channel recognises the message, and it does not lead
+        back to the viewer."""
         return UUID(bytes=lookup_hash(self.lookup_key, json.dumps(key))[:16])
 
 
 def opened(column: SealedColumn | None, viewer_ids: list[str], campaign_keys: CampaignKeys) -> list[bytes | None]:
-    """What was sealed for notification, by viewer. Raises `Poison` where no key opens it."""
+    """Opens what was sealed for notification, row by row. Raises `Poison` where no key opens it."""
     try:
         return campaign_keys.open(column, viewer_ids)
     except CannotOpen as error:
@@ -35,7 +36,7 @@ def opened(column: SealedColumn | None, viewer_ids: list[str], campaign_keys: Ca
 
 
 def readable(read: Callable[[bytes], T], secret: bytes) -> T:
-    """Raises `Poison` where the secret is not what its contract promises."""
+    """Reads a secret. Raises `Poison` where it is not what its contract promises."""
     try:
         return read(secret)
     except UnreadableSecret as error:

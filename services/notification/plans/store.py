@@ -1,6 +1,6 @@
-"""SQL of what all kinds of message have in common: contacts, and the rows of `notification` that were not sent.
+"""SQL that all kinds of message share: contacts, and the rows of `notification` that were not sent.
 
-Rows of a statement are sorted and unique: its callers see to that (DESIGN §4.10).
+Callers pass rows that are sorted and unique (DESIGN §4.10).
 """
 
 import json
@@ -45,10 +45,10 @@ async def keep_contacts(tx: Transaction, rows: Sequence[ContactRow]) -> None:
 
 
 async def touch_contacts(tx: Transaction, rows: Sequence[tuple[str, str, datetime]]) -> None:
-    """Makes a contact, without a phone, of whoever has none; keeps it until the given time at least.
+    """Makes a contact without a phone for each viewer who has none, and keeps contacts until the given time at least.
 
-    Whoever stores a fact about a viewer calls this before. It makes an enrolment of the same viewer that arrives at the same
-    moment wait for this transaction, or this one for that: otherwise each could miss the other, and the text would wait for ever.
+    Call this before storing a fact about a viewer. It makes this transaction and one with an enrolment of the same viewer wait
+    for each other; otherwise each could miss the other, and the text would wait for ever.
     """
     await tx.execute(
         """
@@ -64,7 +64,7 @@ async def touch_contacts(tx: Transaction, rows: Sequence[tuple[str, str, datetim
 
 
 async def phones(tx: Transaction, campaign_id: str, viewer_ids: Sequence[str]) -> dict[str, bytes]:
-    """The encrypted phones of those of the viewers that have one."""
+    """The encrypted phones of the viewers that have one."""
     rows = await tx.fetch(
         "SELECT viewer_id, phone FROM contact WHERE campaign_id = $1 AND viewer_id = ANY ($2) AND phone IS NOT NULL",
         campaign_id,

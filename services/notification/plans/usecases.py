@@ -1,4 +1,4 @@
-"""What is known becomes plans, and a planned message becomes a text; each in a transaction that the caller opened."""
+"""Turns facts into plans, and planned messages into texts; the caller opens the transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ FORGET_MAX = 1000
 async def keep_definition(
     tx: Transaction, event: CampaignDefinedV1, definitions: Definitions[InForce], secrets: Secrets
 ) -> None:
-    """The campaign gets its key with its first definition, before anybody enrols."""
+    """Keeps the definition. The first one also makes the campaign's key, before anybody enrols."""
     if await definitions.keep(tx, event):
         if unknown := unknown_messages(event.rules):
             log.warning("message rules of a newer version are left out", campaign=event.campaign_id, rules=len(unknown))
@@ -65,7 +65,8 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secre
 
 
 async def plan(tx: Transaction, definitions: Definitions[InForce], secrets: Secrets, now: datetime) -> int:
-    """Lets a portion of the messages follow facts and definition. What was sent, or may have been, is history and stays."""
+    """Brings a portion of the messages in line with facts and definition. Messages that were sent, or may have been, stay
+    unchanged."""
     planned = 0
     for kind in KINDS.values():
         if plans := await kind.plan(tx, definitions, PLANS_MAX):
@@ -75,7 +76,7 @@ async def plan(tx: Transaction, definitions: Definitions[InForce], secrets: Secr
 
 
 async def plan_again(tx: Transaction, keys: Collection[Key]) -> None:
-    """Messages that certainly were not sent follow their facts again, which may have changed while sending was tried."""
+    """Plans messages again that certainly were not sent: their facts may have changed while sending was tried."""
     for name, kind in KINDS.items():
         if of_this_kind := [key for key in keys if key.kind == name]:
             await kind.plan_again(tx, of_this_kind)
@@ -98,7 +99,7 @@ async def open_now(
     channel: str,
     now: datetime,
 ) -> list[tuple[CampaignRules, str]]:
-    """Those of `due`, (campaign, kind), whose rule says that messages may go out now, through this channel."""
+    """Returns those of `due`, (campaign, kind), whose messages may go out now through this channel, by their rule."""
     in_force = await definitions.of(tx, {campaign_id for campaign_id, _ in due}) if due else {}
     return [
         (in_force[campaign_id].rules, kind)
@@ -122,7 +123,7 @@ async def render(
 async def phones(
     tx: Transaction, recipient: Recipient, campaign_id: str, viewer_ids: Collection[str]
 ) -> dict[str, str]:
-    """The phones of those of the viewers that have one which can still be read."""
+    """The phones of the viewers that have one, as far as they can still be read."""
     campaign_keys = await recipient.keys_to_read(tx, campaign_id)
     encrypted = await store.phones(tx, campaign_id, sorted(viewer_ids))
     decrypted = {viewer: campaign_keys.decrypt(phone, f"{campaign_id}/{viewer}") for viewer, phone in encrypted.items()}

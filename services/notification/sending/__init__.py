@@ -1,1 +1,1 @@
-"""What becomes of planned messages: claimed, handed to a channel, and what came of it; and what the office sees of it."""
+"""Sends planned messages: claims them, hands them to a channel, keeps the outcome, and shows the office what became of them."""

@@ -1,4 +1,4 @@
-"""The statuses of a notification, when a failed attempt is made again, and how much of a phone is shown."""
+"""The statuses of a notification, the delay before another attempt, and how much of a phone is shown."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -28,7 +28,8 @@ _FORWARD: Final[dict[Status, tuple[Report, ...]]] = {
 def after(status: Status, report: Report) -> Status:
     """The status once the channel has reported. Statuses only move forward: queued, sending, unknown, accepted, then final.
 
-    So a final receipt that overtakes "accepted" holds. The one way back is the channel's word that nothing was sent.
+    So a final receipt stays even if it arrives before "accepted". The only way back is the channel's report that nothing was
+    sent.
     """
     if report is Report.NOT_SENT:
         return Status.QUEUED if status in (Status.SENDING, Status.UNKNOWN) else status
@@ -39,8 +40,8 @@ _RETRY_DELAYS_S: Final = (0, 0, 0, 60, 300, 900, 3600)
 
 
 def retry_delay(attempts: int) -> timedelta:
-    """How long to wait after the n-th attempt that certainly sent nothing. After the first three not at all: most likely this
-    service crashed, and the channel is well."""
+    """How long to wait after the n-th attempt that certainly sent nothing. There is no wait after the first three: most likely
+    this service crashed, and the channel is well."""
     return timedelta(seconds=_RETRY_DELAYS_S[min(attempts, len(_RETRY_DELAYS_S)) - 1])
 
 
@@ -50,7 +51,7 @@ def mask_phone(phone: str) -> str:
 
 
 def reason(status: str, stored: str | None, has_channel: bool) -> str | None:
-    """Why a message stands where it does, a stable slug: what it waits for, or what ended it."""
+    """A stable slug that says what a message waits for, or what ended it."""
     if status == Status.QUEUED and stored is None and not has_channel:
         return "no_channel"
     return stored

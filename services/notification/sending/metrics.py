@@ -1,4 +1,4 @@
-"""What `/metrics` tells about sending, exactly, from the database at scrape time."""
+"""What `/metrics` says about sending; figures are read from the database at scrape time and exact."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

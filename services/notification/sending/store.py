@@ -1,6 +1,6 @@
-"""All SQL of sending. Rows of a statement are sorted and unique: its callers see to that (DESIGN §4.10).
+"""All SQL of sending. Callers pass rows that are sorted and unique (DESIGN §4.10).
 
-The table `notification` is shared with plans: they write what was not sent, sending writes all that happens afterwards.
+The table `notification` is shared with plans, which write a message until it is sent; sending writes what happens afterwards.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,8 +24,9 @@ ATTEMPT_MAY_TAKE_S = 90  # a channel is given 30 s, and its answer has to be sto
 
 @asynccontextmanager
 async def attempt(db: Database) -> AsyncIterator[int]:
-    """A number for one call of a channel, locked for as long as the block runs. The lock is the proof of life: Postgres
-    frees it the moment the process or its connection is gone, so what a crash left is known at once and without a clock."""
+    """A number for one call of a channel, locked for as long as the block runs. The lock shows that the process lives: Postgres
+    frees it the moment the process or its connection is gone, so messages that a crash left are known at once and without a
+    clock."""
     async with db.transaction() as guard:
         await guard.may_take(ATTEMPT_MAY_TAKE_S)
         number: int = await guard.fetchval("SELECT nextval('attempt')")
@@ -34,7 +35,7 @@ async def attempt(db: Database) -> AsyncIterator[int]:
 
 
 async def due(tx: Transaction, channel: str, kinds: Sequence[str], now: datetime) -> list[tuple[str, str]]:
-    """(campaign, kind) of which there are messages to send through this channel; only of these kinds."""
+    """The (campaign, kind) pairs, of these kinds only, that have messages to send through this channel."""
     rows = await tx.fetch(
         """
         SELECT campaign_id, due.kind FROM definition CROSS JOIN unnest($1::text[]) AS due (kind) WHERE EXISTS (
@@ -85,7 +86,7 @@ async def lock_due(
 
 
 async def claim(tx: Transaction, ids: Sequence[UUID], attempt: int, now: datetime) -> None:
-    """Stores the intent to send these, which `lock_due` has locked."""
+    """Stores the intent to send these messages, which `lock_due` has locked."""
     await tx.execute(
         """
         UPDATE notification
@@ -102,7 +103,8 @@ async def claim(tx: Transaction, ids: Sequence[UUID], attempt: int, now: datetim
 
 
 async def orphans_become_unknown(tx: Transaction, now: datetime) -> int:
-    """What is `sending` in an attempt that nobody holds any more, after a crash or a failed channel, becomes `unknown`."""
+    """Makes messages `unknown` that are `sending` in an attempt which nobody holds any more, after a crash or a failed
+    channel."""
     left = await tx.fetch("SELECT DISTINCT attempt FROM notification WHERE status = 'sending'")
     lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('attempt ' || $1::bigint, 0))"
     dead = [row["attempt"] for row in left if await tx.fetchval(lock, row["attempt"])]
@@ -118,7 +120,7 @@ async def orphans_become_unknown(tx: Transaction, now: datetime) -> int:
 
 
 async def to_query(tx: Transaction, channel: str, now: datetime, limit: int) -> dict[Reference, int]:
-    """Messages whose channel is to be asked what became of them, with the attempt the answer is about."""
+    """Messages to ask their channel about, each with the attempt that the answer will be about."""
     rows = await tx.fetch(
         "SELECT campaign_id, kind, id, attempt FROM notification "
         "WHERE status = 'unknown' AND query_at <= $2 AND channel = $1 ORDER BY query_at, id LIMIT $3",
@@ -130,7 +132,7 @@ async def to_query(tx: Transaction, channel: str, now: datetime, limit: int) -> 
 
 
 async def lock_attempted(tx: Transaction, attempts: Mapping[UUID, int]) -> list[Row]:
-    """Notifications whose last attempt is still the given one: what is reported about an earlier one comes too late."""
+    """Locks the notifications whose last attempt is still the given one; a report about an earlier attempt comes too late."""
     return await tx.fetch(
         "SELECT id, status, attempts, campaign_id, kind, period, recipient "
         "FROM notification JOIN unnest($1::uuid[], $2::bigint[]) AS given (id, attempt) "
@@ -167,7 +169,8 @@ async def change_statuses(tx: Transaction, changes: Sequence[StatusChange], now:
 
 
 async def suppress_expired(tx: Transaction, channels: Sequence[str], now: datetime, limit: int) -> int:
-    """Ends what could not be sent in time through one of these channels; what it waited for stays as the reason."""
+    """Ends messages that could not be sent in time through one of these channels; their reason still says what they waited
+    for."""
     rows = await tx.fetch(
         """
         UPDATE notification SET status = 'suppressed', reason = coalesce(reason, 'expired'), updated_at = $1
@@ -183,7 +186,8 @@ async def suppress_expired(tx: Transaction, channels: Sequence[str], now: dateti
 
 
 async def distrust_queue(tx: Transaction) -> int:
-    """After a restore, what was waiting may have been sent since. It becomes `unknown`, so that the channel is asked first."""
+    """Makes waiting messages `unknown` after a restore: they may have been sent since the backup, so the channel is asked
+    first."""
     rows = await tx.fetch(
         """
         UPDATE notification
@@ -250,7 +254,7 @@ async def without_channel(tx: Transaction, channels: Sequence[str]) -> dict[str,
 
 
 async def oldest(tx: Transaction, channels: Sequence[str], now: datetime) -> list[Row]:
-    """Per channel: since when the oldest message that one of these could send is due, and the oldest attempt is open."""
+    """Per channel of these: since when its oldest sendable message is due, and since when its oldest attempt is open."""
     return await tx.fetch(
         """
         SELECT channel,

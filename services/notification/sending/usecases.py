@@ -1,4 +1,4 @@
-"""What is due goes out, and what channels report about it is kept."""
+"""Sends messages that are due, and keeps what channels report about them."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
@@ -24,7 +24,7 @@ QUERY_EVERY: Final = timedelta(seconds=60)
 
 
 class ChannelFailed(Exception):
-    """The channel gave no answer. What it was called for stays `sending`, and the next run asks what became of it."""
+    """The channel gave no answer. The messages stay `sending`, and the next run asks what became of them."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Sender:
     secrets: Secrets
 
     async def send(self, now: datetime) -> int:
-        """Resolves what is open, ends what is too late, sends what is due; in this order, so that nothing is sent twice.
+        """Resolves open attempts, ends messages that are too late, sends those that are due. This order keeps any from going out
+        twice.
 
         Does a bounded portion, and returns how many messages that was.
         """
@@ -85,7 +86,7 @@ async def claim(
 ) -> list[Message]:
     """Takes up to `BATCH_MAX` due messages of a campaign and kind for this attempt.
 
-    What must not be sent is passed over and stays as it is: plans see to it. It never keeps what comes after it from being sent.
+    Messages that must not be sent are passed over and left to plans. They never keep later messages from being sent.
     """
     after: store.DueMessage | None = None
     while due := await store.lock_due(tx, rules.campaign_id, kind, channel, now=now, after=after, limit=BATCH_MAX):
@@ -108,7 +109,7 @@ async def _answers(channel: str, call: Awaitable[Mapping[UUID, Outcome]]) -> Map
 
 
 def _outcomes(answers: Mapping[UUID, Outcome], attempts: Mapping[UUID, int]) -> dict[UUID, Outcome]:
-    """One for every message that was asked about: what the channel left out is unknown."""
+    """An outcome for every message that was asked about; those that the channel left out are unknown."""
     return {notification_id: answers.get(notification_id, Outcome(Report.UNKNOWN)) for notification_id in attempts}
 
 

@@ -133,7 +133,7 @@ class LiveRoom(BaseModel):
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked. `root`: the unit whose subtree may be seen, None for the whole tree."""
+    """What a caller asked. `root`: the unit whose subtree the caller may see, None for the whole tree."""
 
     by: By | LiveRoomBy
     lesson: date | None = None
@@ -146,7 +146,7 @@ class Question:
 
     @property
     def sums_certificates(self) -> bool:
-        """A certificate belongs to a unit and a group, and to no lesson or mode."""
+        """Whether rows have certificates, which belong to a unit and a group, but to no lesson or mode."""
         return self.lesson is None and self.mode is None
 
     @property
@@ -155,7 +155,7 @@ class Question:
 
 
 def row_keys(definition: Definition, question: Question) -> Callable[[str], str]:
-    """The row that something under this key belongs to."""
+    """A function that tells to which row a key's figures belong."""
     if question.by not in ("county", "city"):
         return lambda key: key
     rolled_up = definition.tree.rolled_up(question.by, question.root)
@@ -205,7 +205,7 @@ def _row(definition: Definition, question: Question, key: str, tally: Tally, hel
 def totals_sum(
     definition: Definition, question: Question, units: Sequence[TotalsLine], certificates: Iterable[Certificates]
 ) -> TotalsSum:
-    """`units`: the sums by unit code as sent."""
+    """The row of all rows together. `units`: the sums by unit code as sent."""
     tally = Tally()
     attributed = 0
     for line in units:
@@ -231,7 +231,7 @@ def _viewers(question: Question, counts: Counts) -> int:
 
 
 def without_small_groups(rows: Sequence[TotalsRow]) -> list[TotalsRow]:
-    """What is shown outside the office (FACTS, "Viewers and the law")."""
+    """The rows as they are shown outside the office (FACTS, "Viewers and the law")."""
     withheld = small_groups({row.key: row.viewers for row in rows})
     return [row for row in rows if row.key not in withheld]
 

@@ -1,4 +1,4 @@
-"""The doorways: one event, one durable, one transaction (or a share in one), one call."""
+"""The handlers of events: each reads one event through one durable and calls one use case in a transaction."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from shared.contracts.checkin import (
 from shared.database import Database, Transaction
 from shared.definitions import Definitions
 
-# They share transactions, one at a time: an evening's events all add to the same few hundred rows.
+# Many at once, because they share transactions: all events of an evening add to the same few hundred rows.
 TOTALS_IN_FLIGHT = 16
 
 

@@ -1,7 +1,7 @@
 """What is summed, what each fact changes in it, and which figures follow from the sums. Pure.
 
-What an event changes is folded for one sorted statement. All changes are additions or only move forward, so the order in which
-events are applied does not matter (DESIGN §4.5).
+An event's changes are folded for one sorted statement. Changes only add, or only move forward, so the order in which events are
+applied does not matter (DESIGN §4.5).
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ class TotalKey(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What is summed. `made_good` is no check-in and no viewer: it stands apart."""
+    """What is summed. `made_good` counts neither check-ins nor viewers, so it stands apart."""
 
     checkins: int = 0
     late: int = 0
@@ -63,7 +63,7 @@ class Change(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Where a viewer belongs after an enrolment."""
+    """The unit and group that a viewer belongs to after an enrolment."""
 
     viewer_id: str
     unit_code: str
@@ -73,7 +73,7 @@ class Move(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a certificate counts."""
+    """The unit and group under which a certificate counts."""
 
     unit_code: str
     group: str
@@ -135,7 +135,7 @@ class Tally:
 
 
 def checkin_changes(event: CheckinRecordedV1) -> list[Change]:
-    """Counts the equal rows first: 500 rows are a few dozen kinds."""
+    """Changes by check-ins. Equal rows are counted first: 500 rows are of a few dozen kinds."""
     columns = (event.unit_codes, event.groups, event.late, event.first_for_lesson, event.first_for_campaign)
     kinds = Counter(zip(*columns, strict=True))
     return folded(
@@ -156,7 +156,8 @@ def made_good_changes(event: LessonMadeGoodV1) -> list[Change]:
 
 
 def move_changes(event: ViewerReassignedV1) -> list[Change]:
-    """Takes from one place exactly what it adds to the other, with the flags the check-ins were published with."""
+    """Changes by moves: they take from one place exactly what they add to the other, by the flags that check-ins were published
+    with."""
     changes = []
     for row in event.rows():
         counts = (
@@ -188,7 +189,7 @@ def latest_moves(event: ViewerReassignedV1) -> list[Move]:
 
 
 def issues(event: CertificateIssuedV1) -> list[Issue]:
-    """Sorted by serial, each once."""
+    """The event's certificates, sorted by serial, each once."""
     return sorted(
         {row.serial: Issue(row.serial, row.viewer_id, row.unit_code, row.group) for row in event.rows()}.values()
     )
@@ -202,7 +203,7 @@ def holders(event: CertificateClaimedV1 | CertificateRevokedV1) -> list[tuple[st
 def difference(
     before: Mapping[Place, Certificates], after: Mapping[Place, Certificates]
 ) -> list[tuple[Place, Certificates]]:
-    """What must be added, place by place, sorted, to get from one to the other."""
+    """What must be added to each place, sorted, to get from `before` to `after`."""
     changes = []
     for place in sorted(before.keys() | after.keys()):
         was, became = before.get(place, Certificates()), after.get(place, Certificates())
@@ -223,7 +224,7 @@ def live_room_changes(event: LiveRoomActionsRecordedV1) -> list[tuple[LiveRoomKe
 
 
 def credited(line: TotalsLine, credit: frozenset[Mode]) -> int:
-    """What of these sums counts towards the certificate under the credit policy in force (FACTS A4)."""
+    """How many of these check-ins count towards the certificate under the credit policy in force (FACTS A4)."""
     counts = line.counts
     return counts.made_good + (counts.checkins - counts.late if line.mode in credit else 0)
 
@@ -241,13 +242,14 @@ def per_10k(viewers: int, residents: int) -> float:
 
 
 def share(part: int, whole: int) -> float | None:
-    """From 0 to 1, to four places; None of nothing."""
+    """`part` of `whole`, from 0 to 1, to four places; None where `whole` is 0."""
     return round(part / whole, 4) if whole else None
 
 
 def small_groups(viewers: Mapping[str, int]) -> set[str]:
-    """Which groups (key → viewers) must not be shown: those of fewer than 10 viewers, and then the next smallest while the sum
-    less the shown groups would tell them: as long as all that are left out come to fewer than 10, as one alone always does."""
+    """Which groups (key → viewers) must not be shown. These are the groups of fewer than 10 viewers. As long as the hidden groups
+    together have fewer than 10 viewers, the next smallest group is hidden, too: otherwise the sum less the shown groups would
+    tell them."""
     smallest_first = sorted(viewers, key=lambda key: (viewers[key], key))
     withheld = [key for key in smallest_first if viewers[key] < GROUP_MIN_VIEWERS]
     for key in smallest_first[len(withheld) :]:

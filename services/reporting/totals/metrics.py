@@ -1,7 +1,7 @@
 """The exact totals on `/metrics`, read from the database at each scrape (STACK, "Grafana and Prometheus").
 
 A viewer's move takes numbers from one county to another, so numbers by county are gauges; without a county they only grow.
-Kept to county x lesson x mode: the full grid of units is asked of the API or of Postgres.
+The figures are by county, lesson and mode only; the API and Postgres have those of every unit.
 """
 
 from collections import Counter

@@ -108,10 +108,10 @@ async def mark_revoked(tx: Transaction, campaign_id: str, holders: Sequence[tupl
 
 @asynccontextmanager
 async def counting_certificates(tx: Transaction, campaign_id: str, viewer_ids: Sequence[str]) -> AsyncIterator[None]:
-    """Whatever happens inside to certificates or places of these viewers is added to the sums afterwards.
+    """Adds to the sums, at the end of the block, whatever happened inside to certificates or places of these viewers.
 
-    One at a time in a campaign: an issue and a move of the same viewer, each blind to what the other has not yet committed,
-    would otherwise both leave the certificate under the old unit.
+    A campaign has one such block at a time. Otherwise an issue and a move of the same viewer, neither of which sees what the
+    other has not yet committed, would both leave the certificate under the old unit.
     """
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('certificates ' || $1, 0))", campaign_id)
     before = await _certificates_of(tx, campaign_id, viewer_ids)
@@ -121,7 +121,8 @@ async def counting_certificates(tx: Transaction, campaign_id: str, viewer_ids: S
 
 
 async def _certificates_of(tx: Transaction, campaign_id: str, viewer_ids: Sequence[str]) -> dict[Place, Certificates]:
-    """A certificate counts where its holder was moved to, else where the holder completed the course; not once revoked."""
+    """The viewers' certificates by place: where the holder was moved to, else where the course was completed. Revoked ones do not
+    count."""
     rows = await tx.fetch(
         """
         SELECT coalesce(move.unit_code, holder.unit_code), coalesce(move.group_code, holder.group_code),
@@ -171,7 +172,7 @@ async def add_to_live_room(tx: Transaction, campaign_id: str, changes: Sequence[
 
 
 async def read_one_snapshot(tx: Transaction) -> None:
-    """First in a transaction: all its statements see the same state, so that rows and their sum agree."""
+    """Makes all statements of a transaction see the same state, so that rows and their sum agree. Call it first."""
     await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
@@ -279,7 +280,7 @@ async def totals_by_county(tx: Transaction, campaign_id: str, county_of: Mapping
 
 
 async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
-    """What the sums have counted: (campaign_id, lesson_date, kind), the kind being a mode, an action, or `made_good`."""
+    """What the sums have counted by (campaign_id, lesson_date, kind); a kind is a mode, an action, or `made_good`."""
     rows = await tx.fetch(
         """
         SELECT campaign_id, lesson_date::text, mode,
@@ -293,7 +294,7 @@ async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
 
 
 async def forget_everything_derived(tx: Transaction) -> None:
-    """Empties all that comes out of events, so that the ledgers of the others make it anew. As the owner role."""
+    """Empties all tables that events fill, so that the other services' ledgers fill them anew. Needs the owner role."""
     await tx.execute(
         "TRUNCATE inbox, total, live_room_total, certificate_holder, certificate_total, viewer_move, "
         "definition_page, unit, definition"

@@ -1,4 +1,4 @@
-"""What reporting does, each in a transaction that the caller opened."""
+"""What reporting does; the caller opens the transaction."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ async def add_checkins(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> 
 
 
 async def move_viewers(tx: Transaction, event: ViewerReassignedV1) -> None:
-    """Moves the sums of their check-ins, and remembers where their certificates count."""
+    """Moves the sums of the viewers' check-ins, and remembers where their certificates count."""
     await store.add_to_totals(tx, event.campaign_id, domain.move_changes(event))
     moves = domain.latest_moves(event)
     async with store.counting_certificates(tx, event.campaign_id, [move.viewer_id for move in moves]):
@@ -96,7 +96,7 @@ async def live_room(
     lesson: date | None,
     now: datetime,
 ) -> LiveRoom:
-    """What was done in the live room as the principal may see it; `tx` must be one snapshot."""
+    """What viewers did in the live room, as far as the principal may see it; `tx` must be one snapshot."""
     definition = await _definition(tx, known, campaign_id)
     scope = _scope(definition, principal)
     column = by if by in ("lesson", "item") else "unit"
@@ -106,7 +106,8 @@ async def live_room(
 
 
 async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
-    """The definition in force, `UNDEFINED` where facts arrived before it. `no-such-campaign` where there is neither."""
+    """The definition in force, or `UNDEFINED` where facts arrived before it. Refused as `no-such-campaign` where there is
+    neither."""
     definition = await known.in_force(tx, campaign_id)
     if definition is None and not await store.knows_campaign(tx, campaign_id):
         raise Refused("no-such-campaign", f"campaign {campaign_id} has no definition and no figures here")

@@ -30,7 +30,8 @@ class Certificate:
 
 
 def plan(certificate: Certificate, rules: CampaignRules) -> Plan | None:
-    """A function of facts and definition alone, so that no order of arrival matters. None: the campaign sends no such text."""
+    """The plan for a certificate's text; None where the campaign sends none. It depends only on facts and definition, so the
+    order in which events arrive does not matter."""
     rule = rule_for(rules, CERTIFICATE_READY)
     if rule is None:
         return None

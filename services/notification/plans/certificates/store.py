@@ -1,4 +1,4 @@
-"""SQL of certificates as notification knows them. Rows of a statement are sorted and unique: its callers see to that."""
+"""SQL of certificates as notification knows them. Callers pass rows that are sorted and unique."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -31,7 +31,8 @@ class IssuedRow(NamedTuple):
 
 
 async def keep_issued(tx: Transaction, rows: Sequence[IssuedRow]) -> None:
-    """Keeps certificates, to be planned. Their holders' contacts are touched before (`store.touch_contacts` of plans)."""
+    """Keeps certificates, to be planned. The caller has touched their holders' contacts before (`store.touch_contacts` of
+    plans)."""
     await tx.execute(
         """
         INSERT INTO certificate (campaign_id, viewer_id, serial, issued_at, claim_code)
@@ -60,8 +61,8 @@ async def keep_revoked(tx: Transaction, rows: Sequence[Cause]) -> None:
 async def lock_to_plan(tx: Transaction, limit: int) -> list[Cause]:
     """Certificates whose notification does not follow the facts and the definition in force, locked.
 
-    Not those whose message is to go through a channel that only a newer version knows: planned without that rule, they would
-    count as done and get no message from the newer version either.
+    It leaves out those whose message is to go through a channel that only a newer version knows. Planned without that rule they
+    would count as done, and the newer version would not send a message either.
     """
     rows = await tx.fetch(
         """
@@ -82,7 +83,8 @@ async def lock_to_plan(tx: Transaction, limit: int) -> list[Cause]:
 
 
 async def certificates(tx: Transaction, keys: Sequence[Cause]) -> list[Certificate]:
-    """A statement of its own, after the lock: it sees what was committed while this transaction waited for the lock."""
+    """Reads certificates after they were locked. It is a statement of its own, so that it sees what was committed while this
+    transaction waited for the lock."""
     rows = await tx.fetch(
         """
         SELECT campaign_id, viewer_id, serial, issued_at, revoked,
@@ -129,7 +131,7 @@ async def plan_again_for(tx: Transaction, viewers: Sequence[tuple[str, str]]) ->
 
 
 async def sendable(tx: Transaction, causes: Sequence[Cause]) -> list[Row]:
-    """Encrypted phone and claim code of those that are not revoked and whose holder can be reached."""
+    """Encrypted phone and claim code of those certificates that are not revoked and whose holder can be reached."""
     return await tx.fetch(
         """
         SELECT campaign_id, viewer_id, serial, phone, claim_code
@@ -164,7 +166,7 @@ class Text(NamedTuple):
 
 
 async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:
-    """Texts of certificates that are not known as revoked; of one that is, no text is sent any more. In pages."""
+    """A page of the texts for certificates that are not known to be revoked. For a revoked one no text is sent any more."""
     rows = await tx.fetch(
         """
         SELECT campaign_id, period, recipient, status FROM notification
@@ -181,8 +183,8 @@ async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:
 
 
 async def cancel_texts(tx: Transaction, unfounded: Sequence[Text], now: datetime) -> int:
-    """Takes certificates that do not exist for revoked, so that no text is planned for them or sent once more; returns how many
-    texts are cancelled that way. `unfounded`: as `texts` gives them."""
+    """Marks certificates that do not exist as revoked, so that no text is planned for them or sent again; returns how many texts
+    this cancels. `unfounded`: as `texts` gives them."""
     await keep_revoked(tx, sorted({Cause(text.campaign_id, text.viewer_id, text.serial) for text in unfounded}))
     rows = await tx.fetch(
         """
@@ -199,7 +201,8 @@ async def cancel_texts(tx: Transaction, unfounded: Sequence[Text], now: datetime
 
 
 async def certificates_known(tx: Transaction) -> dict[str, int]:
-    """By campaign: certificates that are issued and not revoked, as far as we were told. Reads the whole table."""
+    """Counts, by campaign, certificates that are issued and not revoked as far as notification was told. Reads the whole
+    table."""
     rows = await tx.fetch(
         "SELECT campaign_id, count(*) AS n FROM certificate WHERE issued_at IS NOT NULL AND NOT revoked GROUP BY 1"
     )
