@@ -126,7 +126,8 @@ def restore(
 
 
 def _daily(at: time, to: Path | None, keep: int, with_secrets: bool, passphrase_file: Path | None) -> NoReturn:
-    """Logs as the services do. Everything is read anew each time: a password may have been changed."""
+    """Takes a backup every day and logs as services do. It reads all settings anew each time: a password may have been
+    changed."""
     from shared.service.logging import configure_logging
     from upkeep import backup as keeping
     from upkeep import daily, keys

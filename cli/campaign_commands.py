@@ -22,7 +22,7 @@ ROW_KEYS = {
     "lessons": "date",
     "groups": "code",
     "channels": None,
-}  # how a row is called; channels are keyed
+}  # the key that names a row; channels are a mapping
 
 AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")]
 
@@ -95,7 +95,7 @@ def show(
 
 
 def _without_effect(definition: CampaignDefinition) -> list[str]:
-    """Keys that the author wrote and that nothing reads yet: units' reporting will (FACTS A8, A9)."""
+    """Keys that the author wrote and that nothing reads yet; the reporting by units will read them (FACTS A8, A9)."""
     named = [
         key for key in ("closing_time", "non_working_days", "extra_working_days") if key in definition.model_fields_set
     ]
@@ -106,7 +106,7 @@ def _without_effect(definition: CampaignDefinition) -> list[str]:
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between two definitions (JSON form), one line per key; rows of lists are told by their codes."""
+    """What differs between two definitions (JSON form), one line per key; rows of lists are named by their codes."""
     lines: list[str] = []
     for key in new:
         before, after = old.get(key), new[key]

@@ -27,7 +27,7 @@ CHANNEL_PATH = re.compile(r"^channels\.(.+)$")
 
 
 class CampaignFileError(Exception):
-    """The file is not a campaign definition. All findings, each with key or line, value and remedy."""
+    """The file is not a campaign definition. The text has all findings, each with key or line, value and remedy."""
 
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))
@@ -56,7 +56,7 @@ def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition
 
 
 class Table:
-    """The rows of a CSV file, and where each finding about them stands."""
+    """The rows of a CSV file, and the places to name in findings about them."""
 
     def __init__(self, name: str, rows: list[Row]) -> None:
         self.name = name
@@ -168,7 +168,7 @@ def _placed(finding: Finding, units: Table | None, channels: Table | None) -> Fi
 
 
 def _text(path: Path, max_bytes: int) -> str:
-    """UTF-8 or GB18030."""
+    """The text of a file in UTF-8 or GB18030."""
     try:
         with path.open("rb") as file:
             body = file.read(max_bytes + 1)
@@ -184,7 +184,7 @@ def _text(path: Path, max_bytes: int) -> str:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """Valid YAML that would mislead; `problem` is already for the operator."""
+    """Valid YAML that would mislead; `problem` is a text for the operator."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -34,7 +34,7 @@ def setting(key: str) -> str:
 
 
 class ServiceClient:
-    """JSON in, JSON out. Every way a call can fail ends the command; `find` answers None for 404."""
+    """JSON in, JSON out. A call that fails in any way ends the command, but `find` answers None for 404."""
 
     def __init__(self, service: str, http: httpx.Client) -> None:
         self.service = service

@@ -18,10 +18,10 @@ from shared.clock import read_clock, write_clock
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="模拟时钟：拨到某一刻、查看")
 
-QUIET_ROUNDS = 2  # a service that was settled may get work from one asked after it
+QUIET_ROUNDS = 2  # a settled service may get work from one that is asked after it
 SETTLE_WITHIN_S = 120
 PAUSE_S = 0.1
-ASK_MIN_S = 1  # or the last answer would only be that there was no time for it
+ASK_MIN_S = 1  # with less time the last answer would only be a time-out
 READY_TIMEOUT_S = 5
 
 AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")]
@@ -76,14 +76,14 @@ def settle(
     tell: Callable[[str], None] = lambda _: None,
     pause_s: float = PAUSE_S,
 ) -> None:
-    """Returns when no service has anything left to do at `now` (None: at whatever its clock says): two whole rounds
-    in a row in which each says so. A service that does not answer is asked again. Raises `NotSettled`.
+    """Returns when no service has anything left to do at `now` (None: at its clock's time), which means that all services said so
+    in two rounds in a row. A service that does not answer is asked again. Raises `NotSettled`.
 
     `urls`: service → base URL. `tell` hears what is being waited for.
     """
     give_up_at = time.monotonic() + within_s
-    order = sorted(urls, key=PRODUCERS_FIRST.index)  # along the events, so that one round settles most
-    waiting: dict[str, str | None] = dict.fromkeys(order, "还没有问到")  # what each said last
+    order = sorted(urls, key=PRODUCERS_FIRST.index)  # producers first, so that one round settles most
+    waiting: dict[str, str | None] = dict.fromkeys(order, "还没有问到")  # service → what it said last
     quiet = 0
     with httpx.Client(trust_env=False) as http:
         while quiet < QUIET_ROUNDS:
@@ -99,7 +99,7 @@ def settle(
 
 
 def _ask(http: httpx.Client, service: str, url: str, now: datetime | None, timeout_s: float) -> str | None:
-    """What the service still has to do, or None. Asking makes it do what is due."""
+    """What the service still has to do, or None. The request also makes it do what is due."""
     try:
         response = http.post(f"{url}/health/settle", timeout=timeout_s)
         if response.status_code in (404, 405):
@@ -126,7 +126,7 @@ def _complaint(http: httpx.Client, urls: Mapping[str, str], waiting: Mapping[str
 
 
 def _checks(http: httpx.Client, url: str) -> dict[str, str]:
-    """What readiness says, which often is the reason."""
+    """What the service's readiness says, which often is the reason for waiting."""
     try:
         checks: dict[str, str] = http.get(f"{url}/health/ready", timeout=READY_TIMEOUT_S).json()["checks"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):

@@ -59,7 +59,7 @@ def report(findings: list[Finding], *, everything: bool, as_json: bool) -> None:
 
 
 async def examine(deployment: Deployment, checks: Mapping[str, Check]) -> list[Finding]:
-    """All checks at once; one that fails or hangs is itself a finding, and hides nothing of the others."""
+    """Runs all checks at once. A check that fails or hangs becomes a finding itself and does not hide those of others."""
     found = await asyncio.gather(*(_run(name, check, deployment) for name, check in checks.items()))
     return [finding for findings in found for finding in findings]
 

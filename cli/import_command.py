@@ -40,11 +40,11 @@ VERDICTS = {"recorded": "已记录", "stored": "已保存，不计入", "duplica
 
 class NoRefusals:
     def add(self, row: Row, why: str) -> None:
-        """Counted, not written."""
+        """Counts a refused row without writing it."""
 
 
 class RefusalsFile:
-    """Refused rows as they came, with row number and reason, for a spreadsheet: no cell of it can be a formula."""
+    """Writes refused rows as they came, with row number and reason, for a spreadsheet that runs none of the cells."""
 
     def __init__(self, file: Any, header: list[str]) -> None:
         self._writer = csv.writer(file)
@@ -59,7 +59,7 @@ class RefusalsFile:
 
 @contextmanager
 def refusals_to(path: Path | None, header: list[str]) -> Iterator[Refusals]:
-    """Readable by its owner only: the rows are people's."""
+    """Opens the file of refused rows. Only its owner can read it, because the rows hold personal data."""
     if path is None:
         yield NoRefusals()
         return
@@ -126,7 +126,7 @@ def _told(options: list[str]) -> dict[str, str]:
 
 
 def _http() -> httpx.Client:
-    """Never through a proxy: the rows are people's."""
+    """A client that uses no proxy, because the rows hold personal data."""
     headers = {"authorization": f"Bearer {setting('ADMIN_TOKEN')}"}
     return httpx.Client(base_url=setting("CHECKIN_URL"), headers=headers, timeout=POST_TIMEOUT_S, trust_env=False)
 
@@ -147,7 +147,7 @@ def _send_with_progress(table: Table, posts: Iterator[None], tally: Tally, name:
 
 
 def _interrupted(error: Exception, file: Path, tally: Tally, as_json: bool) -> NoReturn:
-    """What was sent is committed; the message says where to go on."""
+    """Ends an interrupted import: sent rows are committed, and the message says from which row to go on."""
     if as_json:
         typer.echo(json.dumps(tally.as_json() | {"complete": False, "next_row": tally.next_row}, ensure_ascii=False))
     elif tally.rows:

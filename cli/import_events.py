@@ -1,8 +1,8 @@
 """One row of an export file becomes one event as the live platform would have sent it. Pure.
 
-What is merely wrong is sent as it stands, so that checkin refuses it and keeps the refusal, as it does for the other ways in
-(DESIGN §4.7); `Outcome.note` says in plain Chinese what checkin calls `malformed`. Not sent are rows that checkin would
-misunderstand: another campaign's, and accounts that a spreadsheet has rounded.
+A row that is merely wrong is sent as it stands, so that checkin refuses it and keeps the refusal, as it does for the other ways
+in (DESIGN §4.7); `Outcome.note` says in plain Chinese what checkin calls `malformed`. Rows that checkin would misunderstand are
+not sent: those of another campaign, and those with an account that a spreadsheet has rounded.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
 
 CELL_MAX_CHARS = 1000  # the longest field is 100; checkin decides up to here, so that a post stays far below 1 MiB
-SHEET_INTEGER_MAX = 10**15  # a spreadsheet's number has 15 digits; what follows is rounded to 0
+SHEET_INTEGER_MAX = 10**15  # a spreadsheet keeps 15 digits of a number and makes the others 0
 
 TYPE_NAMES = {
     "签到": "viewer.checked_in",
@@ -28,7 +28,7 @@ TYPE_NAMES = {
     "中奖": "prize.won",
     "关注": "account.followed",
 }
-CONTACTS = ("name", "phone")  # only an enrolment has use for them; they do not even leave the office otherwise
+CONTACTS = ("name", "phone")  # only an enrolment needs them; from other rows they are not even sent
 CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
 SHEET_EPOCH = datetime(1899, 12, 30)  # day 0 of a spreadsheet's serial date
 SHEET_DAYS = range(36_526, 73_051)  # 2000 to 2099
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """How cells are understood: the campaign's time zone and its names for groups and units."""
+    """How to read cells: the campaign's time zone, and its names for groups and units."""
 
     campaign_id: str
     type: str
@@ -147,7 +147,8 @@ def _from_number(number: float, zone: ZoneInfo) -> datetime | None:
 
 
 def _to_second(at: datetime) -> datetime:
-    """The second that a time lies in. A serial date is a fraction of a day in binary, a few microseconds off either way."""
+    """The second that a time lies in. A serial date is a binary fraction of a day, so it is a few microseconds too early or
+    late."""
     return (at + timedelta(microseconds=500)).replace(microsecond=0)
 
 
@@ -165,7 +166,7 @@ def cell_text(value: Any) -> str:
 def derived_id(event: Mapping[str, str]) -> str:
     """The same row has the same id in every file. Names and phones stay out of it: an id is kept and seen.
 
-    A check-in is one of (viewer, second); an enrolment and an action also of what they say, so that two are two.
+    A check-in's id is made of viewer and second; that of an enrolment or action also of what it says, so that two differ.
     """
     kept = (
         "campaign_id",

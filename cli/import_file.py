@@ -59,9 +59,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 class Row(NamedTuple):
-    """One row: its number as an editor shows it, its cells as they came, and those mapped to fields, empty ones left out.
+    """One row: its number as an editor shows it, its cells as they came, and its fields, which are mapped cells without empty
+    ones.
 
-    `fault` says why there are no fields at all.
+    `fault` says why a row has no fields at all.
     """
 
     number: int
@@ -83,7 +84,7 @@ class Table:
 
 @contextmanager
 def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | None = None) -> Iterator[Table]:
-    """`told`: field → column, over the names in `COLUMNS`. Raises `FileFault`, also while rows are read."""
+    """`told`: field → column, which take precedence over the names in `COLUMNS`. Raises `FileFault`, also while rows are read."""
     if not path.is_file():
         raise FileFault(f"找不到文件 {path}")
     unknown = sorted(told.keys() - COLUMNS.keys())
@@ -108,7 +109,7 @@ def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
 
 
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
-    """Field → column: those told, and those recognised by their names. Raises `FileFault` where one is missing."""
+    """Field → column: those in `told`, and those recognised by their names. Raises `FileFault` where one is missing."""
     by_name = {_plain(column): column for column in reversed(header) if column}
     found: dict[str, str] = {}
     for field, column in told.items():
@@ -131,7 +132,7 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
 
 
 def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
-    """There is no header: the first object shows the required columns, and each object may have more than it."""
+    """Reads NDJSON. It has no header: the first object must have the required columns, and later ones may have more."""
     lines = iter(partial(file.readline, LINE_MAX_CHARS), "")
     first = next((content for line in lines if (content := _object(line)) is not None), {})
     file.seek(0)
@@ -170,7 +171,7 @@ def _object(line: str) -> dict[str, Any] | None:
 
 
 def _plain(column: str) -> str:
-    """A column's name as it is compared: case, spaces, punctuation and what stands in brackets do not matter."""
+    """A column's name for comparisons, without case, spaces, punctuation and what stands in brackets."""
     return re.sub(r"[（(].*?[)）]|[\s_*:：]", "", column).lower() or column
 
 

@@ -38,7 +38,7 @@ class Lost(Exception):
 
 
 class _Transient(Exception):
-    """Worth another try, not before `after_s` if the service said so."""
+    """Worth another try, but not before `after_s`, if the service said so."""
 
     def __init__(self, text: str, after_s: float = 0) -> None:
         super().__init__(text)
@@ -46,7 +46,7 @@ class _Transient(Exception):
 
 
 class Refused(Exception):
-    """A post was refused as a whole, and would be again."""
+    """A post was refused as a whole, and would be refused again."""
 
 
 class Sender:
@@ -100,7 +100,7 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _retry_after_s(response: httpx.Response) -> float:
-    """In seconds; the date form is not used by our services and counts as none."""
+    """The header Retry-After in seconds. Our services do not use its date form, which counts as absent."""
     text = response.headers.get("retry-after", "")
     return min(float(text), RETRY_MAX_S) if text.isdigit() else 0
 
@@ -119,7 +119,7 @@ class Refusals(Protocol):
 
 @dataclass
 class Tally:
-    """What became of the rows so far. `next_row` is where to go on after an interruption."""
+    """What became of the rows so far. `next_row` is the row from which to go on after an interruption."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     next_row: int = 0

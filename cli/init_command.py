@@ -105,8 +105,8 @@ def _add_missing(directory: Path, env: Path, folder: Path, public: PublicAddress
 
 
 def env_additions(kept: str, template: str) -> tuple[str, list[str]]:
-    """The lines of `template`, with the comments above them, whose keys `kept` lacks; and those keys. Where there is a
-    `.env`, it says which project this is and which parts run, also by saying nothing."""
+    """The lines of `template` whose keys `kept` lacks, with the comments above them; and those keys. An existing `.env` decides
+    which project this is and which parts run, even where it does not name them."""
     lines, keys, comments = "", [], ""
     for line in template.splitlines(keepends=True):
         if line.startswith("#"):

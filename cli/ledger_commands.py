@@ -1,6 +1,6 @@
 """`fanzha outbox` and `fanzha dead-letters`: what each service still has to publish, and what it has given up on.
 
-They speak to the services' databases, in the dev stack to all of them, inside a service's container to that one.
+The commands use the services' databases: all of them in the dev stack, one inside a service's container.
 """
 
 import asyncio
@@ -73,7 +73,8 @@ def republish(service: OnlyService = None, within_s: WithinS = REPUBLISH_WITHIN_
 
 
 async def _wait_published(databases: dict[str, str], marked: dict[str, int], give_up_at: float) -> None:
-    """Republished rows count as infinitely old, so they are out when the oldest has an age; new traffic does not matter."""
+    """Waits until the marked rows are published. They count as infinitely old, so they are done when the oldest row that waits
+    has an age; new traffic does not matter."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         for name, url in databases.items():
@@ -238,7 +239,8 @@ async def _close(
     why: str,
     dry_run: bool,
 ) -> int:
-    """How many there are, and closed unless it is a dry run. What is parked meanwhile was not seen, and stays."""
+    """Closes the chosen messages unless it is a dry run, and returns their number. A message parked meanwhile stays, because
+    nobody has seen it."""
     found = [letter["id"] for letter in await dead_letters.listed(tx) if chosen(letter)]
     if unknown := sorted(set(ids or ()) - set(found)):
         fail(f"{name} 没有编号为 {'、'.join(map(str, unknown))} 的死信，或已处理。见 fanzha dead-letters list")
@@ -310,7 +312,7 @@ def _databases(only: str | None) -> dict[str, str]:
 
 @asynccontextmanager
 async def _open(url: str) -> AsyncIterator[Database]:
-    """Ends the command where the database cannot be reached."""
+    """Opens a database. Ends the command where it cannot be reached."""
     db = Database(url, pool_size=1, application_name="fanzha-cli", limits=COMMAND_LIMITS)
     try:
         yield db
@@ -322,7 +324,7 @@ async def _open(url: str) -> AsyncIterator[Database]:
 
 
 def _in(url: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
-    """`work` in one transaction of the database at `url`."""
+    """Runs `work` in one transaction of the database at `url`."""
 
     async def run() -> T:
         async with _open(url) as db, db.transaction() as tx:

@@ -1,4 +1,5 @@
-"""`fanzha platform-count`: what the live platform itself counted for a lesson, held against ours (runbook FeedIncomplete)."""
+"""`fanzha platform-count`: states what the live platform itself counted for a lesson, and compares it with ours (runbook
+FeedIncomplete)."""
 
 import json
 from datetime import datetime

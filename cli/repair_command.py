@@ -1,4 +1,5 @@
-"""`fanzha repair`: puts right what `fanzha doctor` found beyond the ledgers; shows first, does it with `--yes`."""
+"""`fanzha repair`: corrects what `fanzha doctor` found to go beyond the ledgers; without `--yes` it only shows what it would
+do."""
 
 import asyncio
 import json

@@ -65,7 +65,8 @@ def create(
 
 
 def _require_known(campaign: str, unit: str) -> None:
-    """A mistyped code would make a token that opens nothing, which shows only when somebody needs it."""
+    """Ends the command for an unknown code. A token with a mistyped code opens nothing, which would show only when somebody needs
+    it."""
     with client("checkin") as checkin:
         found = checkin.find(f"/v1/campaigns/{campaign}")
     if found is None:

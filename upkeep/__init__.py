@@ -1,1 +1,1 @@
-"""Keeping a deployment: its backup and restore, its health in plain words, and what it must forget."""
+"""Upkeep of a deployment: backup and restore, its health in plain words, and the erasure of personal data."""

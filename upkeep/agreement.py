@@ -1,11 +1,12 @@
-"""Do the services agree on what has happened? What they derived from each other's events, held against who decides it.
+"""Do the services agree on what has happened? Compares what each derived from events with the service that owns the fact.
 
-Whatever a service has answered for is in its ledger. Damage is only what goes beyond that: an event that was applied somewhere
-and that no ledger has, a sum above what checkin has counted, a text for a certificate that does not exist. Being behind is not.
-So who derives is always read before who decides, and nothing that happens meanwhile looks like damage.
+Every fact that a service answers for is in its ledger. Only what goes beyond the ledgers is damage: an event that was applied
+somewhere and that no ledger has, a sum above what checkin has counted, a text for a certificate that does not exist. A service
+that is behind is not damaged. So the service that derives is read before the one that owns the fact, and nothing that happens in
+between looks like damage.
 
-The inboxes stand for the stream: every subject has a durable that remembers all of its events, and what a consumer has not
-applied yet has done no damage yet. The stream itself is not read: that is up to 256 KiB an event, and it keeps them 60 days only.
+The inboxes are read instead of the stream: every subject has a durable whose inbox remembers all of its events, and an event that
+was not applied yet has done no damage. The stream would cost up to 256 KiB an event, and it keeps events for 60 days only.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -42,13 +43,13 @@ class Unfounded(NamedTuple):
 
 
 def owner_of(durable: Durable) -> str:
-    """The service whose fact it is: `events.OWNER.…`."""
+    """The service that owns the durable's event: `events.OWNER.…`."""
     return durable.subject.split(".")[1]
 
 
 @asynccontextmanager
 async def opened(deployment: Deployment, limits: Limits = dump.LOOKING) -> AsyncIterator[Databases]:
-    """All four databases, each statement a transaction of its own."""
+    """Opens all four databases; each statement is a transaction of its own."""
     async with AsyncExitStack() as stack:
         found = {}
         for service in SERVICES:
@@ -59,10 +60,10 @@ async def opened(deployment: Deployment, limits: Limits = dump.LOOKING) -> Async
 
 
 async def unfounded_events(databases: Databases) -> AsyncIterator[Unfounded]:
-    """In pages, without those that have none."""
+    """Yields unfounded events in pages; durables without any are left out."""
     for durable in DURABLES:
         if durable.stream != "EVENTS":
-            continue  # of the live platform, which has no ledger
+            continue  # reads the live platform's events, which are in no ledger
         after: UUID | None = None
         while page := await inbox.applied(databases[durable.service], durable.name, after, PAGE_ROWS):
             if unknown := await outbox.unknown(databases[owner_of(durable)], page):
@@ -78,7 +79,7 @@ async def surplus(databases: Databases) -> dict[Fact, int]:
 
 
 async def unfounded_texts(databases: Databases) -> AsyncIterator[list[Text]]:
-    """Texts that are sent, or may be, for certificates that do not exist; in pages."""
+    """Yields, in pages, texts that are sent, or may be, for certificates that do not exist."""
     after: Text | None = None
     while page := await services.notification.agreement.texts(databases["notification"], after, PAGE_ROWS):
         serials = [text.serial for text in page]

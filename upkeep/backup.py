@@ -1,4 +1,5 @@
-"""A whole backup: every database, the campaigns' definitions, the secrets; under its final name only when it is complete."""
+"""Makes a whole backup of every database, the campaigns' definitions and the secrets. It gets its final name when it is
+complete."""
 
 # ruff: noqa: ASYNC240 - a command runs nothing else in its event loop
 
@@ -35,7 +36,7 @@ Tell = Callable[[str], None]
 
 
 class BackupFailed(Exception):
-    """Nothing was left behind; the text says what to do (zh-Hans)."""
+    """The backup failed and left nothing behind; the text says what to do (zh-Hans)."""
 
 
 async def take(
@@ -49,7 +50,7 @@ async def take(
 ) -> tuple[Path, Manifest]:
     """Makes a new backup below `folder`, then removes the oldest beyond `keep`. Raises `BackupFailed`."""
     started = time.monotonic()
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # whoever watches reads the metrics; each backup is closed
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # the watcher reads metrics here; each backup is closed
     with only_one(folder):
         for left in folder.glob(f".*{PARTIAL}"):
             shutil.rmtree(left)
@@ -107,8 +108,8 @@ async def _fill(
 ) -> Manifest:
     started_at = datetime.now(UTC)
     dumps: dict[str, DatabaseDump] = {}
-    # What a consumer has applied, the ledger in the same backup has too, and publishing the ledger again brings every consumer
-    # forward (DESIGN §4.2).
+    # The ledgers in a backup then have every event that its consumers have applied, and publishing the ledgers again brings every
+    # consumer up to date (DESIGN §4.2).
     for service in CONSUMERS_FIRST:
         dumps[service] = await dump.take(deployment.databases[service], folder / service, lambda *_: None)
         tell(f"{service}：{sum(table.rows for table in dumps[service].tables):,} 行")
@@ -135,7 +136,8 @@ async def _fill(
 
 
 async def _write_definitions(url: str, folder: Path) -> list[str]:
-    """The definitions in force, as they can be applied again. They are in the database too; this is for people."""
+    """Writes the definitions in force so that they can be applied again. The database has them, too; these files are for
+    people."""
     folder.mkdir(mode=FOLDER_MODE)
     connection = await dump.connect(url)
     try:
@@ -149,7 +151,7 @@ async def _write_definitions(url: str, folder: Path) -> list[str]:
 
 
 def _write_secrets(deployment: Deployment, folder: Path, passphrase: str | None) -> list[SecretFile]:
-    """Numbered, since two may have the same name."""
+    """Writes the secret files under numbers, since two may have the same name."""
     folder.mkdir(mode=FOLDER_MODE)
     kept = []
     for number, path in enumerate(deployment.secret_files):
@@ -164,7 +166,8 @@ def _write_secrets(deployment: Deployment, folder: Path, passphrase: str | None)
 
 
 def _write_env(deployment: Deployment, target: Path, tell: Tell) -> str | None:
-    """Where it was. It can be read in the backup whatever is done to the secrets, so one with a secret in it stays out."""
+    """Copies `.env` and returns where it was. A copy stays readable even where secrets are encrypted, so a `.env` that holds a
+    secret is left out."""
     path = deployment.env_file
     if path is None:
         return None
@@ -212,7 +215,8 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """On the disk before it gets its final name: a power cut must not leave a whole-looking half."""
+    """Brings all files to the disk before the backup gets its final name, so that after a power cut none looks whole and is
+    not."""
     for path in folder.rglob("*"):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The keys of campaigns in backups: a file for each, so that one can be destroyed in every backup there is (DESIGN §4.8).
+"""The keys of campaigns in backups. Each has a file of its own, so that it can be destroyed in every backup (DESIGN §4.8).
 
 `keys/<service>/<campaign>.json` holds the private half as it stands in the service's table, encrypted under `CONTACT_KEYS`. Once
 destroyed, the file stays and says so: a restore then knows that nothing is missing. A copy may be kept without `keys/`.
@@ -29,7 +29,7 @@ RECIPIENTS = tuple(ANNOUNCEMENTS)
 
 
 class KeyFile(BaseModel):
-    """A service's own key for a campaign. Without `private_key` it is destroyed."""
+    """A service's own key for a campaign. It is destroyed where `private_key` is missing."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,7 +44,7 @@ class KeyFile(BaseModel):
 
 
 async def write(databases: Mapping[str, str], folder: Path) -> None:
-    """After all databases were dumped: then no dump names a key that is not here."""
+    """Writes the key files. Call it after all databases were dumped, so that no dump names a key that is not here."""
     for service in RECIPIENTS:
         own = folder / service
         own.mkdir(mode=FOLDER_MODE, parents=True)
@@ -62,7 +62,7 @@ async def write(databases: Mapping[str, str], folder: Path) -> None:
 
 
 async def put_back(tx: Transaction, service: str, backup: Path) -> set[str]:
-    """After the tables: the service's own keys. Returns the campaigns whose keys are gone."""
+    """Puts the service's own keys back, after its tables. Returns the campaigns whose keys are gone."""
     for path in sorted((backup / KEYS / service).glob("*.json")):
         await _put_back(tx, service, _read(path))
     rows = await tx.fetch(
@@ -89,7 +89,7 @@ async def _put_back(tx: Transaction, service: str, key: KeyFile) -> None:
         key.private_key,
         key.destroyed_at,
     )
-    if new and key.announced_by and key.public_key:  # made after the table was dumped, and so was its announcement
+    if new and key.announced_by and key.public_key:  # made after the table was dumped, as was its announcement
         event = ANNOUNCEMENTS[service](
             event_id=key.announced_by,
             occurred_at=datetime.now(UTC),
@@ -100,7 +100,7 @@ async def _put_back(tx: Transaction, service: str, key: KeyFile) -> None:
 
 
 def missing(backup: Path) -> list[str]:
-    """Key files that the backup was made with and that are not there."""
+    """Key files that the backup was made with and that are missing now."""
     return [name for name in recorded(backup) if name.startswith(f"{KEYS}/") and not (backup / name).exists()]
 
 
@@ -114,7 +114,8 @@ def holding(backups: Iterable[Path], campaign_id: str) -> list[Path]:
 
 
 def destroy(paths: Collection[Path], now: datetime) -> None:
-    """The checksum first: after a crash in between, the key is still there to be destroyed by the next try."""
+    """Destroys the keys in these files. Each file's checksum is changed first, so that after a crash the next try still finds the
+    key and destroys it."""
     for path in paths:
         key = _read(path)
         text = key.model_copy(update={"private_key": None, "destroyed_at": now}).model_dump_json()

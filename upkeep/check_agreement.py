@@ -1,5 +1,5 @@
-"""Has a service done something that nobody answers for: events no ledger has, sums beyond checkin's counts, texts without a
-certificate. Each is told with what to do about it."""
+"""Has a service done something that no ledger supports: applied events that no ledger has, sums above checkin's counts, texts
+without a certificate? Each finding says what to do about it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from upkeep.findings import Finding, ok, problem
 LISTED_MAX = 3
 RUNBOOK = "按 deploy/runbooks/LedgerExceeded.md 处理：先找回丢失的，再 fanzha repair"
 UNSENT = ("queued",)
-AWAY = (  # a database is, or lets nobody in, or has no tables yet
+AWAY = (  # a database is away, lets nobody in, or has no tables yet
     OSError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
@@ -49,7 +49,7 @@ async def _events(databases: Databases) -> list[Finding]:
 def judge_events(
     number: Mapping[str, int], examples: Mapping[str, Sequence[str]], owners: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Each by the name of the durable."""
+    """Findings about unfounded events. All mappings are by the name of the durable."""
     for durable, n in number.items():
         owner, some = owners[durable], "、".join(examples[durable][:LISTED_MAX])
         text = (
@@ -92,7 +92,7 @@ async def _texts(databases: Databases) -> list[Finding]:
 def judge_texts(
     unsent: Mapping[str, int], sent: Mapping[str, int], examples: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    """Each by campaign."""
+    """Findings about unfounded texts. All mappings are by campaign."""
     for campaign_id, serials in sorted(examples.items()):
         waiting, gone = unsent.get(campaign_id, 0), sent.get(campaign_id, 0)
         text = (

@@ -1,4 +1,4 @@
-"""Each service's database: can it be reached, is its schema right, does it lose nothing, who may do what, what waits in it."""
+"""Each service's database: can it be reached, is its schema right, are commits safe, who may do what, what waits in it?"""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ from upkeep.findings import Finding, ok, problem, warning
 OUTBOX_OLD_S = 60  # published within seconds while NATS is there
 POSTGRES_MIN = 180000
 
-# What must stand in `SHOW`, and what is lost otherwise.
+# What `SHOW` must answer for each setting, and what is lost otherwise.
 SETTINGS = {
     "synchronous_commit": ("on", "断电会丢失已答复“已记录”的签到"),
     "fsync": ("on", "断电会损坏整个数据库"),

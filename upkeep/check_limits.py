@@ -1,6 +1,6 @@
-"""Do limits hold for whoever comes as a service's role: a client that stands still or is gone must not keep its locks for ever.
+"""Do limits hold for every client with a service's role? A client that stands still or is gone must not keep its locks for ever.
 
-Asked in a session of that role that sets nothing itself, so what is found is what any client would get.
+The check asks in a session of that role which sets nothing itself, so the answers are what any client would get.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def check(deployment: Deployment) -> list[Finding]:
 
 
 async def _show(url: str) -> dict[str, str] | None:
-    """None where nobody gets in: check_databases says that."""
+    """The settings as `SHOW` gives them; None where nobody gets in, which check_databases reports."""
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -1,4 +1,4 @@
-"""This machine and what was set: secrets that others can read, settings that are only for a dev stack, disk, the last backup."""
+"""This machine and its settings: secrets that others can read, settings that are only for a dev stack, disk, the last backup."""
 
 import base64
 import binascii

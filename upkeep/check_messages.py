@@ -1,4 +1,4 @@
-"""Do messages reach people: is the channel that a campaign names one that this deployment has."""
+"""Do messages reach people: does this deployment have the channels that campaigns name?"""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,12 +12,12 @@ WAITING = "fanzha_notification_without_channel"
 
 async def check(deployment: Deployment) -> list[Finding]:
     if (url := deployment.services.get("notification")) is None:
-        return []  # said by check_services
+        return []  # check_services reports it
     try:
         async with httpx.AsyncClient(timeout=ANSWER_WITHIN_S, trust_env=False) as http:
             return judge((await http.get(f"{url}/metrics")).text)
     except httpx.HTTPError:
-        return []  # likewise
+        return []  # check_services reports it
 
 
 def judge(page: str) -> list[Finding]:

@@ -65,7 +65,7 @@ def judge_store(store: Mapping[str, Any]) -> Iterator[Finding]:
         text = f"各流上限之和 {_gib(reserved)} 超过 max_file_store {_gib(room)}"
         yield problem("nats_settings", "NATS", text, "加大 NATS_MAX_FILE，或减小 NATS_EVENTS_MAX_BYTES")
     folder = Path(config.get("store_dir", ""))
-    if folder.is_dir():  # on this machine, where it can be seen
+    if folder.is_dir():  # the data is on this machine
         free, left = shutil.disk_usage(folder).free, room - store.get("storage", 0)
         if free < left:
             text = f"磁盘只剩 {_gib(free)}，NATS 还打算用 {_gib(left)}"

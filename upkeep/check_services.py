@@ -20,7 +20,7 @@ SIMULATED_BEYOND_S = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service said about itself. `error`: why it did not."""
+    """What a service said about itself. `error`: why it gave no answer."""
 
     status: int = 0
     body: dict[str, Any] = field(default_factory=dict)

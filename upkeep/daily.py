@@ -1,7 +1,7 @@
 """A backup every day at a set time, for as long as the process lives (docker-compose.yml, `daily-backup`).
 
-What is due follows from the newest backup that is there: one that was missed while the machine was off is made up for at
-once, and one that somebody took by hand counts.
+The newest backup in the folder decides when the next is due: a backup that was missed while the machine was off is taken at once,
+and one that somebody took by hand counts.
 """
 
 from collections.abc import Callable

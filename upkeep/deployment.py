@@ -1,7 +1,7 @@
 """What a deployment consists of, for commands that look at all of it.
 
-`SECRETS_DIR` names the folder that `fanzha init` wrote (then the other addresses come from the environment); without it, it is
-the dev stack's home.
+`SECRETS_DIR` names the folder that `fanzha init` wrote; the other addresses then come from the environment. Without it, the
+deployment is the dev stack of `FANZHA_HOME`.
 """
 
 import json
@@ -25,7 +25,7 @@ class NotFound(Exception):
 
 @dataclass(frozen=True)
 class Deployment:
-    """`databases`: owner URL by service. `environments`: what services are told, as far as it can be read from here."""
+    """`databases`: owner URL by service. `environments`: the services' settings, as far as they can be read from here."""
 
     databases: Mapping[str, str] = field(repr=False)
     services: Mapping[str, str] = field(default_factory=dict)
@@ -35,8 +35,8 @@ class Deployment:
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     backups: Path = Path("backups")
     data_folders: tuple[Path, ...] = ()
-    secrets_folder: Path | None = None  # a dev stack has none,
-    env_file: Path | None = None  # nor a `.env`
+    secrets_folder: Path | None = None  # None in a dev stack
+    env_file: Path | None = None  # None in a dev stack
 
     def now(self) -> datetime:
         """By the clock that the services follow. Raises OSError or ValueError where a simulated one cannot be read."""

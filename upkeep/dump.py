@@ -1,7 +1,8 @@
-"""One service's database as files, and back. Rows stream through COPY: no table is ever in memory.
+"""Dumps one service's database to files and restores it. Rows stream through COPY: no table is ever in memory.
 
-Taken in one read-only REPEATABLE READ transaction while the service runs. Written back in one transaction: the tables are made by
-the service's own migrations up to the revision of the backup, filled, and then migrated on to what the code needs.
+A dump is taken in one read-only REPEATABLE READ transaction while the service runs. It is restored in one transaction: the
+service's own migrations make the tables up to the backup's revision, the tables are filled, and then migrated on to what the code
+needs.
 """
 
 # ruff: noqa: ASYNC240 - a command runs nothing else in its event loop
@@ -28,20 +29,20 @@ CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 6 * 3600.0  # one table; a full disk or a dead server ends it sooner
 LOOKING = Limits(
     statement_s=300,  # a count over the largest table takes seconds; a slow disk is no reason to fail
-    lock_s=10,  # a migration is running: say so instead of hanging
+    lock_s=10,  # if a migration is running, say so instead of hanging
     idle_in_transaction_s=60,
     transaction_s=900,
 )
 BACKUP = Limits(
     statement_s=STATEMENT_TIMEOUT_S,
-    lock_s=600,  # for a migration to end
-    idle_in_transaction_s=1800,  # the backup's disk stands still
+    lock_s=600,  # to wait for a migration to end
+    idle_in_transaction_s=1800,  # the backup's disk may stand still
     transaction_s=0,  # one snapshot for all tables
-    unacknowledged_s=1800,  # the same disk
+    unacknowledged_s=1800,  # because of the same disk
 )
 RESTORING = Limits(
     statement_s=STATEMENT_TIMEOUT_S,
-    lock_s=60,  # nobody else is there: this was looked at before
+    lock_s=60,  # nobody else is connected: that was checked before
     idle_in_transaction_s=1800,  # reading the backup from a slow disk
     transaction_s=0,  # all or nothing
 )
@@ -96,7 +97,7 @@ async def take(url: str, folder: Path, tell: Callable[[str, int], None]) -> Data
     folder.mkdir(mode=0o700)
     connection = await connect(url, BACKUP)
     try:
-        # Before the snapshot, and held through it: no migration changes a table under our hands.
+        # Taken before the snapshot and held through it, so that no migration changes a table meanwhile.
         await connection.execute("SELECT pg_advisory_lock_shared($1)", MIGRATION_LOCK)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             revision = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -106,7 +107,7 @@ async def take(url: str, folder: Path, tell: Callable[[str, int], None]) -> Data
                 rows = await _copy_out(connection, name, columns, folder / f"{name}.copy.gz")
                 tables.append(TableDump(name=name, columns=columns, rows=rows, file=f"{folder.name}/{name}.copy.gz"))
                 tell(name, rows)
-            # Read last: sequences do not wait for transactions, so these are at least as high as any row above.
+            # Read last: sequences ignore transactions, so their values are at least as high as those of all rows above.
             sequences = {name: last for name, last in await connection.fetch(SEQUENCES)}
         return DatabaseDump(schema_revision=revision, taken_at=taken_at, tables=tables, sequences=sequences)
     finally:
@@ -208,7 +209,7 @@ async def _copy_in(connection: Any, table: TableDump, path: Path) -> None:
 
 
 async def connect(url: str, limits: Limits = LOOKING) -> Any:
-    """A connection that the other functions recognise as ours. `limits` unless it only looks."""
+    """A connection that the other functions recognise as ours. `limits`: other ones than for looking."""
     settings = {"application_name": APPLICATION, "timezone": "UTC", **limits.settings()}
     return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
 

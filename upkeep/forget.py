@@ -1,4 +1,4 @@
-"""One person, or the people of a campaign, forgotten in every service (docs/operations/erasure.md).
+"""Forgets one person, or the people of a campaign, in every service (docs/operations/erasure.md).
 
 A dry run does everything and rolls it back, so it tells exactly what would go.
 """
@@ -41,7 +41,7 @@ ERASURES: Mapping[str, type[ServiceErasure]] = {
 
 Counts = dict[str, dict[str, int]]
 Work = Callable[[Transaction, str, ServiceErasure], Awaitable[dict[str, int]]]
-"""What one service does, in its transaction; rows changed, by table."""
+"""What one service does, in its transaction. Returns rows changed, by table."""
 
 
 class _DryRun(Exception):
@@ -49,7 +49,7 @@ class _DryRun(Exception):
 
 
 async def viewer(deployment: Deployment, campaign_id: str, viewer_id: str, actor: str, *, dry_run: bool) -> Counts:
-    """Rows changed, by service and table."""
+    """Forgets one viewer; returns rows changed, by service and table."""
     name = erasure.new_name()
 
     async def work(tx: Transaction, _: str, of: ServiceErasure) -> dict[str, int]:
@@ -67,9 +67,10 @@ async def people(
     destroy_keys: bool = False,
     in_backups: Mapping[str, int] | None = None,
 ) -> Counts:
-    """Every name and phone of a campaign. Accounts, certificates and numbers stay.
+    """Forgets every name and phone of a campaign. Accounts, certificates and numbers stay.
 
-    `destroy_keys`: the services can open nothing of the campaign any more. `in_backups`: key files by service, for the record.
+    `destroy_keys`: also destroys the campaign's keys in the services, which then can open nothing of it any more. `in_backups`:
+    number of key files by service, for the record.
     """
     private_keys = _deployment_keys(deployment)
 
@@ -78,7 +79,7 @@ async def people(
         if destroy_keys and of.KNOWN_KEYS:
             counts["campaign_key"] = await of.destroy_keys(tx, campaign_id, datetime.now(UTC))
             counts["backup_key"] = (in_backups or {}).get(service, 0)
-        # What a backup from before still opens, since it was sealed or kept before the campaign had keys.
+        # Counts what older backups still open, because it was sealed or kept before the campaign had keys.
         sealed = await erasure.sealed_under(tx, campaign_id, private_keys)
         counts["deployment_key"] = sealed + await of.under_deployment_keys(tx, campaign_id)
         return counts | await of.forget_people(tx, campaign_id)
@@ -87,7 +88,7 @@ async def people(
 
 
 def _deployment_keys(deployment: Deployment) -> dict[str, str]:
-    """The private halves that can be read from here, by recipient."""
+    """The deployment's private keys that can be read from here, by recipient."""
     known = {name: deployment.environments.get(name, {}).get("SEALING_PRIVATE_KEY") for name in RECIPIENTS}
     return {name: key for name, key in known.items() if key}
 
@@ -95,10 +96,11 @@ def _deployment_keys(deployment: Deployment) -> dict[str, str]:
 async def with_keys(
     deployment: Deployment, campaign_id: str, actor: str, backups: Collection[Path], *, dry_run: bool
 ) -> Counts:
-    """`people`, and the campaign's keys destroyed: in the services, and in all backups below the folders `backups`.
+    """As `people`; also destroys the campaign's keys in the services, and in all backups below the folders `backups`.
 
-    Then what is left of the campaign's people anywhere opens no more, old copies of these backups included as far as their keys
-    are gone too. Raises `CannotForget`, `BackupFailed` and `Damaged`. Again, after a failure, it goes on where it was.
+    Nothing that is left of the campaign's people can then be opened, not even in copies of these backups, as far as their keys
+    are destroyed too. Raises `CannotForget`, `BackupFailed` and `Damaged`. After a failure, a second call goes on where the first
+    stopped.
     """
     if not await _is_defined(deployment, campaign_id):
         raise CannotForget(f"没有活动 {campaign_id}")
@@ -136,7 +138,8 @@ async def _overwrite(deployment: Deployment) -> None:
 
 
 async def empty_live(deployment: Deployment) -> int:
-    """Removes what checkin has recorded from the live platform's stream; how many messages there are not recorded yet."""
+    """Removes what checkin has recorded from the live platform's stream; returns how many of its messages are not recorded
+    yet."""
     if deployment.topology_url is None:
         raise CannotForget("数据库里已删除。不知道 NATS 的地址，直播平台发来的消息没有清除")
     try:
@@ -146,7 +149,7 @@ async def empty_live(deployment: Deployment) -> int:
 
 
 async def rebuild_stream(deployment: Deployment) -> int:
-    """Publishes the ledgers, in which nothing is left of whom was forgotten, into a stream that never held more."""
+    """Makes the stream anew from the ledgers, so that nothing of forgotten people is left in it."""
     if deployment.topology_url is None:
         raise CannotForget("不知道 NATS 的地址，事件流没有重建")
     try:
@@ -193,7 +196,8 @@ async def due(deployment: Deployment, at: datetime) -> dict[str, int]:
 async def _everywhere(
     deployment: Deployment, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
 ) -> Counts:
-    """The producer first: what it publishes from then on no longer names the account. Outside the databases last."""
+    """Runs `work` in all services. The producer comes first, so that its later events no longer name the account; what is kept
+    outside databases comes last."""
     erasures = {service: ERASURES[service](deployment.environments.get(service, {})) for service in PRODUCERS_FIRST}
     counts = {
         service: await _in_one(deployment, service, of, work, kind, campaign_id, actor, dry_run=dry_run)
@@ -216,7 +220,8 @@ async def _in_one(
     *,
     dry_run: bool,
 ) -> dict[str, int]:
-    """In one transaction, which also writes the record; again where it collided with the running service."""
+    """Runs `work` in one service, in a transaction that also writes the record. Repeats it where it collided with the running
+    service."""
     counts: dict[str, int] = {}
     connection = await dump.connect(deployment.databases[service], dump.ERASING)
     try:

@@ -1,4 +1,5 @@
-"""The deployment's secrets in a backup: encrypted under a passphrase, and known again by fingerprints that give nothing away."""
+"""The deployment's secrets in a backup: they are encrypted under a passphrase, and recognised by fingerprints that give nothing
+away."""
 
 import hashlib
 import json
@@ -40,12 +41,13 @@ def _values(key: str, value: str | None) -> list[tuple[str, str]]:
 
 
 def missing(needed: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    """Keys that the backup's rows need and the deployment does not have. One more key than needed is no harm."""
+    """Keys that the backup's rows need and the deployment does not have. Keys beyond those are allowed."""
     return [name for name, fingerprint in needed.items() if present.get(name) != fingerprint]
 
 
 def lock(secret: bytes, passphrase: str) -> bytes:
-    """salt, then a box under a key that Argon2id makes of the passphrase (64 MiB, about a tenth of a second)."""
+    """Encrypts a secret: a salt, then a box under a key that Argon2id makes of the passphrase (64 MiB, about a tenth of a
+    second)."""
     salt = nacl.utils.random(nacl.pwhash.argon2id.SALTBYTES)
     return salt + nacl.secret.SecretBox(_key(passphrase, salt)).encrypt(secret)
 

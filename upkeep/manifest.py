@@ -10,7 +10,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ENV = "env"
 SUMS = "SHA256SUMS"
-KEYS = "keys"  # of campaigns (campaign_keys.py); a copy of a backup may be kept without them
+KEYS = "keys"  # the folder of campaigns' keys (campaign_keys.py); a copy of a backup may be kept without it
 READ_BYTES = 1024 * 1024
 
 
@@ -35,7 +35,7 @@ class DatabaseDump(BaseModel):
 
 
 class SecretFile(BaseModel):
-    """A file below `secrets/`: where it belongs, and to whom. A container reads only what its own user may."""
+    """A file below `secrets/`: its place and its owner. A container reads only files that its own user may read."""
 
     file: str
     path: str
@@ -84,7 +84,7 @@ def read(folder: Path) -> Manifest:
     present = {str(path.relative_to(folder)): path for path in _files(folder)}
     for name in sorted(sums.keys() | present.keys()):
         if name not in present and name.startswith(f"{KEYS}/"):
-            continue  # a restore asks for it
+            continue  # a copy may be kept without it: a restore asks for it
         if name not in present:
             raise Damaged(f"备份缺少文件 {name}")
         if name not in sums:

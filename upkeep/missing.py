@@ -1,7 +1,7 @@
-"""What a deployment's secrets lack that this version needs, made so that it fits what is there. Nothing that is there changes.
+"""Makes the secrets that this version needs and a deployment lacks, so that they fit the existing ones, which never change.
 
-Every part of `DeploymentSecrets` stands in one file or in several; whichever of them is left tells it. What is told nowhere is
-new and made up, unless stored data or somebody outside depends on it: that has been lost, and only a backup has it.
+Every part of `DeploymentSecrets` stands in one or several files, and is read from whichever of them is left. A part that is in no
+file is made up, unless stored data or somebody outside depends on it: such a part is lost, and only a backup has it.
 """
 
 import json
@@ -29,7 +29,7 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Addition:
-    """A file as it has to be: what it held, and `keys` below; without `keys` the whole file is new."""
+    """A file as it has to be: its old content with `keys` added below; without `keys` the whole file is new."""
 
     file: str
     keys: tuple[str, ...]
@@ -76,7 +76,7 @@ def _lacking(texts: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Ad
 
 
 class _Known:
-    """What the files tell. `lost`: what none of them tells and nothing can replace."""
+    """What the files tell. `lost`: parts that none of them tells and that a new value cannot replace."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts

@@ -45,7 +45,8 @@ class ExporterSettings(BaseSettings):
 
 
 class NatsCollector(Collector):
-    """Asks the server at each scrape. While it does not answer the scrape fails, so that the target is down and says so."""
+    """Asks the server at each scrape. While the server does not answer the scrape fails, so that Prometheus sees the target
+    down."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http

@@ -1,8 +1,8 @@
-"""Puts right what went beyond the ledgers (upkeep/agreement.py): the ledgers are true, what was derived is made anew.
+"""Corrects what went beyond the ledgers (upkeep/agreement.py): the ledgers are true, and what was derived is made anew from them.
 
-With every service stopped, so that nothing of it is under way. The stream is emptied and will be published again from the
-ledgers, sums are emptied and counted again, texts of certificates that do not exist are not sent. The stream comes first: after
-a crash the damage is still seen, and the next run goes on. What is lost comes back only from outside: an import, a newer backup.
+Every service must be stopped, so that no event is under way. The stream is emptied and published again from the ledgers, sums are
+emptied and counted again, and texts of certificates that do not exist are not sent. The stream comes first, so that after a crash
+the damage is still visible and the next run goes on. Lost events come back only from outside: by an import or a newer backup.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Repaired:
 
 
 async def repair(deployment: Deployment, *, dry_run: bool) -> Repaired:
-    """Raises `CannotRepair`. A dry run only looks."""
+    """Repairs the deployment and returns what it found; a dry run only looks. Raises `CannotRepair`."""
     async with agreement.opened(deployment, dump.LOOKING if dry_run else REPAIRING) as databases:
         found = await _look(databases)
         if dry_run or found.nothing_wrong:

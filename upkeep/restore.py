@@ -1,4 +1,5 @@
-"""A backup put back: checked whole before anything is touched, each database in one transaction, the stream made anew."""
+"""Restores a backup: checks all of it before anything changes, puts each database back in one transaction, makes the stream
+anew."""
 
 import os
 from collections.abc import Callable
@@ -30,7 +31,7 @@ async def restore(
     other_keys: bool = False,
     tell: Tell = lambda _: None,
 ) -> Manifest:
-    """Replaces the databases. Raises `Damaged` or `CannotRestore`, and then nothing was changed but what was told."""
+    """Replaces the databases. Raises `Damaged` or `CannotRestore`; then only what `tell` was told has changed."""
     found = manifest.read(backup)
     _check_schemas(found)
     if not other_keys:
@@ -87,10 +88,10 @@ async def _check_database(service: str, url: str, wipe: bool) -> None:
 
 
 async def _complete(service: str, backup: Path, destroyed: set[str], connection: Any) -> None:
-    """What is not in the tables' dumps; adds the campaigns whose keys are gone to `destroyed`."""
+    """Restores what is not in the tables' dumps; adds the campaigns whose keys are gone to `destroyed`."""
     tx = Transaction(connection)
     if service == "notification":
-        await distrust_queue(tx)  # the channel is asked first
+        await distrust_queue(tx)  # channels are asked before texts are sent again
     if service in campaign_keys.RECIPIENTS:
         destroyed |= await campaign_keys.put_back(tx, service, backup)
 
@@ -104,7 +105,7 @@ def _check_campaign_keys(backup: Path) -> None:
 
 
 async def _forget(deployment: Deployment, campaign_id: str, tell: Tell) -> None:
-    """What the backup holds of people whose campaign's keys are gone is unreadable: it goes too."""
+    """Removes restored data of people whose campaign's keys are gone, which nobody can read."""
     try:
         await forget.people(deployment, campaign_id, ACTOR, dry_run=False, destroy_keys=True)
         tell(f"{campaign_id}：密钥已销毁，姓名、手机号没有恢复")
@@ -146,7 +147,8 @@ def restore_env(backup: Path, into: Path | None, *, replace: bool) -> tuple[Path
 
 
 def _write_secret(target: Path, content: bytes, was: SecretFile) -> None:
-    """As `fanzha init` would; a file that it does not know gets the mode it had, and as root also the owner."""
+    """Writes a secret file as `fanzha init` would. A file that `init` does not know gets its old mode and, as root, its old
+    owner."""
     if not target.parent.exists():
         target.parent.mkdir(mode=FOLDER_MODE, parents=True)
         secret_files.give_to_owner_of(target.parent.parent, target.parent)

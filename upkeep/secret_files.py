@@ -1,4 +1,4 @@
-"""The files below `secrets/`: what is in them, whose they are, and the one way in which they are written.
+"""The files below `secrets/`: their contents, their owners, and the only code that writes them.
 
 Each container mounts the one file that is meant for it (docker-compose.yml, `secrets`), so a file is owned by that
 container's user. Only root can give files away; for anybody else the closed folder is what keeps other users out, and the
@@ -52,7 +52,7 @@ SECRET_WORD = re.compile(r"[A-Za-z0-9+/]{16,}")  # a password, a key, a line of 
 
 
 class DeploymentSecrets(Secrets):
-    """What a deployment has besides a dev stack's secrets: those who watch, and the proxies."""
+    """The secrets of a deployment: those of a dev stack, and those for monitoring and the proxies."""
 
     reporting_reader: str = Field(
         default_factory=password, description="Grafana's read-only role in reporting's database"
@@ -65,7 +65,7 @@ class DeploymentSecrets(Secrets):
 
 
 def secret_files(secrets: DeploymentSecrets, domain: str) -> dict[str, str]:
-    """The text of every file of `secrets/`, by its name. A container gets its own and no other."""
+    """The text of every file of `secrets/`, by its name. A container gets its own file and no other."""
     certificate, key = self_signed(domain)
     nats = {_nats_variable(user): word for user, word in secrets.nats.items()}
     return {
@@ -98,7 +98,7 @@ def _owner_file(secrets: Secrets, service: str) -> str:
 
 
 def _operator(secrets: Secrets) -> dict[str, str]:
-    """For the command line: `docker compose run --rm fanzha …`; also what the live platform must be told."""
+    """The file for the command line (`docker compose run --rm fanzha …`), also with what the live platform must be told."""
     token = create_token(
         secrets.token_private_key,
         subject="operator",
@@ -117,7 +117,7 @@ def _operator(secrets: Secrets) -> dict[str, str]:
 
 
 def _role_passwords(secrets: DeploymentSecrets) -> dict[str, str]:
-    """For deploy/docker/provision.sh."""
+    """The file for deploy/docker/provision.sh."""
     watchers = {"REPORTING_READER": secrets.reporting_reader, "POSTGRES_EXPORTER": secrets.postgres_exporter}
     roles = {role.upper(): word for role, word in secrets.postgres.items()} | watchers
     return {f"{role}_PASSWORD": word for role, word in roles.items()}
@@ -184,7 +184,7 @@ def write_all(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Whole or not at all, owned by the user of its container as far as we may."""
+    """Writes a file whole or not at all; its owner is the user of its container, as far as we may set it."""
     is_root = os.geteuid() == 0
     write_whole(path, text, OWN_MODE if is_root else GIVEN_UP_MODE)
     path.chmod(OWN_MODE if is_root else GIVEN_UP_MODE)  # whatever the umask
@@ -193,7 +193,7 @@ def write(path: Path, text: str) -> None:
 
 
 def give_to_owner_of(directory: Path, *paths: Path) -> None:
-    """As root (in a container, say), what the operator handles belongs to whom the deployment's folder belongs to."""
+    """Gives files that the operator handles to the owner of the deployment's folder, where we are root (in a container, say)."""
     if os.geteuid() == 0:
         owner = directory.stat()
         for path in paths:

@@ -1,4 +1,4 @@
-"""A dev stack of servers alone, `fanzha up --servers-only`: Postgres and NATS run, no service does. For a restore."""
+"""A dev stack of servers alone for a restore, `fanzha up --servers-only`: Postgres and NATS run, and no service does."""
 
 import sys
 

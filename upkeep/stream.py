@@ -1,7 +1,7 @@
-"""The event stream made anew: NATS is transport, and everything in it is in the services' ledgers (DESIGN §4.2).
+"""Makes the event stream anew: NATS only transports, and every event in it is in the services' ledgers (DESIGN §4.2).
 
-Live events of the platform are not in any ledger before checkin has read them, so that stream stays, without what checkin has
-behind it; its durable is made anew and reads it from the start. checkin knows what it has recorded.
+Live events of the platform are in no ledger before checkin has recorded them, so their stream stays, without what checkin has
+recorded. Its durable is made anew and reads the stream from the start; checkin ignores what it has recorded before.
 """
 
 from collections.abc import AsyncIterator, Awaitable
@@ -20,7 +20,8 @@ CONNECT_TIMEOUT_S = 10
 
 
 async def begin_anew(topology_url: str, *, live: bool = False) -> list[str]:
-    """Removes the ledger's stream (`live`: and the durables of the other) and makes the whole topology; a line per thing made.
+    """Removes the ledger's stream (with `live` also the durables of the other one) and makes the whole topology. Returns a line
+    per thing made.
 
     May be done under running services: their consumers come back as soon as the durables do.
     """
@@ -34,7 +35,7 @@ async def begin_anew(topology_url: str, *, live: bool = False) -> list[str]:
 
 
 async def empty_live(topology_url: str) -> int:
-    """Removes what checkin has recorded from the live platform's stream; how many messages it has not recorded yet."""
+    """Removes what checkin has recorded from the live platform's stream; returns how many messages are not recorded yet."""
     async with _connected(topology_url) as js:
         return await _empty(js)
 
@@ -58,7 +59,7 @@ async def _connected(topology_url: str) -> AsyncIterator[JetStreamContext]:
         inbox_prefix=topology.inbox_prefix("topology"),
         connect_timeout=CONNECT_TIMEOUT_S,
         allow_reconnect=False,
-        max_reconnect_attempts=1,  # or the first connection is tried for two minutes
+        max_reconnect_attempts=1,  # otherwise the first connection is tried for two minutes
         reconnect_time_wait=1,
         error_cb=_keep_quiet,
     )
