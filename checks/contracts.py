@@ -1,10 +1,10 @@
-"""What is committed about the contracts, and keeping it true: `python -m checks.contracts write` and `check`.
+"""Keeps the committed files about contracts true: `python -m checks.contracts write` and `check`.
 
-`check` also says where an event does not go all the way (checks/wiring.py).
+`check` also reports events that are not wired all the way from producer to consumer (checks/wiring.py).
 
 - `shared/contracts/schemas/<event>/<revision>.json`: the JSON Schema of an event version, every revision that was ever published.
 - `shared/contracts/examples/<fact>.v<N>.<case>.json`: frozen messages.
-- `shared/contracts/published.json`: checksums of both; what stands there does not change any more.
+- `shared/contracts/published.json`: checksums of both; a file that stands there never changes again.
 - `docs/asyncapi/<service>.json`: what a service sends and receives.
 """
 
@@ -64,7 +64,7 @@ def schema_complaints(event: type[Event], current: Schema) -> list[str]:
 
 
 def write_schema(event: type[Event]) -> None:
-    """A new revision where messages may look different from now on; new texts go into the newest one."""
+    """Writes a new revision where messages may look different from now on; otherwise new texts go into the newest revision."""
     current, committed = schema_of(event), revisions(event)
     same = committed and structure(_read(committed[-1])) == structure(current)
     number = len(committed) if same else len(committed) + 1
@@ -75,14 +75,14 @@ def write_schema(event: type[Event]) -> None:
 
 
 def checksums() -> dict[str, str]:
-    """Of everything that must not change once it is published. Of a schema, texts do not count."""
+    """Checksums of all files that must not change once they are published. Texts of a schema are left out."""
     schemas = {_name(path): _sha256(_canonical(structure(_read(path)))) for path in SCHEMAS.glob("*/*.json")}
     examples = {_name(path): _sha256(path.read_bytes()) for path in EXAMPLES.glob("*.json")}
     return dict(sorted((schemas | examples).items()))
 
 
 def published_complaints(published: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """What was published and is gone or different, and what is not registered as published."""
+    """Complaints about published files that are gone or different, and about files that are not registered as published."""
     gone = [f"{name}: was published and is gone; put it back" for name in published.keys() - found.keys()]
     new = [f"{name}: not in {PUBLISHED.name}" for name in found.keys() - published.keys()]
     edited = [
@@ -115,7 +115,7 @@ def asyncapi_of(service: str) -> dict[str, Any]:
 
 
 def asyncapi_complaints(service: str, document: Mapping[str, Any]) -> list[str]:
-    """`document`: what the service's code says now."""
+    """Complaints where the committed AsyncAPI document differs. `document`: what the service's code says now."""
     path = ASYNCAPI / f"{service}.json"
     current = path.exists() and _read(path) == document
     return [] if current else [f"{_name(path)}: not what the service sends and receives"]
@@ -136,7 +136,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def check() -> list[str]:
-    """Everything that is not as it should be, one sentence each."""
+    """All complaints, one sentence each."""
     documents = {service: asyncapi_of(service) for service in SERVICES}
     return [
         *wiring.complaints(documents, EXAMPLES),
@@ -147,14 +147,14 @@ def check() -> list[str]:
 
 
 def write() -> list[str]:
-    """Brings the committed files up to date, except what was published: that is complained about."""
+    """Brings the committed files up to date and returns complaints about published files, which it does not change."""
     for event in EVENTS:
         if not revisions(event) or not any(breaks(_read(path), schema_of(event)) for path in revisions(event)):
             write_schema(event)
     _write(PUBLISHED, dict(sorted((checksums() | published()).items())))
     for service in SERVICES:
         document = asyncapi_of(service)
-        if asyncapi_complaints(service, document):  # else left as it is: the generator orders schemas at random
+        if asyncapi_complaints(service, document):  # an equal document stays: the generator orders schemas at random
             _write(ASYNCAPI / f"{service}.json", document)
     return check()
 

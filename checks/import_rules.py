@@ -21,7 +21,7 @@ class ImportOnly(Contract):
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         modules = {module.name for module in module_expressions_to_modules(graph, self.modules)}
-        if not modules:  # a rule about nothing is green for ever
+        if not modules:  # a rule about no modules would never fail
             return ContractCheck(kept=False, metadata={"offences": ["no module matches"]})
         offences = [
             f"{importer} imports {imported}"

@@ -1,8 +1,8 @@
 """Whether two JSON Schemas of one event version understand each other (DESIGN §6). Pure: schemas in, sentences out.
 
-Both directions count. Readers of today get what was published years ago (the ledger is published again), and while services are
-replaced one after the other, readers of yesterday get what is published today. So an optional property may be added and texts may
-change; everything else is a new version of the event, with a new subject.
+Both directions count. Today's readers get events that were published years ago (when a ledger is published again), and while
+services are replaced one after the other, yesterday's readers get events that are published today. So an optional property may be
+added and texts may change; everything else is a new version of the event, with a new subject.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def _resolved(node: Any, definitions: Schema) -> Any:
         return _resolved(definitions[node["$ref"].removeprefix("#/$defs/")], definitions)
     resolved: Schema = {}
     for keyword, value in node.items():
-        if keyword == "properties":  # names, not keywords: a property may be called "title"
+        if keyword == "properties":  # its keys are names, not keywords: a property may be called "title"
             resolved[keyword] = {name: _resolved(each, definitions) for name, each in value.items()}
         elif keyword not in TEXTS:
             resolved[keyword] = _resolved(value, definitions)
@@ -53,7 +53,7 @@ def _resolved(node: Any, definitions: Schema) -> Any:
 
 
 def _properties(schema: Schema, at: str = "") -> Iterator[str]:
-    """The path of every property, whatever lies between."""
+    """Yields the path of every property, at any depth."""
     for name, value in schema.get("properties", {}).items():
         yield f"{at}/{name}"
         yield from _properties(value, f"{at}/{name}")
@@ -63,7 +63,7 @@ def _properties(schema: Schema, at: str = "") -> Iterator[str]:
 
 
 def _refusals(written: Schema, reader: Schema, at: str) -> Iterator[str]:
-    """What a reader by `reader` would refuse of what a writer by `written` may write."""
+    """Yields what a reader with the schema `reader` would refuse of messages that follow the schema `written`."""
     choices = _shapes(reader)
     for shape in _shapes(written):
         reasons = [list(_refusals_of_shape(shape, choice, at)) for choice in choices]
@@ -72,7 +72,7 @@ def _refusals(written: Schema, reader: Schema, at: str) -> Iterator[str]:
 
 
 def _shapes(schema: Schema) -> list[Schema]:
-    """The alternatives of a schema, each whole."""
+    """The alternatives of a schema, each as a schema of its own."""
     around = {keyword: value for keyword, value in schema.items() if keyword != "anyOf"}
     return [around | choice for choice in schema.get("anyOf", [{}])]
 
@@ -102,7 +102,7 @@ def _refused_values(written: Schema, reader: Schema, where: str) -> Iterator[str
     for keyword in ("pattern", "format"):
         if keyword in reader and reader[keyword] != written.get(
             keyword
-        ):  # which of two patterns is wider, nobody can say
+        ):  # which of two patterns is wider cannot be told
             yield f"{where} {keyword} {written.get(keyword, 'any')} → {reader[keyword]}"
     for keyword in LOWER_LIMITS:
         if keyword in reader and (keyword not in written or reader[keyword] > written[keyword]):

@@ -1,4 +1,4 @@
-"""Whether an event goes all the way: listed, declared and made by its owner, shown by examples, read by somebody who may read it.
+"""Whether an event is wired all the way: listed, declared and made by its owner, shown by examples, read by a service that may.
 
 `python -m checks.contracts check` says what is missing, one sentence each, with the file in which to put it right.
 """
@@ -30,7 +30,8 @@ def defined(base: type[Event] = Event) -> set[type[Event]]:
 
 
 def complaints(documents: Mapping[str, dict[str, Any]], examples: Path) -> list[str]:
-    """`documents`: what each service sends and receives (AsyncAPI, generated from the code); `examples`: the folder."""
+    """All complaints. `documents`: what each service sends and receives (AsyncAPI, generated from the code); `examples`: the
+    folder."""
     return [
         *unlisted(defined(), EVENTS),
         *(complaint for event in EVENTS for complaint in without_examples(event, examples)),
@@ -58,7 +59,7 @@ def without_examples(event: type[Event], folder: Path) -> list[str]:
 
 
 def without_producer(event: type[Event], documents: Mapping[str, dict[str, Any]]) -> list[str]:
-    """An event has one producer, its owner."""
+    """Complains about an event that its owner does not declare, since an event's only producer is its owner."""
     producers = [service for service in sorted(documents) if event.subject() in subjects(documents[service], "send")]
     if producers == [event.OWNER]:
         return []
@@ -67,7 +68,7 @@ def without_producer(event: type[Event], documents: Mapping[str, dict[str, Any]]
 
 
 def never_made(event: type[Event], repository: Path) -> list[str]:
-    """Declaring an event does not publish it: its owner must use the class for something else as well."""
+    """Complains about an event that its owner only declares: to publish it, the owner must use the class elsewhere, too."""
     folder = repository / "services" / event.OWNER
     if any(event.__name__ in _names_used(path) for path in folder.rglob("*.py")):
         return []
@@ -84,7 +85,7 @@ def without_reader(events: Iterable[type[Event]], durables: Iterable[Durable]) -
 
 
 def unread(durables: Iterable[Durable], documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """A durable without a handler collects messages for ever."""
+    """Complains about durables without a handler, which would collect messages for ever."""
     for durable in durables:
         if durable.subject not in subjects(documents[durable.service], "receive"):
             what = (
@@ -106,7 +107,7 @@ def not_permitted(committed: str) -> list[str]:
 
 
 def not_told(event: type[Event], durables: Iterable[Durable], repository: Path) -> Iterator[str]:
-    """The README of a service names what it sends and what it receives, with or without the version."""
+    """Complains where a service's README does not name an event that it sends or receives, with or without the version."""
     readers = {durable.service for durable in durables if durable.subject == event.subject()}
     for service in sorted({event.OWNER, *readers}):
         name = event.__name__.removesuffix(f"V{event.VERSION}")
@@ -115,7 +116,7 @@ def not_told(event: type[Event], durables: Iterable[Durable], repository: Path) 
 
 
 def subjects(document: Mapping[str, Any], action: str) -> list[str]:
-    """What a service sends (`send`) or receives (`receive`), sorted."""
+    """The subjects that a service sends (`send`) or receives (`receive`), sorted."""
     channels = [
         operation["channel"]["$ref"].removeprefix("#/channels/").replace("~1", "/")
         for operation in document["operations"].values()
@@ -125,7 +126,7 @@ def subjects(document: Mapping[str, Any], action: str) -> list[str]:
 
 
 def _names_used(path: Path) -> set[str]:
-    """Names that a module uses; importing one is no use, nor is declaring it."""
+    """Names that a module uses. Importing a name does not count as a use, nor does declaring the event."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     declaring = {
         id(argument)

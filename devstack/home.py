@@ -13,7 +13,7 @@ PRIVATE = 0o600
 
 
 class StackError(Exception):
-    """Something the user can put right; the text says what and how."""
+    """Something that the user can correct; the text says what and how."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Home:
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
     """Replaces the file in one step, so that no reader sees half of it. Raises OSError, and then nothing of it stays."""
-    remove_older(path.parent.glob(f"{path.name}.*.new"))  # of processes that were killed
+    remove_older(path.parent.glob(f"{path.name}.*.new"))  # files of processes that were killed
     scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

@@ -21,7 +21,7 @@ from shared.clock import write_clock
 
 SUPERVISOR = (sys.executable, "-m", "devstack")
 LOOK_EVERY_S = 0.1
-STOP_WITHIN_S = 90  # services 30, NATS 10, Postgres 30, and some air
+STOP_WITHIN_S = 90  # services 30, NATS 10, Postgres 30, and 20 to spare
 END_STRAYS_WITHIN_S = 10
 START_AGAIN_WITHIN_S = 10  # a child that has just died is started again within 5 s
 
@@ -34,7 +34,8 @@ def up(
     clock_at: datetime | None = None,
     supervisor: Sequence[str] = SUPERVISOR,
 ) -> None:
-    """Returns when everything is ready. Raises `StackError` when it cannot be, and then nothing is left running."""
+    """Starts the stack and returns when everything is ready. Raises `StackError` where that fails; then nothing is left
+    running."""
     home.create()
     if _is_running(home):
         _refuse_clock(home, clock_at)
@@ -58,7 +59,7 @@ def up(
 
 
 def down(home: Home) -> bool:
-    """Stops everything, whatever state it is in; whether there was anything to stop."""
+    """Stops everything, whatever state it is in; returns whether there was anything to stop."""
     was_running = _is_running(home)
     if was_running:
         _end_supervisor(home)
@@ -69,7 +70,8 @@ def down(home: Home) -> bool:
 
 
 def status(home: Home, console: Console) -> bool:
-    """Prints what runs, of which the pids are looked at, whatever the supervisor wrote; whether the stack is ready."""
+    """Prints what runs and returns whether the stack is ready. It looks at the processes themselves, whatever the supervisor
+    wrote."""
     state = State.read(home) if _is_running(home) else State(phase="stopped")
     gone = _not_running(state)
     is_ready = state.phase == "ready" and not gone
@@ -88,7 +90,8 @@ def status(home: Home, console: Console) -> bool:
 
 
 def _not_running(state: State) -> list[str]:
-    """Those that the supervisor last knew to run and that do not: it starts them again, or could not write that it did."""
+    """Children that do not run although the supervisor wrote that they do: it is about to start them again, or could not write
+    that."""
     return [
         name
         for name, process in state.processes.items()
@@ -104,7 +107,7 @@ def _what_is_missing(home: Home, gone: Sequence[str]) -> str:
 
 
 def _is_running(home: Home) -> bool:
-    """Whether a supervisor lives. One that was just killed holds the lock until its last thread is gone: that is waited for."""
+    """Whether a supervisor lives. Waits for one that was just killed, because it holds the lock until its last thread is gone."""
     while _is_locked(home):
         pid = _supervisor_pid(home)
         if pid is None or identity(pid):
@@ -124,7 +127,7 @@ def _is_locked(home: Home) -> bool:
 
 
 def _supervisor_pid(home: Home) -> int | None:
-    """None while it has not yet written it."""
+    """The supervisor's pid, or None while it has not yet written it."""
     try:
         return int(home.pid_file("supervisor").read_text())
     except (OSError, ValueError):
@@ -146,7 +149,7 @@ def _join(home: Home, console: Console) -> None:
 
 
 def _start_supervisor(home: Home, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that neither Ctrl-C nor a closed terminal reaches it."""
+    """Starts the supervisor in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it."""
     with open_log(home.log_file("supervisor")) as output:
         return subprocess.Popen(  # noqa: S603
             command,
@@ -164,7 +167,7 @@ def _follow(home: Home, console: Console, is_alive: Callable[[], bool]) -> None:
     shown = 0
     with console.status("starting") as line:
         while True:
-            alive = is_alive()  # before reading: what a supervisor wrote last, it wrote before it ended
+            alive = is_alive()  # asked before reading, so that the last words of a supervisor that ends are read
             state = State.read(home)
             for name, seconds in state.done[shown:]:
                 console.print(f"  {name} [dim]{seconds:.1f} s[/]")
@@ -197,7 +200,7 @@ def _say_where(home: Home, console: Console) -> None:
 
 
 def _refuse_clock(home: Home, at: datetime | None) -> None:
-    """A running stack keeps the clock it was started with."""
+    """Raises `StackError` for another clock: a running stack keeps the clock it was started with."""
     if at is None:
         return
     if home.clock.exists():
@@ -222,7 +225,7 @@ def _set_clock(home: Home, at: datetime | None) -> None:
 
 
 def _end_supervisor(home: Home) -> None:
-    """Only called while the lock is held, so the pid is the holder's."""
+    """Ends the supervisor. Call it only while the lock is held, so that the pid is the holder's."""
     if (pid := _supervisor_pid(home)) is None:
         raise StackError("the supervisor has only just begun; try again in a moment")
     began = identity(pid)
@@ -237,7 +240,8 @@ def _end_supervisor(home: Home) -> None:
 
 
 def _end_strays(home: Home) -> bool:
-    """Ends children whose supervisor is gone. The kernel has told them already; this waits, then insists."""
+    """Ends children whose supervisor is gone. The kernel has signalled them already; this waits for their end and then kills
+    them."""
     strays = {process.pid: process for process in State.read(home).processes.values()}
 
     def still_there() -> list[int]:

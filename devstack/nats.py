@@ -34,7 +34,7 @@ class NatsServer:
         return {"NATS_MONITORING": f"127.0.0.1:{self.monitoring_port}"} | passwords
 
     def prepare(self) -> None:
-        """Nothing to do: nats-server makes its data folder and recovers by itself."""
+        """Does nothing: nats-server makes its data folder and recovers by itself."""
 
     def is_ready(self, pid: int) -> bool:
         return answers_200(f"http://127.0.0.1:{self.monitoring_port}/healthz")

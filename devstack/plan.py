@@ -71,7 +71,7 @@ class Stack:
         return common | clock | self._secrets.of(service) | own.get(service, {})
 
     def write_service_environments(self) -> None:
-        """For the command line, which runs parts of a service itself."""
+        """Writes the services' environments for the command line, which runs parts of a service itself."""
         for service in SERVICES:
             owner = {"MIGRATION_DATABASE_URL": self.database_url(service, "owner")}
             write_env(self._home.service_env(service), self.service_environment(service) | owner)

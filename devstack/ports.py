@@ -49,7 +49,7 @@ def free_port() -> int:
 
 
 def free_ports() -> Ports:
-    """A run of free neighbours."""
+    """Free ports that follow each other."""
     candidates = (Ports.after(base) for base in _at_random(len(fields(Ports)) + 1))
     return next(ports for ports in candidates if not busy(ports))
 
@@ -98,7 +98,7 @@ def _explain(taken: dict[str, int]) -> str:
 
 
 def _holder(port: int) -> str:
-    """Who listens there, where the system lets us see it."""
+    """The program that listens there, where the system lets us see it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr

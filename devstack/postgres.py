@@ -21,7 +21,7 @@ from devstack.home import PRIVATE, REPOSITORY, StackError
 from devstack.processes import environment
 
 SUPERUSER = "postgres"
-NOBODY = 65534  # who runs Postgres when we are root, whom it refuses
+NOBODY = 65534  # the user who runs Postgres when we are root, since Postgres refuses to run as root
 PROVISION_SQL = REPOSITORY / "deploy" / "postgres" / "provision.sql"
 INITDB_TIMEOUT_S = 120
 END_LEFTOVERS_S = 5
@@ -63,7 +63,7 @@ class PostgresServer:
 
     @property
     def cluster_name(self) -> str:
-        """In the title of every process of this data folder, so that the ones a crash left are known by it."""
+        """Stands in the title of every process of this data folder, so that processes which a crash left can be recognised."""
         return "fanzha-" + hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
 
     def command(self) -> list[str]:
@@ -74,8 +74,8 @@ class PostgresServer:
             "fsync": "on" if self.fsync else "off",
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-        # SIGQUIT: if our parent dies without a word, stop at once and take every backend along. Set behind the change of
-        # user, which clears it.
+        # SIGQUIT: if our parent dies without a word, Postgres stops at once with every backend. It is set after the change of
+        # user, which would clear it.
         return [
             "setpriv",
             *_as_account(),
@@ -89,14 +89,14 @@ class PostgresServer:
         ]
 
     def prepare(self) -> None:
-        """Before each start: makes the data folder if there is none, ends what a killed postmaster left running."""
+        """Called before each start: makes the data folder if there is none, and ends processes that a killed postmaster left."""
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._end_leftovers()
         self._drop_stale_pid_file()
 
     def is_ready(self, pid: int) -> bool:
-        """What `pg_ctl` looks at: the pid file says that this postmaster accepts connections."""
+        """Whether the pid file says that this postmaster accepts connections, which is what `pg_ctl` looks at."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -119,7 +119,7 @@ class PostgresServer:
         return self.psql(PROVISION_SQL, service=service), variables
 
     def _initialise(self) -> None:
-        """In a scratch folder that becomes the data folder at the end, so that a half-made one is never taken for real."""
+        """Makes a scratch folder that becomes the data folder at the end, so that a half-made one is never used."""
         scratch = self.data.with_name(self.data.name + ".new")
         password_file = self.data.with_name(self.data.name + ".password")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -157,7 +157,8 @@ class PostgresServer:
         )
 
     def _end_leftovers(self) -> None:
-        """Otherwise the next start is refused for as long as one of them runs: "shared memory block is still in use"."""
+        """Ends processes that a killed postmaster left. While one runs, Postgres refuses to start: "shared memory block is still
+        in use"."""
         left = [process for process in psutil.process_iter() if self._is_ours(process)]
         for how in (signal.SIGQUIT, signal.SIGKILL):
             for process in left:
@@ -168,7 +169,7 @@ class PostgresServer:
             _, left = psutil.wait_procs(left, timeout=END_LEFTOVERS_S)
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        """By the command line, which is all that a container's root may see of another user's process."""
+        """Tells our processes by their command line, which is all that a container's root may see of another user's process."""
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
@@ -179,7 +180,8 @@ class PostgresServer:
         return is_postmaster or " ".join(command).startswith(f"postgres: {self.cluster_name}: ")
 
     def _drop_stale_pid_file(self) -> None:
-        """After a reboot its pid may be another program's, and Postgres would take that for a running server."""
+        """Removes the pid file of an earlier boot: its pid may now be another program's, which Postgres would take for a running
+        server."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
             if "postgres" not in " ".join(psutil.Process(pid).cmdline()):

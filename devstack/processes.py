@@ -13,7 +13,7 @@ ROTATE_LOG_BYTES = 10 * 1024 * 1024
 LAST_LINES = 10
 PROBE_TIMEOUT_S = 2
 
-# A child gets these and what its owner sets, nothing else: no proxy, no PGHOST, no PYTHONPATH of the user's shell.
+# A child inherits only these variables, beside those that its owner sets: no proxy, PGHOST or PYTHONPATH of the user's shell.
 INHERITED = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "LOG_LEVEL")
 
 
@@ -23,12 +23,12 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def dying_with_parent(command: Sequence[str], how: signal.Signals = signal.SIGKILL) -> list[str]:
-    """The same process, which the kernel signals when the *thread* that starts it ends: start it from the main thread."""
+    """The command as one that the kernel signals when the *thread* that starts it ends: start it from the main thread."""
     return ["setpriv", "--pdeathsig", how.name.removeprefix("SIG"), "--", *command]
 
 
 def identity(pid: int) -> str | None:
-    """What no other process ever has: this boot and the tick the process started at. None if it does not run (or is a zombie)."""
+    """Identifies a process for ever by this boot and the tick at which it started. None if it does not run (or is a zombie)."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -39,7 +39,7 @@ def identity(pid: int) -> str | None:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """For appending; a long one is put aside as `NAME.log.1` first."""
+    """Opens a log for appending; a long one is renamed to `NAME.log.1` first."""
     if path.exists() and path.stat().st_size > ROTATE_LOG_BYTES:
         path.replace(path.with_name(path.name + ".1"))
     return path.open("ab")

@@ -1,9 +1,9 @@
-"""Keeps a list of child processes running; which ones is data (`Plan`), so this file knows nothing of the stack.
+"""Keeps child processes running. A `Plan` lists them, so this file knows nothing of the stack.
 
 It starts stage after stage, a stage's steps at once; when all are ready it calls `on_ready`. A child that dies later is started
-again with growing delay, for ever. If a step fails before that, or on SIGTERM, everything is stopped in reverse order. What it
-knows is in `run/state.json`, replaced whole at each change, and each child's pid in `run/NAME.pid`. Where they cannot be written,
-as on a full disk, they are written later: keeping children alive does not depend on it.
+again with growing delay, for ever. If a step fails before all are ready, or on SIGTERM, everything is stopped in reverse order.
+The supervisor writes its state to `run/state.json`, which is replaced whole at each change, and each child's pid to
+`run/NAME.pid`. Where it cannot write, as on a full disk, it writes later: keeping children alive does not depend on it.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ LOCK_PATIENCE_S = 2  # `fanzha status` holds the lock for an instant to see whet
 
 @dataclass(frozen=True)
 class Child:
-    """A process that shall always run."""
+    """A process that must always run."""
 
     name: str
     command: Sequence[str]
@@ -68,7 +68,7 @@ Plan = Sequence[Sequence[Child | Job]]
 
 @dataclass
 class Process:
-    """What is known of a running child. `identity` tells it from a later process with the same pid."""
+    """What is known of a running child. `identity` distinguishes it from a later process with the same pid."""
 
     pid: int
     identity: str | None
@@ -94,7 +94,7 @@ class State:
 
     @classmethod
     def read(cls, home: Home) -> "State":
-        """The last state written; that of a supervisor that has just begun if there is none."""
+        """The state that was written last; if there is none, that of a supervisor which has just begun."""
         try:
             raw = json.loads(home.state.read_text())
         except FileNotFoundError:
@@ -116,7 +116,7 @@ class AlreadyRunning(Exception):
 
 @contextmanager
 def only_one(home: Home, patience_s: float = 0) -> Iterator[None]:
-    """The lock goes away with the process that holds it, however that ends. Raises `AlreadyRunning`."""
+    """Holds the home's lock during the block. The lock ends with its process, however that ends. Raises `AlreadyRunning`."""
     give_up_at = time.monotonic() + patience_s
     with home.lock.open("a") as file:
         while True:
@@ -224,7 +224,7 @@ class Supervisor:
             delay *= 2
 
     async def _becomes_ready(self, child: Child, process: asyncio.subprocess.Process) -> bool:
-        """False when it ended instead. Raises `StartFailed` when it takes too long."""
+        """Waits until the child is ready; returns False when it ended instead. Raises `StartFailed` when it takes too long."""
         give_up_at = time.monotonic() + child.ready_within_s
         while process.returncode is None:
             if await asyncio.to_thread(child.is_ready, process.pid):
@@ -235,27 +235,27 @@ class Supervisor:
         return False
 
     async def _keep(self, child: Child, process: asyncio.subprocess.Process) -> None:
-        """For ever: waits for the child's end, says so, starts it again."""
+        """Waits for the child's end, says so and starts it again, for ever."""
         delay = FIRST_DELAY_S
         while True:
             born = time.monotonic()
             await process.wait()
             try:
                 self._report_death(child, process)
-            except Exception:  # a report that fails must not keep the child from being started again
+            except Exception:  # a report that fails must not prevent the child's start
                 log.exception("the end of %s could not be reported", child.name)
             if time.monotonic() - born > LONG_LIFE_S:
                 delay = FIRST_DELAY_S
             process, delay = await self._start_again(child, delay)
 
     async def _start_again(self, child: Child, delay: float) -> tuple[asyncio.subprocess.Process, float]:
-        """The new process, and the delay before the next start should it end soon."""
+        """Starts the child again. Returns the new process, and the delay before the next start should it end soon."""
         while True:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
             try:
                 return await self._start_once(child), delay
-            except Exception:  # whatever kept it from starting may pass; a supervisor does not give up
+            except Exception:  # the cause may pass; a supervisor does not give up
                 log.exception("%s could not be started; trying again in %g s", child.name, delay)
 
     def _report_death(self, child: Child, process: asyncio.subprocess.Process) -> None:
@@ -327,7 +327,7 @@ class Supervisor:
         return StartFailed(step.name, reason, last_lines(self._home.log_file(step.name), 2 * LAST_LINES))
 
     def _save(self) -> None:
-        """Never raises: what cannot be written now is written later, by `_save_for_ever`."""
+        """Writes the state. Never raises: what cannot be written now is written later, by `_save_for_ever`."""
         try:
             for name, process in self._state.processes.items():
                 if self._pids_written.get(name) != process.pid:

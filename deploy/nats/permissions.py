@@ -13,11 +13,11 @@ HEADER = """\
 # NATS reads the value of an environment variable as configuration: a password must begin with a letter and
 # hold only letters, digits and underscores.
 """
-# A pull request has many answers. What leads them back is forgotten this long after the last one: heartbeats come every 5 s
-# and a request ends after 30 s (shared/bus/pull.py). The server's own two minutes would keep thousands at a busy hour.
+# A pull request has many answers. The server forgets the way back this long after the last answer: heartbeats come every 5 s and
+# a request ends after 30 s (shared/bus/pull.py). With its default of two minutes it would keep thousands of them at a busy hour.
 MANY_ANSWERS = ', response_type: Stream, threshold: "40s"'
-# An account that does not import this gets the whole of $JS.API from the server, to be told that it has no JetStream, and then
-# that answer came before ours. No user may publish it.
+# To an account that does not import this subject the server gives all of $JS.API, only to answer that the account has no
+# JetStream; that answer would come before ours. No user may publish it.
 JETSTREAM_INFO = "$JS.API.INFO"
 
 

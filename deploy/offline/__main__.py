@@ -1,8 +1,8 @@
 """Third-party images without a registry: `python -m deploy.offline build`, and `save` / `load` to carry all images across.
 
-What Debian or a locked Python package has is built under the tag that docker-compose.yml names, so nothing else changes.
-An image that is already there is left alone. Each stand-in carries the label `fanzha.stands-in-for`.
-Needs a Docker engine, mmdebstrap, and the development environment (`make install`).
+Images that Debian or a locked Python package can provide are built under the tags that docker-compose.yml names, so nothing else
+changes. An image that is already there is left alone. Each stand-in carries the label `fanzha.stands-in-for`. Needs a Docker
+engine, mmdebstrap, and the development environment (`make install`).
 """
 
 import os
@@ -29,7 +29,7 @@ LABEL = "fanzha.stands-in-for"
 OPERATOR = "operator"  # built with an empty SERVICE: the command line and all migrations
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
-# Image (without its tag) → recipe. What is in docker-compose.yml and not here has to be pulled where a registry is reachable.
+# Image (without its tag) → recipe. Other images of docker-compose.yml must be pulled where a registry is reachable.
 STAND_INS = {
     "python": "python",
     "postgres": "postgres",
@@ -46,13 +46,13 @@ app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=F
 
 @dataclass(frozen=True)
 class Missing:
-    """An image that nothing here can make."""
+    """An image that cannot be built here."""
 
     image: str
 
 
 def third_party_images() -> list[str]:
-    """What docker-compose.yml pulls, and what the Dockerfile starts from."""
+    """The images that docker-compose.yml pulls, and those from which the Dockerfile starts."""
     services = yaml.safe_load(COMPOSE.read_text())["services"].values()
     pulled = {service["image"] for service in services if "build" not in service}
     return sorted(pulled | {_python_image()})
@@ -73,7 +73,7 @@ def exists(image: str) -> bool:
 
 
 def build_missing() -> list[Missing]:
-    """Makes every third-party image that is not there; those it cannot make are the answer."""
+    """Builds every third-party image that is missing; returns those that it cannot build."""
     left = []
     for image in third_party_images():
         recipe = STAND_INS.get(image.partition(":")[0])
@@ -107,7 +107,8 @@ def _build(image: str, recipe: str) -> None:
 
 
 def _bootstrap() -> None:
-    """A Debian to start from, with this machine's certificate authorities: behind an inspecting proxy nothing else helps."""
+    """Builds a Debian to start from, with this machine's certificate authorities, without which an inspecting proxy breaks
+    TLS."""
     lean = [
         f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "info", "locale", "lintian", "groff")
     ]
@@ -134,7 +135,7 @@ def _bootstrap() -> None:
 
 
 def _add_binaries(recipe: str, context: Path) -> None:
-    """From the development environment, where `uv sync` checked them against uv.lock."""
+    """Copies a recipe's binaries from the development environment, where `uv sync` checked them against uv.lock."""
     if recipe == "nats":
         shutil.copy(Path(sys.executable).with_name("nats-server"), context)
     if recipe == "postgres":
@@ -148,7 +149,7 @@ def _add_binaries(recipe: str, context: Path) -> None:
 
 
 def _docker(*arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
-    """`check`: what it said is shown and the command ends, when it failed."""
+    """Runs `docker`. `check`: where it fails, its output is shown and the command ends."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True)  # noqa: S603, S607
     if check and done.returncode != 0:
         raise SystemExit(f"docker {arguments[0]} failed:\n{done.stdout}{done.stderr}")

@@ -28,7 +28,7 @@ def _text(board: Dashboard) -> str:
 
 
 def differences() -> list[str]:
-    """What is committed and not what would be built."""
+    """The committed boards that differ from what would be built."""
     wanted = built()
     committed = (path for folder in ("dashboards", "runbooks") for path in (GRAFANA / folder).glob("*.json"))
     found = {str(path.relative_to(GRAFANA)): path.read_text() for path in committed}

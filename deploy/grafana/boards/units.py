@@ -12,7 +12,7 @@ SELECT '第 ' || number || ' 课 ' || to_char(lesson_date, 'MM-DD') AS __text, l
 FROM boards.lesson JOIN boards.campaign USING (campaign_id) WHERE campaign_id = '$campaign'
 ORDER BY (lesson_date <= latest_lesson) DESC NULLS LAST, CASE WHEN lesson_date <= latest_lesson THEN -number ELSE number END
 """
-# 全部 is a row like the others: with Grafana's own "All" it would quote the value by itself, and otherwise not.
+# 全部 is a row like the others, because Grafana quotes the value of its own "All" differently from other values.
 COUNTIES = """
 SELECT '全部' AS __text, '*' AS __value, -1 AS position
 UNION (SELECT county_name, county_code, county_position FROM boards.unit WHERE campaign_id = '$campaign') ORDER BY position
