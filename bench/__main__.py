@@ -1,5 +1,5 @@
 """`make bench` (`QUICK=1`: about two minutes): compares Fanzha with other ways to do the same job, in one run.
-`python -m bench overload` and `python -m bench soak --minutes 30` look at how it bears too much, and much for long.
+`python -m bench overload` sends more than Fanzha can take, `python -m bench soak --minutes 30` half its capacity for a long time.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PDFS = 200
 
 
 class Compared:
-    """Everything that is measured side by side. Not `full`: fewer cases, and three tenths of the events."""
+    """Everything that is measured side by side. `full` is False for fewer cases and three tenths of the events."""
 
     def __init__(self, bench: Bench, *, full: bool) -> None:
         self._bench = bench
@@ -51,14 +51,14 @@ class Compared:
         return campaign_id
 
     async def empty(self, name: str, checkins: int, per_post: int) -> workload.Traffic:
-        """Viewers nobody has seen before."""
+        """Check-ins of viewers whom the services have never seen."""
         traffic = workload.new_viewers(await self._campaign(name), self._viewers, self._size(checkins))
         self._viewers += len(traffic)
         self.results[name] = await self._bench.checkins(_title("empty table", per_post), traffic, per_post)
         return traffic
 
     async def enrolled(self, viewers: int) -> None:
-        """Viewers enrol with name and phone, then check in: their check-ins spread over all counties and groups."""
+        """Viewers enrol with name and phone, then check in, so that check-ins spread over all counties and groups."""
         campaign = await self._campaign("enrolled", workload.CLAIM_FROM)
         traffic = workload.new_viewers(campaign, self._viewers, self._size(viewers), enrolled=True)
         numbers = range(self._viewers, self._viewers + len(traffic) * 15 // 16)
@@ -70,7 +70,7 @@ class Compared:
         self.results["enrolled"] = await self._bench.checkins("enrolled viewers, batches of 500", traffic, 500)
 
     async def loaded(self, viewers: int) -> None:
-        """10 million check-ins are stored; known viewers check in to one more lesson."""
+        """Known viewers check in to one more lesson while 10 million check-ins are stored."""
         loaded = await preload.preload(self._bench.stack, "bench-loaded", viewers)
         self._bench.say(f"preloaded {viewers:,} viewers with {loaded.totals.total():,} check-ins")
         before, completed, start = loaded.totals, loaded.completed, 0
@@ -87,7 +87,7 @@ class Compared:
         self.results["latency"] = await latency.latency(self._bench, title, traffic, LATENCY_PER_S, LATENCY_PER_POST)
 
     async def everybody_completes(self, viewers: int) -> None:
-        """The evening on which the diligent finish: every check-in is a completion, and its event names 16 lessons."""
+        """The evening on which most viewers finish: every check-in is a completion, and its event names 16 lessons."""
         loaded = await preload.preload(self._bench.stack, "bench-completing", self._size(viewers), completing=1)
         traffic = preload.checkins(loaded, range(loaded.viewers))
         self.results["completing"] = await self._bench.checkins(
@@ -95,14 +95,14 @@ class Compared:
         )
 
     async def afterwards(self) -> None:
-        """Certificates of those who completed among the enrolled."""
+        """Certificates of the enrolled viewers who completed."""
         who = sorted(self._enrolled.completed)
         for result in await certificates.issue(self._bench, self._enrolled.campaign_id, who):
             self.results[result.unit] = result
         self.results["pdfs"] = await certificates.pdfs(self._bench, self._enrolled.campaign_id, who[:PDFS])
 
     async def others(self, same: workload.Traffic) -> None:
-        """The same rows, or the first of them, another way."""
+        """The same rows, or the first of them, handled in other ways."""
         async with others(self._bench) as other:
             self.results["copy"] = await other.copy(same, 500)
             self.results["copy-once"] = await other.copy(same, None)
@@ -151,7 +151,7 @@ async def compare(bench: Bench, *, full: bool) -> None:
 
 
 async def capacity(bench: Bench, per_post: int) -> float:
-    """Check-ins per second that are taken now, with whatever else the machine does."""
+    """Check-ins per second that are taken now, beside whatever else the machine does."""
     await bench.stack.define("bench-capacity", 2)
     traffic = workload.new_viewers("bench-capacity", 10**8, CAPACITY_CHECKINS)
     return (await bench.checkins(f"capacity, batches of {per_post}", traffic, per_post)).rate

@@ -1,4 +1,4 @@
-"""Fanzha under measurement: each case sends something, waits until its effect is complete everywhere, and checks it."""
+"""Measures Fanzha: each case sends something, waits until its effect is complete in all services, and checks it."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -61,7 +61,7 @@ class Bench:
         before: checker.Totals | None = None,
         completed_before: int = 0,
     ) -> Result:
-        """The whole way: signed posts → recorded → totals and completions up to date."""
+        """Measures check-ins all the way: posts are signed, events recorded, totals and completions brought up to date."""
         connections = CONNECTIONS.get(per_post, BATCH_CONNECTIONS)
         self.generator.prepare(
             self.job(workload.bodies, traffic.campaign_id, traffic.checkins, per_post, connections=connections)
@@ -86,7 +86,7 @@ class Bench:
         return result
 
     async def enrolments(self, name: str, campaign_id: str, numbers: range, per_post: int) -> Result:
-        """Until certificate and notification know every name and phone."""
+        """Measures enrolments until certificate and notification know every name and phone."""
         self.generator.prepare(
             self.job(workload.enrolment_bodies, campaign_id, numbers, per_post, connections=BATCH_CONNECTIONS)
         )

@@ -1,4 +1,4 @@
-"""What follows a completed course: certificates issued, texts to their holders, PDFs at the first claim."""
+"""Measures what follows a completed course: issuing certificates, texts to their holders, PDFs at the first claim."""
 
 import asyncio
 import time
@@ -7,11 +7,11 @@ from bench import checker
 from bench.cases import Bench, Result
 from bench.workload import CLAIM_FROM, phone_of, viewer_id
 
-CLAIMS_AT_ONCE = 4  # of one address (services/certificate/api.py)
+CLAIMS_AT_ONCE = 4  # from one address (services/certificate/api.py)
 
 
 async def issue(bench: Bench, campaign_id: str, numbers: list[int]) -> list[Result]:
-    """The claim time comes for viewers who have completed and whose names and phones are known."""
+    """Measures issuing to viewers who have completed and whose names and phones are known, when the claim time comes."""
     stack = bench.stack
     meter = stack.meter()
     await stack.checkpoint()
@@ -39,7 +39,7 @@ async def issue(bench: Bench, campaign_id: str, numbers: list[int]) -> list[Resu
 
 
 async def pdfs(bench: Bench, campaign_id: str, numbers: list[int]) -> Result:
-    """Claims, and the PDF that is rendered for each."""
+    """Measures claims, and the PDF that is rendered for each."""
     codes = [
         (number, (await bench.stack.call("certificate", "GET", _path(campaign_id, number)))["claim_code"])
         for number in numbers

@@ -47,11 +47,11 @@ class Request(NamedTuple):
 class Sent(NamedTuple):
     """One post; times are of time.monotonic(), which all processes share."""
 
-    number: int  # the how-manieth body it carried
+    number: int  # the position of its body among all bodies
     due: float
     sent: float
     answered: float
-    status: int  # 0: the connection broke, and nobody knows
+    status: int  # 0: the connection broke, so the outcome is unknown
     recorded: int
 
 
@@ -214,7 +214,7 @@ def _main(pipe: Pipe) -> None:
 
 
 class Generator:
-    """The other end: `prepare(job)`, then `run()` blocks until all is answered."""
+    """The caller's end: call `prepare(job)`, then `run()`, which blocks until all posts are answered."""
 
     def __init__(self, pipe: Pipe, pid: int) -> None:
         self._pipe = pipe

@@ -1,4 +1,4 @@
-"""How long after a check-in is due the totals show it: open loop at a fixed rate, whatever becomes of the posts before.
+"""Measures how long after a check-in is due the totals show it: open loop at a fixed rate, whatever becomes of earlier posts.
 
 A reader looks at the campaign's sum every few milliseconds. The k-th check-in (by when it was due) is visible when the sum first
 reached k, so neither a slow answer nor a slow consumer can hide (coordinated omission).

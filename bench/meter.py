@@ -1,4 +1,4 @@
-"""CPU, memory, log and fsyncs of everything that runs, from a start to an end."""
+"""Measures CPU, memory, log and fsyncs of everything that runs, from a start to an end."""
 
 import asyncio
 import threading
@@ -15,20 +15,20 @@ import psutil
 from shared.bus.topology import SERVICES
 
 SAMPLE_EVERY_S = 0.2
-STATISTICS_S = 1.2  # a backend tells its statistics at most once a second
+STATISTICS_S = 1.2  # a backend reports its statistics at most once a second
 MIB = 1024 * 1024
 
 
 @dataclass
 class Usage:
-    """`cpu_s` and `peak_mib` by process; Postgres by what its backends worked for."""
+    """`cpu_s` and `peak_mib` are by process; those of Postgres by the service for which its backends worked."""
 
     cpu_s: dict[str, float]
     peak_mib: dict[str, float]
     wal_bytes: int
     fsyncs: int  # of the write-ahead log
     nats_messages: int  # one fsync each at the server
-    others_cores: float  # cores that programs which are not ours kept busy meanwhile
+    others_cores: float  # cores that other programs kept busy meanwhile
 
     def total_cpu_s(self) -> float:
         return sum(self.cpu_s.values())
@@ -113,7 +113,7 @@ class Meter:
 
 
 def memory_mib(name: str, process: psutil.Process) -> float:
-    """Resident memory; of Postgres what its processes have beside the shared buffers."""
+    """Resident memory; for Postgres, memory of its processes without the shared buffers."""
     memory = process.memory_info()
     if name != "postgres":
         return float(memory.rss / MIB)

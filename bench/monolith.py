@@ -1,5 +1,6 @@
 """A monolith, to compare with: FastAPI, one transaction per request, totals and completions updated in place; no events, no
-other services. Written as a good engineer would without the tricks of this repository. `python -m bench.monolith`.
+other services. It is written as a good engineer would write it, without the tricks of this repository. `python -m
+bench.monolith`.
 """
 
 import json
@@ -68,7 +69,7 @@ def key_of(event: LiveEvent) -> Key:
 
 
 async def record(connection: AsyncConnection, sent: list[LiveEvent]) -> set[Key]:
-    """Rows in a fixed order: two requests must not deadlock."""
+    """Records the events. Rows are written in a fixed order, so that two requests do not deadlock."""
     unknown = {"unit_code": "unassigned", "group_code": "unassigned"}
     rows = {key_of(event): event.occurred_at for event in sent}
     found = await connection.execute(

@@ -1,4 +1,4 @@
-"""Runs what Fanzha is compared with: on the same Postgres server, in a database of its own, with a NATS server as durable."""
+"""Runs what Fanzha is compared with, in a database of its own on the same Postgres, with a NATS server that is as durable."""
 
 import asyncio
 import shutil
@@ -47,7 +47,7 @@ CREATE TABLE copied (
 
 
 class Others:
-    """The comparisons. Each empties its tables first."""
+    """The comparisons. Each empties its tables before it begins."""
 
     def __init__(self, bench: Bench, nats_server: NatsServer) -> None:
         self._bench = bench
@@ -163,7 +163,7 @@ class Others:
         return result
 
     async def bare_consumer(self, campaign_id: str, checkins: int) -> Result:
-        """The messages that Fanzha published, read and acknowledged by nats-py, which does nothing with them."""
+        """Measures nats-py alone: it reads and acknowledges the messages that Fanzha published, and does nothing with them."""
         async with self._bench.stack.database("checkin") as database:
             payloads = await database.fetch(
                 "SELECT payload FROM outbox WHERE campaign_id = $1 AND subject = 'events.checkin.checkin_recorded.v1'",
@@ -206,7 +206,7 @@ class Others:
 
     @contextmanager
     def _processes(self, commands: dict[str, list[str]], variables: dict[str, str] | None = None) -> Iterator[None]:
-        """Named as the meter shall name them. Their output goes where the stack's logs are."""
+        """Runs processes, named as the meter must name them. Their output goes to the folder of the stack's logs."""
         started: list[subprocess.Popen[bytes]] = []
         extra = self._bench.stack.extra
         try:
@@ -255,7 +255,7 @@ def _start(command: Sequence[str], variables: Mapping[str, str], log: Path) -> s
 
 @asynccontextmanager
 async def others(bench: Bench) -> AsyncIterator[Others]:
-    """With a database and a NATS server for the comparisons."""
+    """The comparisons, with a database and a NATS server made for them."""
     await bench.stack.postgres.execute("CREATE DATABASE bench")
     data = bench.stack.home.root / "data" / "bench-nats"
     server = NatsServer(

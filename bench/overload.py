@@ -1,6 +1,6 @@
-"""Twice what can be taken: services stay up, refuse fast, keep memory flat, lose nothing accepted, and are themselves after.
+"""Sends twice what can be taken: services must stay up, refuse fast, keep memory flat, lose nothing accepted, and recover after.
 
-The live platform is played without mercy: open loop, and what is refused is not sent again.
+Unlike a live platform it sends in an open loop, and never sends again what was refused.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ def _memory(bench: Bench) -> dict[str, float]:
 
 
 async def _drained(bench: Bench, campaign_id: str) -> int:
-    """Waits until totals have everything that is stored; how much that is."""
+    """Waits until totals have everything that is stored; returns how many check-ins that is."""
     async with bench.stack.database("checkin") as checkin, bench.stack.database("reporting") as reporting:
         stored = await checkin.fetchval(_STORED, campaign_id)
         sums = "SELECT coalesce(sum(checkins), 0)::bigint FROM total WHERE campaign_id = $1"
@@ -94,7 +94,8 @@ SELECT coalesce(sum(bit_count(live::bit(64))), 0)::bigint FROM viewer JOIN campa
 
 
 async def _nothing_lost(bench: Bench, campaign_id: str, outcome: Outcome) -> None:
-    """Every accepted check-in is stored, and only what was sent. A broken connection (0) or a 503 may be either."""
+    """Checks that every accepted check-in is stored, and nothing that was not sent. Posts that ended in a broken connection (0)
+    or a 503 may be stored or not."""
     statuses: Counter[int] = outcome.statuses
     checker.expect("statuses", set(), set(statuses) - {200, 429, 503, 0})
     accepted = {

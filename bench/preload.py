@@ -1,8 +1,8 @@
 """Fills a campaign by COPY in the real schema: 625,000 viewers × 16 lessons are 10 million check-ins.
 
 Viewer n has a unit and a group, an enrolment, and checked in live to the first 16 of 20 lessons; every 16th viewer missed one, so
-that the next check-in completes the course. What follows from it is loaded too: totals, counts, completions. The ledger is not:
-its rows are only ever added at the end of a heap (docs/performance.md says what they take).
+that the next check-in completes the course. Totals, counts and completions that follow are loaded, too. The ledger stays empty:
+rows are only ever added at the end of its heap (docs/performance.md says what they take).
 """
 
 from collections import Counter
@@ -96,7 +96,7 @@ async def _reporting(stack: BenchStack, loaded: Preloaded) -> None:
 
 
 async def _certificate(stack: BenchStack, loaded: Preloaded) -> None:
-    """Who completed. Marked as issued, so that only what the measurement adds is issued later."""
+    """Loads who completed. They are marked as issued, so that only completions of the measurement are issued later."""
     async with stack.database("certificate") as database:
         rows = (
             (loaded.campaign_id, viewer_id(n), unit_of(n), group_of(n), DAYS[:STORED_LESSONS], True)

@@ -19,7 +19,7 @@ OTHERS = ("copy", "copy-once", "nats", "monolith-500", "monolith-1", "ordinary",
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers belong to."""
+    """The machine on which the numbers were measured."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -40,7 +40,8 @@ def machine() -> dict[str, Any]:
 
 
 def rates(results: Iterable[Result]) -> str:
-    """How fast, at what cost. CPU is the sum over all processes, and what two cores would make of it."""
+    """The table of rates and costs. CPU is the sum over all processes, also shown as the rate that two cores would reach with
+    it."""
     rows: list[Sequence[str]] = [("", "n", "per second", "CPU µs each", "WAL bytes each", "fsyncs each", "other load")]
     for result in results:
         row = [result.name, f"{result.n:,}", f"{result.rate:,.0f}", "", "", "", ""]
@@ -69,7 +70,7 @@ def processes(results: Iterable[Result]) -> str:
 
 
 def ratios(results: Mapping[str, Result]) -> str:
-    """Fanzha's way (empty table, batches of 500; or single posts) beside each of the others: rate, and CPU."""
+    """Compares rate and CPU of Fanzha (empty table, batches of 500; or single posts) with those of each of the others."""
     rows: list[Sequence[str]] = [("Fanzha beside", "times as fast", "times the CPU")]
     for key, other in results.items():
         ours = results["empty-1" if key == "monolith-1" else "empty-500"]

@@ -1,4 +1,4 @@
-"""What is stored takes how much room: the figures that docs/performance.md sizes a province with."""
+"""Measures how much room stored data takes: docs/performance.md sizes a province by these figures."""
 
 from bench.stack import BenchStack
 
@@ -10,7 +10,7 @@ IN_LEDGER = (
 
 
 async def sizes(stack: BenchStack) -> dict[str, float]:
-    """Bytes per viewer and per check-in; which part of the updates of viewers touched no index (HOT)."""
+    """Bytes per viewer and per check-in, and the share of updates of viewers that touched no index (HOT)."""
     async with stack.database("checkin") as database:
         viewers = await database.fetchval("SELECT count(*) FROM viewer")
         in_ledger = await database.fetchval(IN_LEDGER)

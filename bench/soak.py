@@ -1,7 +1,7 @@
 """Half the capacity for a long time: memory and latency must stay flat. Draws both from the services' own metrics.
 
-A whole course in fast motion: the same viewers check in to one lesson after another, each time in another order. The last but one
-gives all of them the required days within two minutes, as on the evening on which the diligent finish.
+It plays a whole course fast: the same viewers check in to one lesson after another, each time in another order. With the last
+lesson but one all of them reach the required days within two minutes, as on the evening on which most viewers finish.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Scrape:
 
 
 async def soak(bench: Bench, per_s: float, minutes: float) -> tuple[dict[str, Any], str]:
-    """What was found, and a drawing of it (SVG)."""
+    """Runs it; returns the figures and a drawing of them (SVG)."""
     campaign_id = "bench-soak"
     await bench.stack.define(campaign_id, REQUIRED_DAYS, seal_after_hours=SEALED_AFTER_HOURS)
     viewers = round(per_s * minutes * 60 / LESSONS / PER_POST) * PER_POST

@@ -40,7 +40,7 @@ class BenchStack:
     env: Mapping[str, str]
     http: httpx.AsyncClient
     postgres: asyncpg.Connection  # superuser, on the maintenance database
-    extra: dict[str, int]  # processes that are not the stack's: the generator, a comparison
+    extra: dict[str, int]  # other processes to measure: the generator, a comparison
     monitoring_port: int
 
     @property
@@ -81,7 +81,7 @@ class BenchStack:
         *,
         seal_after_hours: int = 48,
     ) -> None:
-        """Puts a campaign in force everywhere."""
+        """Puts a campaign in force in all services."""
         body = workload.definition(campaign_id, required_days, claim_from, seal_after_hours=seal_after_hours)
         await self.call("checkin", "PUT", f"/v1/campaigns/{campaign_id}", json=body)
         self.settle()
@@ -103,7 +103,7 @@ class BenchStack:
         write_clock(self.home.clock, now)
 
     async def checkpoint(self) -> None:
-        """Before every measurement, so that each pays for its own full-page images."""
+        """Makes a checkpoint before a measurement, so that each pays for its own full-page images."""
         await self.postgres.execute("CHECKPOINT")
 
 

@@ -1,4 +1,4 @@
-"""What is sent, and what must come of it. Everything follows from a viewer's number, so both ends can be computed anywhere.
+"""What is sent, and what must come of it. Everything follows from a viewer's number, so every process can compute both.
 
 A benchmark campaign has 20 lessons on consecutive days. The clock stands at 19:55 on the last day: check-ins of the last
 two days' live windows still count (sealing is 48 h after the replay).
@@ -26,12 +26,12 @@ LAST_DAY = date(2024, 7, 14)
 DAYS = [LAST_DAY - timedelta(days=LESSONS - 1 - n) for n in range(LESSONS)]
 CLOCK_AT = datetime.fromisoformat("2024-07-14T19:55:00+08:00")
 CLAIM_FROM = datetime.fromisoformat("2024-07-14T20:00:00+08:00")
-CLAIM_LATER = datetime.fromisoformat("2024-08-01T20:00:00+08:00")  # where certificates are not what is measured
-WINDOW_S = 25 * 60  # of the live window, 19:30 to 19:55 has passed
+CLAIM_LATER = datetime.fromisoformat("2024-08-01T20:00:00+08:00")  # for cases that do not measure certificates
+WINDOW_S = 25 * 60  # check-ins lie in the part of the live window that has passed, 19:30 to 19:55
 COMPLETING = 16  # every 16th check-in completes somebody's course, as on average in a course of 16 lessons
-SCATTER = 2654435761  # viewer ids in the order of viewer numbers are scattered over the whole index
+SCATTER = 2654435761  # scatters the ids of successive viewers over the whole index
 SLOTS = 4096
-RESIDENTS_MIN, RESIDENTS_MAX = 20_000, 500_000  # weights: a bureau has none, a city is also its counties
+RESIDENTS_MIN, RESIDENTS_MAX = 20_000, 500_000  # limits: a bureau has no residents, a city all of its counties'
 UNASSIGNED = "unassigned"
 
 
@@ -88,7 +88,7 @@ def definition(
 class Traffic:
     """Check-ins of one campaign, and what they add to what is stored.
 
-    `enrolled`: the viewers have a unit and a group. `completing`: what counts as completed is decided by the caller's campaign.
+    `enrolled`: the viewers have a unit and a group. `completing`: the caller's campaign decides what counts as completed.
     """
 
     campaign_id: str
@@ -144,13 +144,14 @@ def bodies(campaign_id: str, checkins: Sequence[Checkin], per_post: int) -> Iter
 
 
 def endless(campaign_id: str, first: int, posts: int, per_post: int) -> Iterator[bytes]:
-    """For long runs: viewers nobody has seen, numbered from `first`, check in to the last lesson. Made on the way."""
+    """For long runs: new viewers, numbered from `first`, check in to the last lesson. Bodies are made while they are sent."""
     for start in range(first, first + posts * per_post, per_post):
         yield from bodies(campaign_id, [Checkin(n, LESSONS - 1) for n in range(start, start + per_post)], per_post)
 
 
 def course(campaign_id: str, viewers: int, lessons: int, per_post: int) -> Iterator[bytes]:
-    """For long runs: lesson after lesson, the same viewers check in, each time in another order. Made on the way."""
+    """For long runs: the same viewers check in to lesson after lesson, each time in another order. Bodies are made while they are
+    sent."""
     for lesson in range(lessons):
         step = pow(SCATTER, lesson + 1, viewers)  # SCATTER is prime: every viewer has one turn
         for start in range(0, viewers, per_post):
@@ -198,7 +199,7 @@ def phone_of(number: int) -> str:
 
 @dataclass(frozen=True)
 class Signer:
-    """Standard Webhooks, written out: the generator must not be the bottleneck."""
+    """Signs by Standard Webhooks in code of its own, so that the generator is not the bottleneck."""
 
     secret: str = field(repr=False)
 

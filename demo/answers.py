@@ -1,4 +1,4 @@
-"""What the ways in answered, held against what they must have answered."""
+"""Compares the answers of the three ways in with what they must have been."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from demo.expectation import STATUS_OF_FAULT, Expected
 
 
 class Answers:
-    """Holds what the three ways in answered against what they must have answered, step by step.
+    """Compares the answers of the three ways in with what they must have been, step by step.
 
-    Not `exact`: services were killed, so a first answer may have been lost and its repeat be a `duplicate`.
+    `exact` is False where services were killed: a first answer may have been lost, and its repeat is a `duplicate`.
     """
 
     def __init__(self, *, exact: bool = True) -> None:
@@ -23,7 +23,7 @@ class Answers:
 
     def hold(self, step: Step, expected: Mapping[int, list[Expected]]) -> None:
         firsts: Counter[tuple[str, ...]] = Counter()
-        unsure: set[tuple[str, ...]] = set()  # identities of which not every first answer was seen
+        unsure: set[tuple[str, ...]] = set()  # identities whose first answer may have been lost
         new: set[tuple[str, ...]] = set()
         for post in step.posts:
             self._post(post, expected[id(post)], firsts, unsure, new)
@@ -45,7 +45,7 @@ class Answers:
         new: set[tuple[str, ...]],
     ) -> None:
         answer = post.answer
-        assert answer is not None  # noqa: S101 - the player raises for what was never answered
+        assert answer is not None  # noqa: S101 - the player raises where no answer came
         if post.fault:
             self.bodies.equal(post.fault, STATUS_OF_FAULT[post.fault], answer.status)
             self.bodies.equal(f"{post.fault}: kind of answer", "application/problem+json", answer.kind)
@@ -69,7 +69,7 @@ class Answers:
                     unsure.add(wanted.identity)
 
     def _export(self, export: Export, expected: list[Expected]) -> None:
-        """A file is read from top to bottom, so its rows have an order."""
+        """Checks the answer to an export file, whose rows have an order because it is read from top to bottom."""
         counts: Counter[tuple[str, str]] = Counter()
         seen: set[tuple[str, ...]] = set()
         for each in expected:

@@ -1,4 +1,4 @@
-"""The campaign file as a second reader understands it: plain YAML and CSV, no code shared with what is being checked."""
+"""Reads the campaign file a second time, as plain YAML and CSV, without the code that is being checked."""
 
 import csv
 from collections.abc import Iterator

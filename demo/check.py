@@ -1,4 +1,4 @@
-"""Compares what came of the traffic with what must have come of it."""
+"""Compares the results of the traffic with what they must be."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from demo.sums import Sums
 
 @dataclass
 class Comparison:
-    """All lines of the table, and what was found on the way that is worth looking at."""
+    """All lines of the table, and what is worth looking at by hand."""
 
     checks: list[Check]
     viewer_page: str
@@ -35,7 +35,7 @@ async def compare(
     *,
     exact: bool,
 ) -> Comparison:
-    """Asks the running stack, whose work must be done. Not `exact`: services were killed."""
+    """Asks the running stack, which must have nothing left to do. `exact` is False where services were killed."""
     sums = Sums(expectation)
     apis, metrics = Apis(player, expectation, sums), Metrics(player, expectation, sums)
     certificates = Certificates(player, expectation, claimed)

@@ -31,7 +31,7 @@ class Apis:
         return [*await self._totals(), await self._one_county(), await self._live_room(), await self._viewers_asked()]
 
     async def _totals(self) -> list[Check]:
-        """Every way to ask: by everything, with every lesson and mode."""
+        """Asks for totals in every way: by each key, and with every lesson and mode."""
         checks = {by: Check(f"totals by {by}") for by in BY}
         lessons = [None, *(day.isoformat() for day in self._campaign.days)]
 
@@ -102,7 +102,7 @@ class Apis:
         return check
 
     async def _viewers_asked(self) -> Check:
-        """A sample is asked for one by one: each lesson's state and reason, the page, the what-if."""
+        """Asks for each viewer of a sample: every lesson's state and reason, the page, the what-if."""
         check = Check("viewers asked one by one")
         known = sorted(self._expectation.viewers)
         sample = [*known[:10], *known[10 :: max(1, len(known) // SAMPLE)]]
@@ -132,7 +132,7 @@ class Apis:
         return sum(len(viewer.credited(credit)) >= self._campaign.required_days for viewer in viewers)
 
     def _state(self, viewer: Viewer, lesson: int) -> tuple[str, str | None]:
-        """After everything is sealed."""
+        """The lesson's state and reason after everything is sealed."""
         if any(viewer.checkins(mode).get(lesson) is False for mode in self._campaign.credit):
             return "credited", None
         if lesson in viewer.made_good:

@@ -1,4 +1,4 @@
-"""What people hold in their hands: messages, certificates as PDF and JSON, the page behind the QR code."""
+"""Checks what people get: messages, certificates as PDF and JSON, the page behind the QR code."""
 
 import asyncio
 import io
@@ -26,14 +26,14 @@ class Certificates:
         self._campaign = expectation.campaign
         self._claimed = claimed
         self.pdfs: list[Path] = []
-        self.page = ""  # of the first one fetched: an ordinary name with a rare character
+        self.page = ""  # the page of the first certificate fetched: an ordinary name with a rare character
         self.to_claim = ("", "")  # claim code and phone tail of a certificate that nobody has claimed yet
 
     async def check(self) -> list[Check]:
         return [await self._messages(), *await self._certificates()]
 
     async def _messages(self) -> Check:
-        """Every message: to whom, and word by word."""
+        """Checks every message's recipient, and its text word by word."""
         check = Check("messages: recipient and text")
         connection = await connect(self._player.home, "certificate")
         try:
@@ -61,7 +61,7 @@ class Certificates:
         return check
 
     async def _certificates(self) -> list[Check]:
-        """Those with the odd names are fetched, read and verified."""
+        """Fetches, reads and verifies the certificates with odd names."""
         pdfs, verified = (
             Check("certificates: name and serial in the PDF"),
             Check("certificates: public page and verify"),

@@ -1,4 +1,4 @@
-"""What the four databases hold, read as each service's own role."""
+"""Checks what the four databases hold, as each service's own role."""
 
 import json
 from collections import Counter
@@ -41,7 +41,8 @@ class Databases:
                 await connection.close()
 
     async def _viewer_rows(self, checkin: Connection) -> Check:
-        """Every viewer: lessons as bit sets, unit, group, channel, the enrolment in force; decisions of the office."""
+        """Compares every viewer's row: lessons as bit sets, unit, group, channel, the enrolment in force; and decisions of the
+        office."""
         check = Check("database checkin: every viewer's lessons and unit")
         rows = await checkin.fetch(
             "SELECT viewer_id, live, replay, late_live, late_replay, made_good, unit_code, group_code, channel, enrolled_at, "
@@ -72,7 +73,7 @@ class Databases:
         return (row["verdict"], row["reason"], row["viewer_id"], row["type"], *place)
 
     async def _ledger(self, checkin: Connection) -> Check:
-        """The outbox tells every check-in exactly once, with one first of each lesson and of the campaign."""
+        """Checks that the outbox has every check-in exactly once, and one `first` of each lesson and of the campaign."""
         check = Check("database checkin: the ledger of facts")
         found: Counter[tuple[str, ...]] = Counter()
         async with checkin.transaction():
@@ -160,7 +161,7 @@ def _viewer_row(viewer: Viewer) -> tuple[Any, ...]:
 
 
 def _facts(subject: str, event: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    """What one event on the ledger says, one tuple a fact."""
+    """The facts in one event of the ledger, one tuple each."""
     viewers = event.get("viewer_ids", [])
     match subject.split(".")[2]:
         case "checkin_recorded":
@@ -181,11 +182,11 @@ def _facts(subject: str, event: dict[str, Any]) -> Iterable[tuple[str, ...]]:
         case "viewer_enrolled":
             yield from (("enrolled", *each) for each in zip(viewers, event["enrolment_ids"], strict=True))
         case "live_room_actions_recorded":
-            # The event names no platform event id; the item is in its sums.
+            # The event has no event ids of the platform; the item is part of its sums.
             yield from (("action", event["action"], viewer_id) for viewer_id in viewers)
 
 
 async def connect(home: Home, service: str) -> Connection:
-    """As the service's own role."""
+    """Connects as the service's own role."""
     url = read_env(home.service_env(service))["DATABASE_URL"]
     return await asyncpg.connect(url, server_settings={"timezone": "UTC"})

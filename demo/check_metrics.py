@@ -1,4 +1,4 @@
-"""What `/metrics` of the four services says."""
+"""Checks what `/metrics` of the four services says."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Metrics:
         self.pages: dict[str, str] = {}
 
     async def check(self, *, exact: bool) -> list[Check]:
-        """Not `exact`: services were killed, and a repeat of what had been recorded counts as one more `duplicate`."""
+        """`exact` is False where services were killed: a repeat of a recorded event then counts as one more `duplicate`."""
         self.pages = {service: (await self._player.fetch("GET", service, "/metrics")).text for service in SERVICES}
         samples = {service: Samples(page) for service, page in self.pages.items()}
         return [

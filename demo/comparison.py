@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass
 class Check:
-    """One line of the table. `expected` and `found` are sums for the eye; what counts is `differences`."""
+    """One line of the table. `expected` and `found` are sums for readers; only `differences` decides."""
 
     what: str
     expected: int = 0
@@ -23,7 +23,7 @@ class Check:
             self.differences.append(f"{where}: expected {expected!r}, found {found!r}")
 
     def same(self, expected: Mapping[Any, Any], found: Mapping[Any, Any]) -> None:
-        """Absent and 0 are the same number."""
+        """Compares two mappings, in which an absent key is the same as 0."""
         for key in expected.keys() | found.keys():
             self.equal(key, expected.get(key, 0), found.get(key, 0))
 

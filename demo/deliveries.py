@@ -23,7 +23,7 @@ class Item(NamedTuple):
 
 @dataclass
 class Answer:
-    """What the webhook said. `tries` above 1: what an earlier try did is not known."""
+    """The webhook's answer. If `tries` is above 1, the effect of earlier tries is unknown."""
 
     status: int
     results: list[dict[str, Any]]
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass
 class Post:
-    """A webhook post. With a fault the whole body must be refused."""
+    """A webhook post. One with a fault must be refused as a whole."""
 
     items: list[Item]
     body: bytes
@@ -44,7 +44,7 @@ class Post:
 
 @dataclass
 class BusMessage:
-    items: list[Item]  # none: the payload is no JSON, and will be parked
+    items: list[Item]  # empty: the payload is no JSON and will be parked
     payload: bytes
 
 
@@ -55,13 +55,13 @@ class Export:
     name: str
     rows: list[Item]
     with_ids: bool = True
-    by_command: bool = False  # with the command itself, else with its code in this process
+    by_command: bool = False  # True: with the command itself, else with its code in this process
     answer: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class MakeGood:
-    """The office grants a lesson: to listed viewers, of these only to who checked in on all the days named."""
+    """The office grants a lesson to those of the listed viewers who checked in on all the named days."""
 
     id: str
     lesson_date: date

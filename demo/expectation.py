@@ -1,4 +1,4 @@
-"""What must come of the traffic, worked out the slow and obvious way: one event after the other, sets and dictionaries.
+"""Computes what must come of the traffic in the slow and obvious way: one event after the other, with sets and dictionaries.
 
 It knows what was sent, when the clock stood where, and the rules as the design states them. It shares no code with the services.
 """
@@ -35,8 +35,9 @@ _TEXTS = {"name": 50, "phone": 32, "quiz": 100, "prize": 100, "account": 100}
 
 
 class Expected(NamedTuple):
-    """What one event must be answered. Of several with the same `identity` in a step any one is the first, the others are
-    `duplicate`; None: the verdict stands by itself. `known`: the identity was there before the step."""
+    """The answer that one event must get. Of several events with the same `identity` in a step any may be the first; the others
+    are `duplicate`. Without an identity (None) the verdict does not depend on others. `known`: the identity existed before the
+    step."""
 
     identity: tuple[str, ...] | None
     verdict: str
@@ -61,7 +62,7 @@ class Enrolment:
 
 @dataclass(slots=True)
 class Viewer:
-    """Lessons by index; the value says whether the check-in came late."""
+    """What is known of a viewer. Lessons are keyed by index; the value says whether the check-in came late."""
 
     live: dict[int, bool] = field(default_factory=dict)
     replay: dict[int, bool] = field(default_factory=dict)
@@ -92,13 +93,13 @@ class Viewer:
         return latest.group if latest else UNASSIGNED
 
     def name(self) -> str | None:
-        """The last name told: an enrolment without one takes none back."""
+        """The latest name; an enrolment without a name never clears it."""
         told = [each for each in self.enrolments.values() if each.name]
         latest = max(told, key=lambda each: each.order, default=None)
         return printed(latest.name) if latest and latest.name else None
 
     def phone(self) -> str | None:
-        """The last phone told."""
+        """The latest phone; an enrolment without a phone never clears it."""
         told = [each for each in self.enrolments.values() if each.phone]
         latest = max(told, key=lambda each: each.order, default=None)
         return plain_phone(latest.phone) if latest and latest.phone else None
@@ -213,7 +214,7 @@ class Expectation:
             before.fresh[identity] = (verdict, reason)
             self._touched.add(viewer_id)
             if reason:
-                # Any of the step's repeats may be the one that is kept, so time and source are not held against the row.
+                # Any of the step's repeats may be the one that is kept, so time and source of the row are not compared.
                 self.uncounted["stored", reason, viewer_id, CHECKED_IN, lesson, mode] += 1
         self._count(CHECKED_IN, lesson, mode, verdict, reason, first=first)
         return Expected(identity, verdict, reason, known=identity not in before.fresh)
@@ -253,7 +254,7 @@ class Expectation:
         return Expected(identity, "recorded", None, known=identity not in before.fresh)
 
     def _settle_actions(self, before: "_Before") -> None:
-        """Under the viewer's unit of that moment; the traffic has no enrolment beside an action in one step."""
+        """Counts actions under the viewer's unit at that moment; the traffic never has an enrolment and an action in one step."""
         for key in before.acted:
             lesson, action, _, item = self.actions[key]
             unit = self.viewers[key[0]].unit if key[0] in self.viewers else UNASSIGNED
@@ -274,14 +275,14 @@ class Expectation:
         for viewer_id in decision.viewer_ids:
             viewer = (
                 self.viewers[viewer_id] if not also else self.viewers.get(viewer_id)
-            )  # who is listed is meant, seen or not
+            )  # listed viewers are granted the lesson, seen or not
             if viewer is not None and also <= viewer.seen() and lesson not in viewer.credited(self.campaign.credit):
                 viewer.made_good.add(lesson)
                 self._touched.add(viewer_id)
                 self.granted[decision.id] += 1
 
     def settle(self, now: datetime) -> None:
-        """What is due at `now` has happened: certificates issued, messages sent."""
+        """Does what is due at `now`: issues certificates, sends messages."""
         for viewer_id in self._touched:
             if len(self.viewers[viewer_id].credited(self.campaign.credit)) >= self.campaign.required_days:
                 self._completed.add(viewer_id)
@@ -361,7 +362,7 @@ class CheckinRow(NamedTuple):
 
 
 class _Before:
-    """What the current step brought first."""
+    """What the current step brought for the first time."""
 
     def __init__(self) -> None:
         self.fresh: dict[tuple[str, ...], tuple[str, str | None]] = {}  # identity → verdict and reason of the first

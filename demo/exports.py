@@ -28,7 +28,7 @@ class ImportFailed(Exception):
 
 
 def write(folder: Path, export: Export, campaign: Campaign) -> Path:
-    """As such files come: GB18030, Chinese column names, local times, groups by name."""
+    """Writes an export as platforms do: GB18030, Chinese column names, local times, groups by name."""
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{export.name}.csv"
     with path.open("w", encoding="gb18030", newline="") as file:
@@ -62,7 +62,7 @@ def _local(occurred_at: str, campaign: Campaign) -> str:
 
 
 def import_here(path: Path, reading: Reading, http: httpx.Client, *, give_up_after_s: float) -> dict[str, Any]:
-    """What the command does between reading its options and printing; the numbers it would print."""
+    """Imports as the command does between reading its options and printing; returns the numbers that it would print."""
     tally = Tally()
     sender = Sender(http, f"/v1/campaigns/{reading.campaign_id}/imports", give_up_after_s=give_up_after_s)
     try:

@@ -24,12 +24,12 @@ from shared.bus.topology import SERVICES
 
 CAMPAIGN = REPOSITORY / "campaigns" / "jinshan-2024.yaml"
 LISTED_MAX = 200
-PAUSED_LESSON = 4  # on whose evening Postgres stands still for some seconds
-MARK = "demo.json"  # this home belongs to the demo, which may begin it anew
+PAUSED_LESSON = 4  # Postgres stands still for some seconds on this lesson's evening
+MARK = "demo.json"  # marks a home as the demo's, which the demo may make anew
 
 
 def demo(home: Home, console: Console, *, viewers: int, seed: int, keep: bool, ports: str = "") -> bool:
-    """Runs all of it; whether everything agreed. Raises `StackError` where the stack cannot be had."""
+    """Runs the whole demo; returns whether everything agreed. Raises `StackError` where the stack does not start."""
     began = time.monotonic()
     campaign = read(CAMPAIGN)
     traffic = Traffic(campaign, viewers, seed)
@@ -50,7 +50,7 @@ def demo(home: Home, console: Console, *, viewers: int, seed: int, keep: bool, p
 
 
 def start(home: Home, console: Console, campaign: Campaign, *, ports: str = "") -> None:
-    """A dev stack without any data, its clock at the first evening."""
+    """Starts a dev stack without any data, with its clock at the first evening."""
     _clear(home, console)
     if not ports and (taken := busy(kept(home))):
         console.print(f"ports in use: {', '.join(map(str, taken.values()))}; taking free ones (PORTS=18000 chooses)")
@@ -76,7 +76,7 @@ def _clear(home: Home, console: Console) -> None:
 
 
 async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> Outcome:
-    """Everything from the definition to the comparison, on a running stack."""
+    """Runs everything from the definition to the comparison on a running stack."""
     async with player_of(home, traffic.campaign) as player:
         run = Run(player, traffic, seed)
         paused_at = traffic.campaign.at(traffic.campaign.days[PAUSED_LESSON - 1], MOMENTS[EARLY])
@@ -143,7 +143,7 @@ def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None
 
 
 def claim_page(home: Home) -> str:
-    """Where a viewer types the claim code; the address is known while the stack runs."""
+    """The address of the page on which a viewer types the claim code; it is known while the stack runs."""
     return (
         f"{read_env(home.env)['CERTIFICATE_URL']}/claim" if home.env.exists() else "/claim of the certificate service"
     )

@@ -1,4 +1,4 @@
-"""What no platform should send and every platform does: malformed items, and bodies that are refused as a whole."""
+"""Makes what no platform should send and every platform does: malformed items, and bodies that are refused as a whole."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from demo.deliveries import Fault, Item, Post, body_of, item_of
 
 
 def items(good: dict[str, Any]) -> list[Item]:
-    """Each wrong in one way, with ids of their own made from that of `good`."""
+    """Items that are each wrong in one way; their ids are made from that of `good`."""
     event_id = good["event_id"]
     changes: list[dict[str, Any]] = [
         {"type": "viewer.left"},
@@ -29,7 +29,7 @@ def items(good: dict[str, Any]) -> list[Item]:
 
 
 def posts(ghosts: Sequence[Item], number: int) -> list[Post]:
-    """`ghosts` in a body with a wrong signature, and in one broken in the `number`-th other way; none of them may count."""
+    """Two posts with `ghosts`, none of which may count: one has a wrong signature, one is broken in the `number`-th other way."""
     good = body_of(ghosts)
     bodies: dict[Fault, bytes] = {
         "not_utf8": good.replace(b"viewer.checked_in", b"viewer.\xff\xfe"),

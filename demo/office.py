@@ -20,7 +20,8 @@ CORRECTED_NAME = "更正霁禾"
 
 
 class Office:
-    """Everything is told to the expectation as it is done. What may be lost in a crash is asked for before it is repeated."""
+    """Tells the expectation everything that it does. An action whose answer may have been lost in a crash is repeated only after
+    asking whether it was done."""
 
     def __init__(self, player: Player, expectation: Expectation, seed: int) -> None:
         self._player = player
@@ -44,14 +45,15 @@ class Office:
         self._expectation.make_good(decision)
 
     async def certificates(self, now: datetime, *, corrections: bool) -> None:
-        """Some who can claim do; with `corrections` the office also replaces two certificates and revokes one."""
+        """Some of the viewers who can claim do so; with `corrections` the office also replaces two certificates and revokes
+        one."""
         texts = read_messages(self._player.home.messages / self._campaign_id / "certificate_ready")
         for viewer_id, certificate in sorted(self._expectation.valid().items()):
             special = self._is_special(viewer_id)
             if certificate.claimed or not (special or self._rng.random() < CLAIMING_SHARE):
                 continue
             told = await self._player.ask("GET", "certificate", self._path(viewer_id))
-            code = texts.get(told["serial"], told["claim_code"])  # without a message, the office tells it
+            code = texts.get(told["serial"], told["claim_code"])  # without a message, the office tells the code
             await self._claim(viewer_id, code, self._expectation.phone_tail(viewer_id))
         if corrections:
             await self._correct(now)
@@ -94,7 +96,8 @@ class Office:
     async def _once(
         self, viewer_id: str, what: str, body: dict[str, str], is_done: Callable[[dict[str, str]], bool]
     ) -> None:
-        """What must not be repeated is looked for before each try: the answer to the last one may have been lost."""
+        """Does an action once: before each try it asks whether the action was done, because the last try's answer may have been
+        lost."""
         path, headers = self._path(viewer_id), self._player.admin
 
         async def attempt() -> None:

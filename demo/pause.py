@@ -1,7 +1,7 @@
-"""Postgres stands still for some seconds, as under a snapshot or a stalled disk: all of its processes, none of them ended.
+"""Makes Postgres stand still for some seconds, as under a snapshot or a stalled disk: all its processes stop, none ends.
 
-A kill ends connections and a pause does not: what was asked meanwhile times out on connections that go on afterwards. So probes
-of readiness are kept open all the time, as those of a container engine are.
+A kill ends connections and a pause does not: requests of that time run into their limits on connections that go on afterwards. So
+readiness is asked all the time, as a container engine does.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PROBE_TIMEOUT_S = 10
 async def standing_still(home: Home, urls: Iterable[str], pause_s: float = PAUSE_S) -> AsyncIterator[None]:
     """Pauses Postgres at once, for `pause_s` whatever the block does; leaves when it runs again and the block is done.
 
-    `urls`: of the services whose readiness is asked all the time.
+    `urls`: addresses of the services whose readiness is asked all the time.
     """
     pause = asyncio.create_task(_pause(home, pause_s))
     tasks = [pause, *(asyncio.create_task(_probe(f"{url}/health/ready")) for url in urls)]
@@ -46,7 +46,7 @@ async def _pause(home: Home, pause_s: float) -> None:
 
 
 def _processes(home: Home) -> list[psutil.Process]:
-    """The postmaster first: once it stands still there are no new ones."""
+    """The processes of Postgres, the postmaster first: once it stands still it starts no new ones."""
     postmaster = psutil.Process(int(home.pid_file("postgres").read_text()))
     return [postmaster, *postmaster.children(recursive=True)]
 
@@ -65,5 +65,5 @@ async def _probe(url: str) -> None:
 
 
 async def _ask(http: httpx.AsyncClient, url: str) -> None:
-    with suppress(httpx.HTTPError):  # what it answers is the services' matter; that it is asked is ours
+    with suppress(httpx.HTTPError):  # only asking matters here, not the answer
         await http.get(url)

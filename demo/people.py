@@ -69,7 +69,7 @@ def viewers(campaign: Campaign, count: int, rng: random.Random) -> list[Viewer]:
 
 
 def _special(number: int, name: str, places: "Places", rng: random.Random) -> Viewer:
-    """Comes every day, so that there is a certificate with this name. One sends by file, one by the bus."""
+    """A viewer who comes every day, so that there is a certificate with this name. One of them sends by file, one by the bus."""
     way: Way = "file" if name.startswith("=") else "bus" if name.startswith("王") else "webhook"
     unit, channel = places.draw()
     return Viewer(

@@ -1,6 +1,6 @@
 """Plays the traffic through the public interfaces: signed webhook posts, the live platform's NATS subject, `fanzha import`.
 
-What is not answered is sent again, as a live platform does; so it may have been recorded by a try that was not answered.
+A delivery that is not answered is sent again, as a live platform does; an earlier try may have recorded it.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Addresses:
 
 
 async def until_answered(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Repeats while `attempt` raises `NotAnswered`; `GaveUp` in the end."""
+    """Repeats while `attempt` raises `NotAnswered`; raises `GaveUp` in the end."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(NotAnswered),
         stop=stop_after_delay(GIVE_UP_AFTER_S),
@@ -83,7 +83,7 @@ async def until_answered(attempt: Callable[[], Awaitable[T]]) -> T:
 
 
 async def call(http: httpx.AsyncClient, method: str, url: str, **arguments: Any) -> httpx.Response:
-    """One try; the response where it is final."""
+    """Tries once; returns the response where it is final, else raises `NotAnswered`."""
     try:
         response = await http.request(method, url, **arguments)
     except httpx.TransportError as error:
@@ -170,7 +170,7 @@ class Player:
         post.answer = Answer(response.status_code, body.get("results", []), body.get("counts", {}), kind, tries)
 
     def _signature(self, body: bytes, *, wrong: bool) -> dict[str, str]:
-        """Standard Webhooks, written out here: a second reading of the specification."""
+        """Headers of Standard Webhooks, written from the specification a second time."""
         message_id, timestamp = f"msg_{uuid.uuid4().hex}", str(int(time.time()))
         signed = b".".join((message_id.encode(), timestamp.encode(), body))
         digest = hmac.new(self._key[::-1] if wrong else self._key, signed, hashlib.sha256).digest()
@@ -237,11 +237,11 @@ async def player_of(home: Home, campaign: Campaign) -> AsyncIterator[Player]:
 
 
 async def _keep_quiet(error: Exception) -> None:
-    """Every failed reconnect is reported here; the publish that fails is tried again and tells."""
+    """Ignores failed reconnects, all of which are reported here: a publish that fails is tried again and raises in the end."""
 
 
 async def each_at_once(work: Iterable[W], do: Callable[[W], Awaitable[None]], at_once: int) -> None:
-    """Does all of it, `at_once` at a time."""
+    """Calls `do` for all of `work`, `at_once` at a time."""
     waiting = iter(work)
 
     async def worker() -> None:

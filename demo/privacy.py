@@ -1,6 +1,6 @@
 """Looks for the viewers' names and phones where they must not be (DESIGN §4.8): logs, metrics, streams, databases.
 
-The generated phones share one range that nothing else uses; of names, every run of letters outside ASCII is compared, also where
+The generated phones share one range that nothing else uses. For names, every run of letters outside ASCII is compared, also where
 JSON has written it as `\\u4f60`. An account may stand in an event, but only where its contract says so.
 """
 
@@ -44,7 +44,7 @@ class Watcher:
 
     def __init__(self, viewers: Iterable[Viewer]) -> None:
         names = {viewer.name for viewer in viewers if viewer.name}
-        self._plain = {name for name in names if NOT_ASCII.sub("", name)}  # has ASCII in it: looked for as it stands
+        self._plain = {name for name in names if NOT_ASCII.sub("", name)}  # compared whole: they have ASCII in them
         self._names = names - self._plain
         self._lengths = sorted({len(name) for name in self._names})
 
@@ -62,7 +62,7 @@ class Watcher:
 
 
 def accounts_out_of_place(where: str, subject: str, payload: bytes) -> Iterator[Seen]:
-    """Accounts in fields that the event's contract calls impersonal: an erasure would leave them there (DESIGN §4.12)."""
+    """Yields accounts in fields that the event's contract calls impersonal, where an erasure would leave them (DESIGN §4.12)."""
     contract = BY_SUBJECT[subject]
     for field, value in json.loads(payload).items():
         if field not in contract.PERSONAL:
@@ -70,7 +70,7 @@ def accounts_out_of_place(where: str, subject: str, payload: bytes) -> Iterator[
 
 
 async def everywhere(home: Home, viewers: Iterable[Viewer], metrics: dict[str, str]) -> tuple[int, list[Seen]]:
-    """How many bytes were read, and what was seen."""
+    """Looks everywhere; returns how many bytes were read, and what was seen."""
     watcher = Watcher(viewers)
     size, seen = 0, []
     async for where, data in _sources(home, metrics):
@@ -121,7 +121,7 @@ async def _rows(home: Home, service: str) -> AsyncIterator[tuple[str, str | byte
 
 
 async def read_stream(home: Home, stream: str) -> AsyncIterator[tuple[str, dict[str, str], bytes]]:
-    """Subject, headers, body of every message of a stream, by a consumer of the topology user, who reads nothing otherwise."""
+    """Subject, headers and body of every message of a stream. The topology user reads them, who otherwise reads nothing."""
     url = f"nats://topology:{load_or_create(home).nats['topology']}@127.0.0.1:{kept(home).nats}"
     client = await nats.connect(url, inbox_prefix=inbox_prefix("topology"))
     jetstream = client.jetstream(timeout=READ_WITHIN_S)

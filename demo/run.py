@@ -26,7 +26,7 @@ class Outcome:
 class Run:
     """`define`, then `send` and `finish` of every step, then `compare`.
 
-    Not `exact`: services are killed meanwhile, so a repeat may be answered `duplicate` that was the first to be recorded.
+    `exact` is False where services are killed meanwhile: an event whose answer was lost is sent again and answered `duplicate`.
     """
 
     def __init__(self, player: Player, traffic: Traffic, seed: int, *, exact: bool = True) -> None:
@@ -36,13 +36,13 @@ class Run:
         self._office = Office(player, self.expectation, seed)
         self._answers = Answers(exact=exact)
         self._events = 0
-        # What was recorded may be sent again, because a server stood still or was killed before the answer came: then there are
+        # A recorded event may be sent again because a server stood still or was killed before the answer came. Then there are
         # more duplicates than the traffic has.
         self.repeats_possible = not exact
         self.now = traffic.campaign.at(traffic.campaign.days[0], "19:00")
 
     async def define(self, definition: dict[str, Any]) -> None:
-        """What `fanzha campaign apply` does."""
+        """Defines the campaign as `fanzha campaign apply` does."""
         campaign = self.traffic.campaign
         await self.player.ask("PUT", "checkin", f"/v1/campaigns/{campaign.id}", json=definition)
         await self.player.settle(self.now)
@@ -54,7 +54,7 @@ class Run:
         await self.player.play(step, progress)
 
     async def finish(self, step: Step) -> None:
-        """Lets the services do what is due, then people what they do with it."""
+        """Lets the services do what is due, and then people do their part."""
         self._events += step.events
         await self.player.settle(step.at)
         self._answers.hold(step, self.expectation.take(step))

@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
 class Sums:
     def __init__(self, expectation: Expectation, root: str | None = None) -> None:
-        """`root`: as a token of this unit sees it, which is only its subtree and nothing above it."""
+        """`root`: the totals as a token of this unit sees them, which is its subtree only."""
         self._campaign: Campaign = expectation.campaign
         self._root = root
         within = None if root is None else self._campaign.below(root)

@@ -14,12 +14,12 @@ from demo.people import Viewer, Way, viewers
 EARLY, CLOSE, NIGHT, NOON = "early", "close", "night", "noon"
 MOMENTS = {EARLY: "19:45", CLOSE: "20:05", NIGHT: "22:30", NOON: "12:00"}  # noon is the day after the lesson
 
-RECOVERED_LESSON = 6  # its feed breaks off, and the platform's export fills the gap the next day
+RECOVERED_LESSON = 6  # this lesson's feed breaks off, and the platform's export fills the gap the next day
 RECOVERED_FROM = timedelta(minutes=10)
-LATE_LESSON = 9  # its feed breaks off, and the export comes after sealing
+LATE_LESSON = 9  # this lesson's feed breaks off, and the export comes after sealing
 LATE_FROM = timedelta(minutes=18)
 LATE_IMPORT_LESSON = 14  # at the noon after this lesson
-UNRECORDED_LESSON = 12  # a share of its events is lost for good
+UNRECORDED_LESSON = 12  # a share of this lesson's events is lost for good
 UNRECORDED_SHARE = 0.03
 ODD_ITEMS_A_DAY = 6
 
@@ -80,7 +80,7 @@ class Traffic:
                 self._enrol_out_of_order(viewer, first)
 
     def _enrol_again(self, viewer: Viewer, first: int) -> None:
-        """Changes unit and group, often after having checked in; some do not repeat name or phone."""
+        """Adds enrolments that change unit and group, often after check-ins; some do not repeat name or phone."""
         rng = self._rng
         noon, like = first + rng.randrange(1, 9), rng.choice(self.viewers)
         name = viewer.name if rng.random() < 0.5 else None
@@ -89,7 +89,7 @@ class Traffic:
             self._enrol(viewer, noon, like.unit_code, like.channel, like.group, name, phone)
 
     def _enrol_out_of_order(self, viewer: Viewer, first: int) -> None:
-        """An enrolment from before the known one arrives after it, and must change nothing."""
+        """Adds an older enrolment that arrives after the known one, and must change nothing."""
         noon = first + self._rng.randrange(1, 6)
         if noon < len(self.campaign.days):
             self._enrol(viewer, noon, "140900", None, "general", None, None, age=timedelta(days=30))
@@ -105,7 +105,8 @@ class Traffic:
         phone: str | None,
         age: timedelta = timedelta(0),
     ) -> int:
-        """Delivered at the noon after lesson `noon`, -1 at the opening; the noon it really became is returned."""
+        """Delivers an enrolment at the noon after lesson `noon` (-1: at the opening); returns the noon at which it really
+        comes."""
         rng = self._rng
         noon = min(noon, len(self.campaign.days) - 1)
         if viewer.way == "file":
@@ -144,7 +145,7 @@ class Traffic:
         self._stray(lesson, live)
 
     def _check_in_live(self, lesson: int, viewer: Viewer, live: Window) -> None:
-        """The evening curve: most come in the first minutes."""
+        """Adds live check-ins along the evening curve: most come in the first minutes."""
         rng = self._rng
         after = timedelta(seconds=int(rng.betavariate(1.3, 4.0) * (live.closes - live.opens).total_seconds()))
         at = live.opens + after
@@ -166,7 +167,7 @@ class Traffic:
             self._act(lesson, viewer, at, key)
 
     def _live_delivery(self, lesson: int, at: datetime) -> str:
-        """Seconds late, minutes late, the next morning."""
+        """The step in which a check-in is delivered: seconds late, minutes late, or the next morning."""
         luck = self._rng.random()
         if at < self._moment(lesson, EARLY) and luck < 0.93:
             return f"{lesson}.{EARLY}"
@@ -222,7 +223,7 @@ class Traffic:
     # ---- what goes wrong ---------------------------------------------------------------------------------------------
 
     def _stray(self, lesson: int, live: Window) -> None:
-        """Events outside every window, from a clock ahead of ours, of unknown kind, and malformed ones among good ones."""
+        """Adds events outside every window, from a clock ahead of ours, of unknown kind, and malformed ones among good ones."""
         rng = self._rng
         few = max(2, len(self.viewers) // 400)
         for viewer in rng.sample(self.viewers, min(few, len(self.viewers))):
@@ -242,7 +243,7 @@ class Traffic:
             self._mail[f"{lesson}.{CLOSE}"].append((way, odd))
 
     def _faulty_posts(self, key: str) -> list[Post]:
-        """One with a wrong signature, and one that is broken in another way, early and at the close of every evening."""
+        """Two posts, early and at the close of every evening: one with a wrong signature, one that is broken in another way."""
         lesson, _, moment = key.partition(".")
         if moment not in (EARLY, CLOSE):
             return []
@@ -252,7 +253,7 @@ class Traffic:
         return oddities.posts(ghosts, self._faults_sent)
 
     def _poison(self, key: str) -> list[BusMessage]:
-        """What is no JSON on the bus is parked, not retried."""
+        """A message that is no JSON, which must be parked and not retried."""
         if key not in (f"3.{CLOSE}", f"8.{CLOSE}"):
             return []
         return [BusMessage([], b'[{"event_id": "cut off in lesson ' + key.encode())]
@@ -286,7 +287,7 @@ class Traffic:
         ]
 
     def _files(self, lesson: int) -> list[Item]:
-        """What partners' viewers did up to that noon, taken out of the mail."""
+        """Takes out of the mail what partners' viewers did up to that noon."""
         return [item for moment in MOMENTS for item in self._take(f"{lesson}.{moment}", "file")]
 
     def _aftermath(self) -> Iterator[Step]:
@@ -310,7 +311,8 @@ class Traffic:
         yield final
 
     def _after_sealing(self) -> list[Item]:
-        """Check-ins of the last lesson that come too late: kept, not credited. Some were known, and stay as they were."""
+        """Check-ins of the last lesson that come too late, so they are kept and not credited. Some were known, and stay as they
+        were."""
         live = next(window for window in self.campaign.windows if window.lesson == len(self.campaign.days) - 1)
         chosen = self._rng.sample(self.viewers, min(len(self.viewers), max(10, len(self.viewers) // 100)))
         return [

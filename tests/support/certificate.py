@@ -51,7 +51,7 @@ def _text(key: Any) -> str:
 
 
 def new_settings(database_url: str, folder: Path, **changes: Any) -> Settings:
-    """The clock stands just before the claim time."""
+    """Settings with a clock that stands just before the claim time."""
     if not (folder / "clock").exists():
         write_clock(folder / "clock", BEFORE)
     values: dict[str, Any] = {
@@ -110,7 +110,7 @@ def certificate_rules(**changes: Any) -> dict[str, Any]:
 def enrolled(
     *rows: tuple[str, str | None, str | None], at: datetime = BEFORE, campaign_id: str = CAMPAIGN
 ) -> ViewerEnrolledV1:
-    """`rows`: (viewer_id, name, phone). Neither name nor phone: an enrolment without contact data."""
+    """`rows`: (viewer_id, name, phone); with neither name nor phone it is an enrolment without contact data."""
     viewers = [viewer for viewer, _, _ in rows]
     contacts = [
         json.dumps({"name": name, "phone": phone}).encode() if name or phone else None for _, name, phone in rows
@@ -170,7 +170,7 @@ DURABLES = durables_of("certificate")
 
 
 class CertificateService:
-    """Its loops are not started: a test says when the sweep runs and what time it is."""
+    """The service without its loops: a test says when the sweep runs and what time it is."""
 
     def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
         self.settings = new_settings(database_url, folder, **changes)
@@ -201,7 +201,7 @@ class CertificateService:
         write_clock(self.settings.clock_file, now)
 
     async def deliver(self, *events: Event) -> None:
-        """To the handlers, as the bus does, body and all. A collision is delivered again, as after a NAK."""
+        """Hands events to the handlers as the bus does, body and all. After a collision it delivers again, as after a NAK."""
         for event in events:
             while True:
                 try:
@@ -211,13 +211,13 @@ class CertificateService:
                     pass
 
     async def sweep(self, now: datetime | None = None) -> int:
-        """Issues until nothing is left; how many that were."""
+        """Issues until nothing is left; returns how many."""
         if now is not None:
             self.set_clock(now)
         return await self.service.due_work[0].run_until_done(self.service.clock, self.service.metrics)
 
     async def issue(self, *events: Event) -> None:
-        """The campaign is defined, the events arrive, the claim time comes."""
+        """Defines the campaign, delivers the events and lets the claim time come."""
         await self.deliver(*defined(certificate=certificate_rules()), *events)
         await self.sweep(CLAIM_FROM)
 
@@ -228,7 +228,7 @@ class CertificateService:
             return [tuple(row) for row in await tx.fetch(sql)]
 
     async def certificates(self, campaign_id: str = CAMPAIGN) -> list[store.Certificate]:
-        """By viewer; the valid one first."""
+        """Certificates by viewer, the valid one first."""
         async with self.db.transaction() as tx:
             rows = await tx.fetch(
                 f"SELECT {', '.join(store.Certificate._fields)} FROM certificate WHERE campaign_id = $1 "
@@ -238,7 +238,7 @@ class CertificateService:
         return [store.Certificate(*row) for row in rows]
 
     async def names(self, campaign_id: str = CAMPAIGN) -> dict[str, str | None]:
-        """Of the valid certificates, by viewer."""
+        """Names of the valid certificates, by viewer."""
         own = await self.own_keys(campaign_id)
         return {
             row.viewer_id: usecases.content_of(row, own).name
@@ -258,7 +258,7 @@ class CertificateService:
         return [event for event in events if contract is None or isinstance(event, contract)]
 
     async def claim_codes(self) -> dict[str, str]:
-        """By viewer, as notification learns them; the newest."""
+        """Each viewer's newest claim code, as notification learns it."""
         return {
             viewer: code
             for event in await self.published(CertificateIssuedV1)
@@ -291,5 +291,5 @@ def open_claim_codes(event: CertificateIssuedV1) -> Sequence[tuple[str, str]]:
 
 
 def path_of(url: str) -> str:
-    """A link of an answer, for the test's own client."""
+    """The path of an answer's link, for the test's own client."""
     return url.removeprefix("http://certificate.test")

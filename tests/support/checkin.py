@@ -1,4 +1,4 @@
-"""checkin composed on a real database, with a clock that tests move; NATS is away, which it must bear."""
+"""checkin as composed, on a real database, with a clock that tests move and without NATS, which checkin must bear."""
 
 import asyncio
 import base64

@@ -31,7 +31,7 @@ class FreshDatabase:
 
 
 class RecordingRelay:
-    """Stands where the outbox's relay is attached to a database, and publishes nothing."""
+    """Takes the place of the outbox's relay on a database, and publishes nothing."""
 
     def __init__(self) -> None:
         self.events: list[Outgoing] = []
@@ -57,7 +57,7 @@ async def fresh_database(postgres: RunningPostgres, service: str) -> FreshDataba
 
 @retry(retry=retry_if_exception_type(asyncpg.ObjectInUseError), stop=stop_after_delay(10), wait=wait_fixed(0.1))
 async def _clone(postgres: RunningPostgres, service: str, name: str) -> None:
-    """The connection that migrated may still be closing."""
+    """Copies the service's database; tries again while the connection that migrated it is still closing."""
     await postgres.clone(service, name)
 
 

@@ -33,7 +33,7 @@ def running_stack() -> Iterator[Home]:
 
 @asynccontextmanager
 async def run_on(home: Home, *, viewers: int, seed: int, exact: bool = True) -> AsyncIterator[Run]:
-    """A run whose campaign is defined and whose steps are to be played."""
+    """A run with its campaign defined and its steps not yet played."""
     campaign = read(CAMPAIGN)
     async with player_of(home, campaign) as player:
         run = Run(player, Traffic(campaign, viewers, seed), seed, exact=exact)

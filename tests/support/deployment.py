@@ -52,14 +52,14 @@ class WholeDeployment:
             write_clock(self.home.clock, START)
 
     async def new_databases(self) -> None:
-        """Empty ones at the newest schema; those from before are dropped."""
+        """Makes empty databases at the newest schema and drops the earlier ones."""
         for service in SERVICES:
             if service in self.databases:
                 await self.postgres.drop(self.databases[service].name)
             self.databases[service] = await fresh_database(self.postgres, service)
 
     async def lose_nats(self) -> None:
-        """The disk of NATS is gone; a new one, with the topology and nothing else."""
+        """Replaces the disk of NATS by a new one that has the topology and nothing else."""
         await self.nats.kill()
         shutil.rmtree(self.nats.server.data)
         await self.nats.start()
@@ -153,7 +153,7 @@ class WholeDeployment:
         write_clock(self.home.clock, now)
 
     async def settle(self) -> None:
-        """Until no service has anything left to do, twice in a row."""
+        """Waits until no service has anything left to do, twice in a row."""
         quiet = 0
 
         async def settled() -> bool:
@@ -165,7 +165,7 @@ class WholeDeployment:
         await eventually(settled, within_s=60, what="the services have nothing left to do")
 
     async def republish(self) -> None:
-        """What `fanzha outbox republish` does."""
+        """Publishes all ledgers again, as `fanzha outbox republish` does."""
         for app in self.apps.values():
             async with app.state.service.db.transaction() as tx:
                 await outbox.republish_all(tx)
@@ -203,7 +203,7 @@ async def stack(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
 
 
 async def hold_campaign(stack: WholeDeployment) -> None:
-    """Enrolments, two lessons, duplicates and refusals, certificates issued, one claimed."""
+    """Plays a campaign: enrolments, two lessons, duplicates and refusals, certificates issued, one claimed."""
     await stack.put("checkin", f"/v1/campaigns/{CAMPAIGN}", campaign_content())
     stack.clock_is(BOTH_OVER)
     enrolments = [

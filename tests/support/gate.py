@@ -1,4 +1,4 @@
-"""A TCP proxy before a server that does one harm, at one moment: when the n-th piece of the conversation comes by."""
+"""A TCP proxy in front of a server that does one harm, at one moment: when the n-th piece of the conversation passes."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ Harm = Literal["silence", "reset", "half-close to client", "half-close to server
 
 
 class Gate:
-    """`silence`: that piece and all after it are swallowed. Who hangs up is noticed by the other side, whatever the harm."""
+    """`silence`: that piece and all later ones are dropped. Whatever the harm, each side notices when the other hangs up."""
 
     def __init__(self) -> None:
         self.harm: Harm | None = None
@@ -70,7 +70,7 @@ async def _forward(
             writer.write(data)
     except OSError:
         pass
-    if not (gate.done and gate.harm == "half-close to server" and not is_client):  # that server's going stays unnoticed
+    if not (gate.done and gate.harm == "half-close to server" and not is_client):  # its client notices nothing
         for end in ends:
             end.close()
 

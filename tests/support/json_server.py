@@ -23,7 +23,7 @@ class JsonServer:
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Yields its URL."""
+        """Runs the server; yields its URL."""
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A real nats-server for the bus tests: same configuration as production, own folder and ports, stopped and killed at will."""
+"""A real nats-server for the bus tests: same configuration as production, own folder and ports, which tests stop and kill."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -46,7 +46,7 @@ TEMPLATE = "您的证书 {serial} 领取码 {claim_code}，咨询请拨打 96110
 
 
 def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.0.1:1") -> Settings:
-    """The clock stands at noon; messages go to `folder`/messages."""
+    """Settings with a clock that stands at noon; messages go to `folder`/messages."""
     write_clock(folder / "clock", NOON)
     return Settings(
         environment="test",
@@ -206,7 +206,7 @@ async def run_all(due: DueMessages, now: datetime) -> None:
 
 
 async def empty(db: Database, postgres: RunningPostgres) -> None:
-    """As after the migration. By the owner: the service may not delete all of it."""
+    """Empties the database as it is after the migration. The owner role does it, because the service may not delete all rows."""
     async with db.transaction() as tx:
         name = await tx.fetchval("SELECT current_database()::text")
     tables = ("notification", "certificate", "contact", "definition", "definition_page", "inbox")
@@ -227,7 +227,8 @@ async def statuses(db: Database) -> dict[str, tuple[str, str | None]]:
 
 
 async def final_state(db: Database) -> dict[str, Any]:
-    """All of the service's state, decrypted, without what tells of the way there (inbox, attempt numbers) or is random (keys)."""
+    """All of the service's state, decrypted, without what depends on the way there (inbox, attempt numbers) or is random
+    (keys)."""
     async with db.transaction() as tx:
         campaign_keys = await new_secrets().recipient.keys_to_read(tx, CAMPAIGN)
         contacts = [dict(row) for row in await tx.fetch("SELECT * FROM contact ORDER BY 1, 2")]

@@ -1,4 +1,5 @@
-"""Somebody who has everything that is left: the deployment's secrets, databases, stream and backups. What can they read?"""
+"""An intruder who has everything that is left (the deployment's secrets, databases, stream and backups) and tries to read
+people's data."""
 
 import base64
 import json
@@ -40,7 +41,7 @@ class Intruder:
         self._stack = stack
 
     async def databases(self) -> Read:
-        """What the services' databases tell."""
+        """What can be read in the services' databases."""
         urls = {service: database.owner_url for service, database in self._stack.databases.items()}
         return await self._read(urls, await _keys_in(urls))
 
@@ -49,7 +50,7 @@ class Intruder:
         return self._unsealed(await _messages(self._stack), await _keys_in(urls))
 
     async def backup(self, folder: Path) -> Read:
-        """What a backup tells, by its own keys and those in the databases."""
+        """What can be read in a backup with its own keys and those in the databases."""
         content = manifest.read(folder)
         live = {service: database.owner_url for service, database in self._stack.databases.items()}
         keys = await _keys_in(live)
@@ -103,7 +104,7 @@ class Intruder:
 
 
 def _texts(box: bytes) -> list[str]:
-    """A contact is JSON, a claim code is itself."""
+    """The texts in an opened box: a contact is JSON, a claim code is plain text."""
     try:
         return [text for text in json.loads(box).values() if text]
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an operator of a dev stack types: commands of ours, each in a process of its own."""
+"""Runs commands as an operator of a dev stack does, each in a process of its own."""
 
 import asyncio
 import subprocess
@@ -13,11 +13,11 @@ COMMAND_WITHIN_S = 180
 
 
 class CommandFailed(Exception):
-    """The command ended badly or not in time; the text is the end of what it printed."""
+    """The command failed or did not end in time; the text is the end of what it printed."""
 
 
 async def run_command(*command: str, **variables: str) -> None:
-    """`python -m COMMAND`, with these variables and nothing of this process's."""
+    """Runs `python -m COMMAND` with these variables and none of this process's."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

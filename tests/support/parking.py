@@ -1,4 +1,4 @@
-"""Where tests' poisonous messages go, and such messages."""
+"""A dead-letter table for tests, and poisonous messages."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Events as checkin and certificate publish them, from as few words as a test needs."""
+"""Makes events as checkin and certificate publish them, from as few arguments as a test needs."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime

@@ -156,7 +156,8 @@ class History:
             self.publish(ViewerReassignedV1, **{column: [row[column] for row in rows] for column in rows[0]})
 
     def issue(self, viewer_ids: Iterable[str]) -> None:
-        """Under the unit at completion, which the viewer may have left by now. Only who has no valid certificate."""
+        """Issues certificates to those of the viewers who have no valid one, under the unit at completion, which a viewer may
+        have left."""
         holders = {holder.viewer_id for holder in self.certificates.values() if not holder.revoked}
         rows = []
         for viewer_id in viewer_ids:
@@ -212,7 +213,7 @@ class History:
     # ---- what it comes to ----
 
     def totals(self) -> dict[tuple[date, str, str, str], Counter[str]]:
-        """(lesson, mode, unit, group) → what is counted there; nothing that is 0."""
+        """(lesson, mode, unit, group) → what is counted there, without zeros."""
         sums: dict[tuple[date, str, str, str], Counter[str]] = {}
         for viewer in self.viewers.values():
             for known in viewer.checkins:
@@ -226,7 +227,7 @@ class History:
         return sums
 
     def issued_and_claimed(self, part: int) -> dict[str, tuple[int, int]]:
-        """By unit (part 0) or group (part 1)."""
+        """(issued, claimed) by unit (part 0) or group (part 1)."""
         valid = [holder for holder in self.certificates.values() if not holder.revoked]
         issued = Counter(self.viewers[holder.viewer_id].place[part] for holder in valid)
         claimed = Counter(self.viewers[holder.viewer_id].place[part] for holder in valid if holder.claimed)
@@ -239,7 +240,7 @@ places = st.tuples(st.sampled_from(UNITS), st.sampled_from(GROUPS))
 
 @st.composite
 def histories(draw: st.DrawFn, campaign_id: str) -> History:
-    """Anything that can happen, in any number; enrolments come out of order and at equal times."""
+    """Draws any events in any number; enrolments come out of order and at equal times."""
     history = History(campaign_id)
     for step in range(draw(st.integers(1, 25))):
         what = draw(

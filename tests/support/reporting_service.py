@@ -50,7 +50,7 @@ class ReportingService:
         await self.db.close()
 
     async def deliver(self, *events: Event) -> None:
-        """To the handler, as the bus does. A collision is delivered again, as after a NAK."""
+        """Hands events to the handler as the bus does. After a collision it delivers again, as after a NAK."""
         for event in events:
             while True:
                 try:
@@ -77,7 +77,7 @@ class ReportingService:
         return answer.json()
 
     async def state(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row that is not infrastructure's."""
+        """Every row of reporting's own tables."""
         tables = (
             "total",
             "live_room_total",
@@ -99,5 +99,5 @@ def by_key(answer: Any) -> dict[str, Any]:
 
 
 def column(answer: Any, name: str) -> dict[str, Any]:
-    """Row key → one of its figures, in the order answered."""
+    """Row key → the named figure of the row, in the order answered."""
     return {row["key"]: row[name] for row in answer["rows"]}

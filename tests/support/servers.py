@@ -1,4 +1,4 @@
-"""Real servers for tests: the dev stack's own, on free ports and a folder of their own, to be killed and started at will."""
+"""The dev stack's real servers for tests, on free ports and in folders of their own; tests may kill and start them."""
 
 import asyncio
 import shutil
@@ -24,7 +24,7 @@ STOP_WITHIN_S = 30
 
 @contextmanager
 def public_folder() -> Iterator[Path]:
-    """A temporary folder that Postgres may pass through as another user, even where capabilities are not to be had."""
+    """A temporary folder that Postgres may enter as another user, even where capabilities are not available."""
     folder = Path(tempfile.mkdtemp(prefix="fanzha-test-"))
     folder.chmod(0o755)
     try:
@@ -51,7 +51,8 @@ class RunningServer:
         return self._process.pid
 
     async def start(self, **variables: str) -> None:
-        """Returns when it serves. The process is made in this thread, with whose end it dies. `variables` change its own."""
+        """Starts the server and returns when it serves. The process dies with the thread that calls this. `variables` replace its
+        own."""
         self._server.prepare()
         with open_log(self._log) as output:
             self._process = subprocess.Popen(  # noqa: ASYNC220
@@ -85,7 +86,7 @@ class RunningServer:
 
 
 class RunningPostgres(RunningServer):
-    """Has every service's database and roles once `provision` was called."""
+    """Postgres, with every service's database and roles once `provision` was called."""
 
     def __init__(self, folder: Path, *, fsync: bool = False, own: Mapping[str, str] | None = None) -> None:
         self.passwords = {role: f"pw_{role}" for role in POSTGRES_ROLES} | dict(own or {})
