@@ -158,13 +158,13 @@ async def capacity(bench: Bench, per_post: int) -> float:
 
 
 async def under_overload(bench: Bench) -> None:
-    found = await overload.overload(bench, await capacity(bench, overload.PER_POST), OVERLOAD_S)
-    write("overload.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    figures = await overload.overload(bench, await capacity(bench, overload.PER_POST), OVERLOAD_S)
+    write("overload.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
 
 
 async def soaked(bench: Bench, minutes: float) -> None:
-    found, drawing = await soak.soak(bench, await capacity(bench, soak.PER_POST) / 2, minutes)
-    write("soak.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    figures, drawing = await soak.soak(bench, await capacity(bench, soak.PER_POST) / 2, minutes)
+    write("soak.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     write("soak.svg", drawing, show=False)
 
 

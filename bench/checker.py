@@ -117,7 +117,7 @@ async def _totals(stack: BenchStack, traffic: Traffic, before: Totals) -> None:
 async def _completions(stack: BenchStack, traffic: Traffic, before: int) -> None:
     async with stack.database("certificate") as database:
         rows = await database.fetch("SELECT viewer_id FROM completion WHERE campaign_id = $1", traffic.campaign_id)
-    found = {row["viewer_id"] for row in rows}
-    expect("completions", len(traffic.completed) + before, len(found))
-    missing = {viewer_id(number) for number in traffic.completed} - found
+    completed = {row["viewer_id"] for row in rows}
+    expect("completions", len(traffic.completed) + before, len(completed))
+    missing = {viewer_id(number) for number in traffic.completed} - completed
     expect("completions missing", set(), missing)

@@ -72,7 +72,7 @@ async def record(connection: AsyncConnection, sent: list[LiveEvent]) -> set[Key]
     """Records the events. Rows are written in a fixed order, so that two requests do not deadlock."""
     unknown = {"unit_code": "unassigned", "group_code": "unassigned"}
     rows = {key_of(event): event.occurred_at for event in sent}
-    found = await connection.execute(
+    inserted = await connection.execute(
         insert(Checkin)
         .on_conflict_do_nothing()
         .returning(Checkin.campaign_id, Checkin.viewer_id, Checkin.lesson_date, Checkin.mode),
@@ -81,7 +81,7 @@ async def record(connection: AsyncConnection, sent: list[LiveEvent]) -> set[Key]
             for c, v, d, m in sorted(rows)
         ],
     )
-    new = {(row[0], row[1], row[2], row[3]) for row in found}
+    new = {(row[0], row[1], row[2], row[3]) for row in inserted}
     if not new:
         return new
     await _complete(connection, Counter((campaign, viewer) for campaign, viewer, _, _ in new))

@@ -133,17 +133,17 @@ class Others:
         await self._empty_tables()
         rows = [
             (
-                f"c-{each.viewer}-{each.lesson}",
+                f"c-{checkin.viewer}-{checkin.lesson}",
                 traffic.campaign_id,
-                workload.viewer_id(each.viewer),
-                workload.DAYS[each.lesson],
+                workload.viewer_id(checkin.viewer),
+                workload.DAYS[checkin.lesson],
                 "live",
                 workload.UNASSIGNED,
                 workload.UNASSIGNED,
-                workload.checked_in_at(each),
+                workload.checked_in_at(checkin),
                 workload.CLOCK_AT,
             )
-            for each in traffic.checkins
+            for checkin in traffic.checkins
         ]
         size = per_commit or len(rows)
         await self._bench.stack.checkpoint()

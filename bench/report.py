@@ -56,15 +56,15 @@ def rates(results: Iterable[Result]) -> str:
 
 def processes(results: Iterable[Result]) -> str:
     """CPU seconds per million units (= µs each) by process, and peak memory in MiB."""
-    found = [result for result in results if result.usage]
+    measured = [result for result in results if result.usage]
     columns = ["generator", *SERVICES, "nats", *(f"postgres: {name}" for name in SERVICES), "postgres: rest"]
     rows: list[Sequence[str]] = [("CPU s per million", *(name.replace("postgres: ", "pg ") for name in columns))]
-    for result in found:
+    for result in measured:
         cpu = _folded(result.cpu_us())
         rows.append((result.name, *(f"{cpu.get(name, 0):,.1f}" for name in columns)))
     memory = ["generator", *SERVICES, "nats", "postgres"]
     peaks: list[Sequence[str]] = [("peak MiB", *memory)]
-    for result in found:
+    for result in measured:
         peaks.append((result.name, *(f"{_peaks(result).get(name, 0):,.0f}" for name in memory)))
     return _table(rows) + "\n\n" + _table(peaks)
 
@@ -110,5 +110,5 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def write_json(path: Path, results: Sequence[Result], **more: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": machine(), "results": [asdict(each) | {"rate": each.rate} for each in results], **more}
+    content = {"machine": machine(), "results": [asdict(result) | {"rate": result.rate} for result in results], **more}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")

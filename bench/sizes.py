@@ -15,19 +15,19 @@ async def sizes(stack: BenchStack) -> dict[str, float]:
         viewers = await database.fetchval("SELECT count(*) FROM viewer")
         in_ledger = await database.fetchval(IN_LEDGER)
 
-        async def each(of: str, count: int) -> float:
+        async def bytes_per(of: str, count: int) -> float:
             return round(float(await database.fetchval(f"SELECT {of}::float8") / count), 1)
 
         return {
             "viewers": viewers,
             "check-ins": await database.fetchval(CHECKINS),
-            "viewer: heap bytes per viewer": await each("pg_table_size('viewer')", viewers),
-            "viewer: index bytes per viewer": await each("pg_indexes_size('viewer')", viewers),
-            "enrolment: bytes per viewer": await each(
+            "viewer: heap bytes per viewer": await bytes_per("pg_table_size('viewer')", viewers),
+            "viewer: index bytes per viewer": await bytes_per("pg_indexes_size('viewer')", viewers),
+            "enrolment: bytes per viewer": await bytes_per(
                 "pg_total_relation_size('enrolment')", await database.fetchval("SELECT count(*) FROM enrolment")
             ),
-            "ledger: bytes per check-in": await each("pg_total_relation_size('outbox')", in_ledger),
-            "event: bytes per check-in": await each(
+            "ledger: bytes per check-in": await bytes_per("pg_total_relation_size('outbox')", in_ledger),
+            "event: bytes per check-in": await bytes_per(
                 "(SELECT sum(octet_length(payload)) FROM outbox WHERE subject = 'events.checkin.checkin_recorded.v1')",
                 in_ledger,
             ),

@@ -68,14 +68,16 @@ async def soak(bench: Bench, per_s: float, minutes: float) -> tuple[dict[str, An
     await checker.until_applied(bench.stack, campaign_id, viewers * LESSONS, viewers)
     p50, p99 = windows(outcome, 0.5), windows(outcome, 0.99)
     memory = {
-        service: [(each.at_s / 60, each.resident_mib[service]) for each in scrapes if service in each.resident_mib]
+        service: [
+            (scrape.at_s / 60, scrape.resident_mib[service]) for scrape in scrapes if service in scrape.resident_mib
+        ]
         for service in SERVICES
     }
     log = [
         (after.at_s / 60, (after.wal_mib - before.wal_mib) / (after.at_s - before.at_s))
         for before, after in itertools.pairwise(scrapes)
     ]
-    found = {
+    figures = {
         "check-ins/s": round(per_s),
         "minutes": minutes,
         "viewers": viewers,
@@ -86,7 +88,7 @@ async def soak(bench: Bench, per_s: float, minutes: float) -> tuple[dict[str, An
         "MiB by quarter": {
             name: [round(max(y for _, y in part)) for part in _quarters(points)] for name, points in memory.items()
         },
-        "outbox pending, most": max(each.outbox_pending for each in scrapes),
+        "outbox pending, most": max(scrape.outbox_pending for scrape in scrapes),
         "checkpoints": scrapes[-1].checkpoints - scrapes[0].checkpoints,
     }
     panels = [
@@ -94,7 +96,7 @@ async def soak(bench: Bench, per_s: float, minutes: float) -> tuple[dict[str, An
         ("due → answered, ms", {"p50": p50, "p99": p99}),
         ("write-ahead log, MiB/s", {"of all services": log}),
     ]
-    return found, svg(panels)
+    return figures, svg(panels)
 
 
 async def _scrape_for_ever(bench: Bench, began: float, scrapes: list[Scrape]) -> None:
@@ -103,7 +105,7 @@ async def _scrape_for_ever(bench: Bench, began: float, scrapes: list[Scrape]) ->
         pending = 0.0
         for service in SERVICES:
             page = (await bench.stack.http.get(f"{bench.stack.env[f'{service.upper()}_URL']}/metrics")).text
-            found = {
+            samples = {
                 sample.name: sample.value
                 for family in text_string_to_metric_families(page)
                 for sample in family.samples

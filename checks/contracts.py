@@ -81,14 +81,14 @@ def checksums() -> dict[str, str]:
     return dict(sorted((schemas | examples).items()))
 
 
-def published_complaints(published: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def published_complaints(published: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
     """Complaints about published files that are gone or different, and about files that are not registered as published."""
-    gone = [f"{name}: was published and is gone; put it back" for name in published.keys() - found.keys()]
-    new = [f"{name}: not in {PUBLISHED.name}" for name in found.keys() - published.keys()]
+    gone = [f"{name}: was published and is gone; put it back" for name in published.keys() - current.keys()]
+    new = [f"{name}: not in {PUBLISHED.name}" for name in current.keys() - published.keys()]
     edited = [
         f"{name}: was published and is different now; put it back, and add a file for what is new"
-        for name in published.keys() & found.keys()
-        if published[name] != found[name]
+        for name in published.keys() & current.keys()
+        if published[name] != current[name]
     ]
     return sorted([*gone, *new, *edited])
 

@@ -21,8 +21,8 @@ JUDGED: Final = frozenset(
 
 def structure(schema: Schema) -> Schema:
     """The schema with references resolved and without texts: equal structures mean the same messages."""
-    found: Schema = _resolved(schema, schema.get("$defs", {}))
-    return found
+    resolved: Schema = _resolved(schema, schema.get("$defs", {}))
+    return resolved
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
@@ -46,7 +46,7 @@ def _resolved(node: Any, definitions: Schema) -> Any:
     resolved: Schema = {}
     for keyword, value in node.items():
         if keyword == "properties":  # its keys are names, not keywords: a property may be called "title"
-            resolved[keyword] = {name: _resolved(each, definitions) for name, each in value.items()}
+            resolved[keyword] = {name: _resolved(inner, definitions) for name, inner in value.items()}
         elif keyword not in TEXTS:
             resolved[keyword] = _resolved(value, definitions)
     return resolved

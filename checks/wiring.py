@@ -51,11 +51,11 @@ def unlisted(classes: Iterable[type[Event]], listed: Iterable[type[Event]]) -> l
 
 def without_examples(event: type[Event], folder: Path) -> list[str]:
     pattern = f"{event.FACT}.v{event.VERSION}"
-    found = len(list(folder.glob(f"{pattern}.*.json")))
-    if found >= EXAMPLES_MIN:
+    number = len(list(folder.glob(f"{pattern}.*.json")))
+    if number >= EXAMPLES_MIN:
         return []
     wanted = f"shared/contracts/examples/{pattern}.<case>.json"
-    return [f"{event.__name__}: {found} examples; it needs an ordinary one and one at the edges, {wanted}"]
+    return [f"{event.__name__}: {number} examples; it needs an ordinary one and one at the edges, {wanted}"]
 
 
 def without_producer(event: type[Event], documents: Mapping[str, dict[str, Any]]) -> list[str]:

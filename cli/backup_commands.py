@@ -105,10 +105,10 @@ def restore(
             typer.echo("\n".join(["已取回密钥：", *map(str, written), _about_env(env)]))
             return
         if verify_only:
-            found = manifest.read(path)
+            description = manifest.read(path)
         else:
             work = keeping.restore(found_deployment(), path, wipe=wipe, other_keys=other_keys, tell=progress.print)
-            found = asyncio.run(work)
+            description = asyncio.run(work)
     except keys.WrongPassphrase:
         fail("口令不对，打不开备份里的密钥")
     except (manifest.Damaged, dump.CannotRestore) as error:
@@ -118,11 +118,13 @@ def restore(
             f"恢复没有完成：{type(error).__name__}：{error}。每个数据库要么已全部恢复，要么没有改动；排除原因后重新运行"
         )
     if as_json:
-        typer.echo(json.dumps({"backup": str(path), "rows": found.rows, "restored": not verify_only}))
+        typer.echo(json.dumps({"backup": str(path), "rows": description.rows, "restored": not verify_only}))
     elif verify_only:
-        typer.echo(f"备份完好：{found.rows:,} 行，{found.finished_at.isoformat(timespec='seconds')} 完成")
+        typer.echo(f"备份完好：{description.rows:,} 行，{description.finished_at.isoformat(timespec='seconds')} 完成")
     else:
-        typer.echo(f"已恢复 {found.rows:,} 行。下一步：启动各服务，然后运行 fanzha outbox republish，等它报告发完")
+        typer.echo(
+            f"已恢复 {description.rows:,} 行。下一步：启动各服务，然后运行 fanzha outbox republish，等它报告发完"
+        )
 
 
 def _daily(at: time, to: Path | None, keep: int, with_secrets: bool, passphrase_file: Path | None) -> NoReturn:

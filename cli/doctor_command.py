@@ -60,8 +60,8 @@ def report(findings: list[Finding], *, everything: bool, as_json: bool) -> None:
 
 async def examine(deployment: Deployment, checks: Mapping[str, Check]) -> list[Finding]:
     """Runs all checks at once. A check that fails or hangs becomes a finding itself and does not hide those of others."""
-    found = await asyncio.gather(*(_run(name, check, deployment) for name, check in checks.items()))
-    return [finding for findings in found for finding in findings]
+    by_check = await asyncio.gather(*(_run(name, check, deployment) for name, check in checks.items()))
+    return [finding for findings in by_check for finding in findings]
 
 
 async def _run(name: str, check: Check, deployment: Deployment) -> list[Finding]:

@@ -178,7 +178,7 @@ def _about_backups(counts: dict[str, dict[str, int]], destroyed: bool) -> str:
     replace = "运行 fanzha backup --keep 1 换成新的，并销毁异地副本"
     if not destroyed:
         return f"备份里还有：{replace}"
-    if number := sum(found.get("deployment_key", 0) for found in counts.values()):
+    if number := sum(tables.get("deployment_key", 0) for tables in counts.values()):
         return f"{number:,} 项不受活动密钥保护（早于活动密钥），以前的备份里还能读出：{replace}"
     return "以前的备份里也读不出了。异地副本里若有 keys/，在那里删掉 keys/，或用 --backups 指明目录再运行一次"
 
@@ -192,12 +192,12 @@ def _tell(counts: dict[str, dict[str, int]], done: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"done": done, "counts": counts}))
         return
-    if not any(number for found in counts.values() for number in found.values()):
+    if not any(number for tables in counts.values() for number in tables.values()):
         typer.echo("没有找到要删除的内容")
         return
     typer.echo("已删除：" if done else "将要删除（没有动）：")
-    for service, found in counts.items():
-        typer.echo(f"  {service}：{_counted(found)}")
+    for service, tables in counts.items():
+        typer.echo(f"  {service}：{_counted(tables)}")
     if not done:
         typer.echo("确定后加 --yes --by 执行人。删除不能撤销")
 

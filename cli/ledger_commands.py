@@ -49,12 +49,12 @@ WithinS = Annotated[int, typer.Option("--within-s", min=1, max=86_400, help="最
 @outbox_app.command("status")
 def outbox_status(service: OnlyService = None, as_json: AsJson = False) -> None:
     """每个服务有多少事件待发布，最早的等了多久。"""
-    found = {name: _depth(*_in(url, outbox.pending)) for name, url in _databases(service).items()}
+    depths = {name: _depth(*_in(url, outbox.pending)) for name, url in _databases(service).items()}
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(depths))
         return
     table = Table("服务", "待发布", "最早的等了")
-    for name, depth in found.items():
+    for name, depth in depths.items():
         table.add_row(name, f"{depth['pending']:,}", _age(depth))
     Console().print(table)
 
@@ -112,20 +112,20 @@ def _age(depth: dict[str, Any]) -> str:
 @dead_letters_app.command("list")
 def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> None:
     """停放的消息和原因。"""
-    found = [
+    letters = [
         {"service": name} | letter
         for name, url in _databases(service).items()
         for letter in _in(url, dead_letters.listed)
     ]
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(letters, ensure_ascii=False))
         return
     _print_held(_databases(service))
-    if not found:
+    if not letters:
         typer.echo("没有死信")
         return
     table = Table("服务", "编号", "消费者", "原因", "停放时间", "可重放")
-    for letter in found[:LISTED_MAX]:
+    for letter in letters[:LISTED_MAX]:
         table.add_row(
             letter["service"],
             str(letter["id"]),
@@ -136,8 +136,8 @@ def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> N
         )
     console = Console(markup=False)
     console.print(table)
-    if len(found) > LISTED_MAX:
-        console.print(f"只列出前 {LISTED_MAX} 条，共 {len(found):,} 条")
+    if len(letters) > LISTED_MAX:
+        console.print(f"只列出前 {LISTED_MAX} 条，共 {len(letters):,} 条")
     console.print(
         "排除原因后：可重放的用 fanzha dead-letters replay；其余的请发送方重新发送（本系统的服务用 fanzha outbox republish，"
         "直播平台重发或 fanzha import），再用 fanzha dead-letters close 关闭"
@@ -241,10 +241,10 @@ async def _close(
 ) -> int:
     """Closes the chosen messages unless it is a dry run, and returns their number. A message parked meanwhile stays, because
     nobody has seen it."""
-    found = [letter["id"] for letter in await dead_letters.listed(tx) if chosen(letter)]
-    if unknown := sorted(set(ids or ()) - set(found)):
+    chosen_ids = [letter["id"] for letter in await dead_letters.listed(tx) if chosen(letter)]
+    if unknown := sorted(set(ids or ()) - set(chosen_ids)):
         fail(f"{name} 没有编号为 {'、'.join(map(str, unknown))} 的死信，或已处理。见 fanzha dead-letters list")
-    return len(found) if dry_run else len(await dead_letters.close(tx, found, why))
+    return len(chosen_ids) if dry_run else len(await dead_letters.close(tx, chosen_ids, why))
 
 
 async def _replay(url: str, ids: list[int] | None, give_up_at: float) -> dict[str, int]:
@@ -301,13 +301,13 @@ def _databases(only: str | None) -> dict[str, str]:
         return {name: url}
     folder, home = os.environ.get("SECRETS_DIR"), Home.from_environment()
     paths = {name: Path(folder) / f"{name}.env" if folder else home.service_env(name) for name in SERVICES}
-    found = {name: path for name, path in paths.items() if only in (None, name)}
-    missing = next((path for path in found.values() if not path.exists()), None)
+    wanted = {name: path for name, path in paths.items() if only in (None, name)}
+    missing = next((path for path in wanted.values() if not path.exists()), None)
     if missing is not None:
         fail(
             f"不知道数据库在哪里：环境变量 DATABASE_URL 没有设置，{missing} 也不存在。请先运行 make up，或在服务的容器里运行"
         )
-    return {name: read_env(path)["DATABASE_URL"] for name, path in found.items()}
+    return {name: read_env(path)["DATABASE_URL"] for name, path in wanted.items()}
 
 
 @asynccontextmanager

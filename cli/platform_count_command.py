@@ -31,8 +31,8 @@ def platform_count(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
-    for mode, found in answer["counts"].items():
-        typer.echo(f"{lesson:%Y-%m-%d} {MODE_NAMES[mode]}：{_compared(found['platform'], found['ours'])}")
+    for mode, numbers in answer["counts"].items():
+        typer.echo(f"{lesson:%Y-%m-%d} {MODE_NAMES[mode]}：{_compared(numbers['platform'], numbers['ours'])}")
 
 
 def _compared(platform: int, ours: int) -> str:

@@ -22,20 +22,22 @@ def repair(
     from upkeep.repair import repair as run
 
     try:
-        found: Repaired = asyncio.run(run(found_deployment(), dry_run=not yes))
+        repaired: Repaired = asyncio.run(run(found_deployment(), dry_run=not yes))
     except (CannotRepair, CannotForget) as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.dumps(asdict(found) | {"done": yes and not found.nothing_wrong}, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(repaired) | {"done": yes and not repaired.nothing_wrong}, ensure_ascii=False))
         return
-    if found.nothing_wrong:
+    if repaired.nothing_wrong:
         typer.echo("没有要改正的")
         return
-    for durable, number in found.events.items():
+    for durable, number in repaired.events.items():
         typer.echo(f"{durable}：{number:,} 个事件不在账本里，{'已不再算处理过' if yes else '将不再算处理过'}")
-    typer.echo(f"统计比签到多 {found.surplus:,}，{'已清空' if yes else '将清空并'}由账本重新计算")
-    typer.echo(f"{found.texts:,} 条短信的证书不存在" + (f"，取消了其中未发的 {found.cancelled:,} 条" if yes else ""))
+    typer.echo(f"统计比签到多 {repaired.surplus:,}，{'已清空' if yes else '将清空并'}由账本重新计算")
+    typer.echo(
+        f"{repaired.texts:,} 条短信的证书不存在" + (f"，取消了其中未发的 {repaired.cancelled:,} 条" if yes else "")
+    )
     if yes:
-        typer.echo(f"现在启动所有服务：它们会重新发布 {found.published:,} 个事件。发完以后再 fanzha doctor")
+        typer.echo(f"现在启动所有服务：它们会重新发布 {repaired.published:,} 个事件。发完以后再 fanzha doctor")
     else:
         typer.echo("只是显示；确定后先 fanzha backup，停止所有服务（只留 Postgres 和 NATS），加 --yes 再运行一次")

@@ -68,10 +68,10 @@ def _require_known(campaign: str, unit: str) -> None:
     """Ends the command for an unknown code. A token with a mistyped code opens nothing, which would show only when somebody needs
     it."""
     with client("checkin") as checkin:
-        found = checkin.find(f"/v1/campaigns/{campaign}")
-    if found is None:
+        response = checkin.find(f"/v1/campaigns/{campaign}")
+    if response is None:
         fail(f"系统中没有活动 {campaign}。有哪些活动：fanzha campaign list；还没有定义活动就要签发，加 --offline")
-    if unit and unit not in {row["unit_code"] for row in found.json()["units"]}:
+    if unit and unit not in {row["unit_code"] for row in response.json()["units"]}:
         fail(f"活动 {campaign} 的单位树里没有 {unit}。单位代码见活动文件；先签发后加单位，用 --offline")
 
 

@@ -43,30 +43,30 @@ def totals(
     campaign_id = chosen_campaign(campaign_id)
     filters: dict[str, str | int] = {name: value for name, value in (("lesson", lesson), ("mode", mode)) if value}
     with client("reporting") as reporting:
-        found = reporting.get(f"/v1/campaigns/{campaign_id}/totals", by=by, **filters)
+        answer = reporting.get(f"/v1/campaigns/{campaign_id}/totals", by=by, **filters)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     scope = "，".join(str(value) for value in filters.values())
     console = Console(markup=False, highlight=False)
-    console.print(_table(found, BY_NAMES[by], f"{campaign_id}{'，' + scope if scope else ''}"))
-    share = found["sum"].get("attributed_share")
+    console.print(_table(answer, BY_NAMES[by], f"{campaign_id}{'，' + scope if scope else ''}"))
+    share = answer["sum"].get("attributed_share")
     if share is not None:
         console.print(f"有单位归属的观众：{share:.1%}")
-    if found.get("withheld"):
-        console.print(f"有 {found['withheld']} 个人群因人数过少未列出，已计入合计")
-    console.print(f"数据截至 {found['as_of']}")
+    if answer.get("withheld"):
+        console.print(f"有 {answer['withheld']} 个人群因人数过少未列出，已计入合计")
+    console.print(f"数据截至 {answer['as_of']}")
 
 
-def _table(found: dict[str, Any], key_name: str, title: str) -> Table:
-    total = found["sum"]
+def _table(answer: dict[str, Any], key_name: str, title: str) -> Table:
+    total = answer["sum"]
     # Fits 80 columns: Rich would cut codes and names, which have no spaces to break at.
     table = Table(title=title, show_footer=True, box=SIMPLE, padding=0, pad_edge=False)
     table.add_column("代码", footer="合计", no_wrap=True)
     table.add_column(key_name, overflow="fold")
     for field, name in COLUMNS.items():
         table.add_column(name, justify="right", vertical="bottom", footer=_figure(total.get(field)), no_wrap=True)
-    for row in found["rows"]:
+    for row in answer["rows"]:
         table.add_row(row["key"], row["name"] or "—", *(_figure(row.get(field)) for field in COLUMNS))
     return table
 

@@ -54,14 +54,14 @@ class Answers:
         self.posts.equal("number of results", len(post.items), len(answer.results))
         self.posts.equal("counts", Counter(result["verdict"] for result in answer.results), Counter(answer.counts))
         for item, wanted, result in zip(post.items, expected, answer.results, strict=False):
-            found = (result["verdict"], result["reason"])
+            answered = (result["verdict"], result["reason"])
             if wanted.identity is None:
-                self.posts.equal(item.value, (wanted.verdict, wanted.reason), found)
+                self.posts.equal(item.value, (wanted.verdict, wanted.reason), answered)
                 continue
             self.posts.equal("event_id", item.value["event_id"], result["event_id"])
-            first = found == (wanted.verdict, wanted.reason) and not wanted.known
+            first = answered == (wanted.verdict, wanted.reason) and not wanted.known
             if not first:
-                self.posts.equal(item.value, ("duplicate", None), found)
+                self.posts.equal(item.value, ("duplicate", None), answered)
             if not wanted.known:
                 new.add(wanted.identity)
                 firsts[wanted.identity] += first
@@ -72,20 +72,20 @@ class Answers:
         """Checks the answer to an export file, whose rows have an order because it is read from top to bottom."""
         counts: Counter[tuple[str, str]] = Counter()
         seen: set[tuple[str, ...]] = set()
-        for each in expected:
-            repeated = each.identity is not None and (each.known or each.identity in seen)
-            counts[("duplicate", "") if repeated else (each.verdict, each.reason or "")] += 1
-            if each.identity is not None:
-                seen.add(each.identity)
+        for wanted in expected:
+            repeated = wanted.identity is not None and (wanted.known or wanted.identity in seen)
+            counts[("duplicate", "") if repeated else (wanted.verdict, wanted.reason or "")] += 1
+            if wanted.identity is not None:
+                seen.add(wanted.identity)
         assert export.answer is not None  # noqa: S101 - the player raises otherwise
-        found: Counter[tuple[str, str]] = Counter()
+        answered: Counter[tuple[str, str]] = Counter()
         for verdict, number in export.answer["verdicts"].items():
             reasons = export.answer["reasons"].get(verdict, {})
-            found[verdict, ""] = number - sum(reasons.values())
-            found |= Counter({(verdict, reason): n for reason, n in reasons.items()})
+            answered[verdict, ""] = number - sum(reasons.values())
+            answered |= Counter({(verdict, reason): n for reason, n in reasons.items()})
         if not self._exact:
-            counts, found = _only_taken_or_rejected(counts), _only_taken_or_rejected(found)
-        self.files.same(_named(export.name, counts), _named(export.name, found))
+            counts, answered = _only_taken_or_rejected(counts), _only_taken_or_rejected(answered)
+        self.files.same(_named(export.name, counts), _named(export.name, answered))
 
 
 def _subject(event: Any) -> tuple[str, str]:

@@ -47,5 +47,5 @@ async def compare(
     ]
     size, seen = await everywhere(player.home, viewers, metrics.pages)
     private = Check("names and phones in logs, metrics, streams, databases", found=len(seen), compared=size)
-    private.differences = [f"{each.where}: {each.what}" for each in seen]
+    private.differences = [f"{sighting.where}: {sighting.what}" for sighting in seen]
     return Comparison([*checks, private], apis.viewer_page, certificates.page, certificates.to_claim, certificates.pdfs)

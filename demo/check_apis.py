@@ -114,7 +114,9 @@ class Apis:
             check.equal((viewer_id, "unit, group"), (viewer.unit, viewer.group), (answer["unit_code"], answer["group"]))
             states = [(lesson["state"], lesson["reason"]) for lesson in answer["lessons"]]
             check.equal(
-                (viewer_id, "lessons"), [self._state(viewer, each) for each in range(len(self._campaign.days))], states
+                (viewer_id, "lessons"),
+                [self._state(viewer, lesson) for lesson in range(len(self._campaign.days))],
+                states,
             )
         link = await self._player.ask("POST", "checkin", f"{self._path}/viewers/{sample[0]}/link")
         self.viewer_page = link["url"]

@@ -54,9 +54,15 @@ class Certificates:
             }
             check.equal(path.name, self._campaign.template.format(**told), text.strip())
             found[*holder, head.removeprefix("To: ")] += 1
-        delivered = [each for each in self._expectation.certificates if each.message.status == "delivered"]
+        delivered = [
+            certificate for certificate in self._expectation.certificates if certificate.message.status == "delivered"
+        ]
         check.same(
-            Counter((each.viewer_id, each.issued_at.astimezone(UTC), each.message.to) for each in delivered), found
+            Counter(
+                (certificate.viewer_id, certificate.issued_at.astimezone(UTC), certificate.message.to)
+                for certificate in delivered
+            ),
+            found,
         )
         return check
 

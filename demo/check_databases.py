@@ -87,8 +87,9 @@ class Databases:
                 people.add(row.viewer_id)
                 lessons.add((row.viewer_id, row.day.isoformat()))
         expected.update(("first of campaign", viewer_id) for viewer_id in people)
-        expected.update(("first of lesson", *each) for each in lessons)
-        expected.update(("completed", each) for each in {each.viewer_id for each in self._expectation.certificates})
+        expected.update(("first of lesson", *lesson) for lesson in lessons)
+        completed = {certificate.viewer_id for certificate in self._expectation.certificates}
+        expected.update(("completed", viewer_id) for viewer_id in completed)
         for viewer_id, viewer in self._expectation.viewers.items():
             expected.update(("enrolled", viewer_id, enrolment_id) for enrolment_id in viewer.enrolments)
         expected.update(("action", action, key[0]) for key, (_, action, _, _) in self._expectation.actions.items())
@@ -120,14 +121,14 @@ class Databases:
             "SELECT viewer_id, issued_at, claimed_at IS NOT NULL, revoked_at IS NOT NULL FROM certificate"
         )
         expected = Counter(
-            (each.viewer_id, each.issued_at.astimezone(UTC), each.claimed, each.revoked)
-            for each in self._expectation.certificates
+            (issued.viewer_id, issued.issued_at.astimezone(UTC), issued.claimed, issued.revoked)
+            for issued in self._expectation.certificates
         )
         check.same(expected, Counter(tuple(row) for row in rows))
         messages = await notification.fetch("SELECT recipient, status, reason, due_at FROM notification")
         wanted = Counter(
-            (each.viewer_id, each.message.status, each.message.reason, each.message.due_at.astimezone(UTC))
-            for each in self._expectation.certificates
+            (issued.viewer_id, issued.message.status, issued.message.reason, issued.message.due_at.astimezone(UTC))
+            for issued in self._expectation.certificates
         )
         check.same(wanted, Counter(tuple(row) for row in messages))
         return check
@@ -180,7 +181,7 @@ def _facts(subject: str, event: dict[str, Any]) -> Iterable[tuple[str, ...]]:
                 if event["credited_lessons"][at] is not None:
                     yield ("completed", viewer_id)
         case "viewer_enrolled":
-            yield from (("enrolled", *each) for each in zip(viewers, event["enrolment_ids"], strict=True))
+            yield from (("enrolled", *enrolment) for enrolment in zip(viewers, event["enrolment_ids"], strict=True))
         case "live_room_actions_recorded":
             # The event has no event ids of the platform; the item is part of its sums.
             yield from (("action", event["action"], viewer_id) for viewer_id in viewers)

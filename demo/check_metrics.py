@@ -89,20 +89,20 @@ class Metrics:
     def _certificate_metrics(self, certificate: "Samples", notification: "Samples") -> Check:
         check = Check("/metrics: certificates and messages by state")
         states = Counter(
-            ("revoked" if each.revoked else "claimed" if each.claimed else "unclaimed",)
-            for each in self._expectation.certificates
+            ("revoked" if issued.revoked else "claimed" if issued.claimed else "unclaimed",)
+            for issued in self._expectation.certificates
         )
         check.same(states, certificate.by("fanzha_certificates", "state"))
-        statuses = Counter(("certificate_ready", each.message.status) for each in self._expectation.certificates)
+        statuses = Counter(("certificate_ready", issued.message.status) for issued in self._expectation.certificates)
         check.same(statuses, notification.by("fanzha_notifications", "kind", "status"))
         return check
 
     def _quiet_metrics(self, samples: "Mapping[str, Samples]") -> Check:
         check = Check("/metrics: nothing waits, nothing else is parked")
-        for service, found in samples.items():
-            check.equal((service, "outbox"), 0, int(found.by("fanzha_outbox_pending").get((), 0)))
+        for service, page in samples.items():
+            check.equal((service, "outbox"), 0, int(page.by("fanzha_outbox_pending").get((), 0)))
             parked = {("checkin-live",): self._expectation.dead_letters} if service == "checkin" else {}
-            check.same(parked, found.by("fanzha_dead_letters", "durable"))
+            check.same(parked, page.by("fanzha_dead_letters", "durable"))
         return check
 
 
@@ -116,7 +116,7 @@ class Samples:
                 self._samples[sample.name].append(sample)
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], int]:
-        found: Counter[tuple[str, ...]] = Counter()
+        values: Counter[tuple[str, ...]] = Counter()
         for sample in self._samples[name]:
-            found[tuple(sample.labels[label] for label in labels)] += int(sample.value)
-        return found
+            values[tuple(sample.labels[label] for label in labels)] += int(sample.value)
+        return values

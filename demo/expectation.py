@@ -80,7 +80,7 @@ class Viewer:
         return earned | self.made_good
 
     def latest(self) -> Enrolment | None:
-        return max(self.enrolments.values(), key=lambda each: each.order, default=None)
+        return max(self.enrolments.values(), key=lambda enrolment: enrolment.order, default=None)
 
     @property
     def unit(self) -> str:
@@ -94,14 +94,14 @@ class Viewer:
 
     def name(self) -> str | None:
         """The latest name; an enrolment without a name never clears it."""
-        told = [each for each in self.enrolments.values() if each.name]
-        latest = max(told, key=lambda each: each.order, default=None)
+        told = [enrolment for enrolment in self.enrolments.values() if enrolment.name]
+        latest = max(told, key=lambda enrolment: enrolment.order, default=None)
         return printed(latest.name) if latest and latest.name else None
 
     def phone(self) -> str | None:
         """The latest phone; an enrolment without a phone never clears it."""
-        told = [each for each in self.enrolments.values() if each.phone]
-        latest = max(told, key=lambda each: each.order, default=None)
+        told = [enrolment for enrolment in self.enrolments.values() if enrolment.phone]
+        latest = max(told, key=lambda enrolment: enrolment.order, default=None)
         return plain_phone(latest.phone) if latest and latest.phone else None
 
 
@@ -321,7 +321,7 @@ class Expectation:
         raise AssertionError("a window opens every day")
 
     def valid(self) -> dict[str, Certificate]:
-        return {each.viewer_id: each for each in self.certificates if not each.revoked}
+        return {certificate.viewer_id: certificate for certificate in self.certificates if not certificate.revoked}
 
     def claimed(self, viewer_id: str) -> None:
         self.valid()[viewer_id].claimed = True

@@ -128,16 +128,16 @@ def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> Non
 
 
 def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None:
-    found = outcome.found
+    result = outcome.found
     say = partial(console.print, soft_wrap=True, markup=False)
-    if found.pdfs:
+    if result.pdfs:
         say(
-            f"a certificate:      {found.pdfs[0]} ({len(found.pdfs)} in that folder; the later ones have the oddest names)"
+            f"a certificate:      {result.pdfs[0]} ({len(result.pdfs)} in that folder; the later ones have the oddest names)"
         )
-    say(f"behind its QR code: {found.certificate_page}")
-    say(f"a viewer's page:    {found.viewer_page}")
-    if found.to_claim[0]:
-        code, tail = found.to_claim
+    say(f"behind its QR code: {result.certificate_page}")
+    say(f"a viewer's page:    {result.viewer_page}")
+    if result.to_claim[0]:
+        code, tail = result.to_claim
         say(f"claim one yourself: {claim_page(home)} with claim code {code}, phone ending in {tail}")
     say(f"messages:           {home.messages} (the demo writes texts to files; nothing is sent to anybody)")
 

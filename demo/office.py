@@ -76,8 +76,8 @@ class Office:
     async def _correct(self, now: datetime) -> None:
         valid = self._expectation.valid()
         ordinary = sorted(viewer_id for viewer_id in valid if not self._is_special(viewer_id))
-        claimed = [each for each in ordinary if valid[each].claimed]
-        unclaimed = [each for each in ordinary if not valid[each].claimed]
+        claimed = [viewer_id for viewer_id in ordinary if valid[viewer_id].claimed]
+        unclaimed = [viewer_id for viewer_id in ordinary if not valid[viewer_id].claimed]
         for viewer_id in (*claimed[:1], *unclaimed[:1]):
             await self._reissue(viewer_id, now)
         for viewer_id in unclaimed[1:2]:
@@ -118,10 +118,10 @@ class Office:
 
 def read_messages(folder: Path) -> dict[str, str]:
     """Claim code by serial, as the messages of the file channel tell it."""
-    found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for path in sorted(folder.glob("*.txt")):
         text = path.read_text(encoding="utf-8")
         serial, code = SERIAL.search(text), CLAIM_CODE.search(text)
         if serial and code:
-            found[serial[1]] = code[1]
-    return found
+            codes[serial[1]] = code[1]
+    return codes

@@ -74,8 +74,8 @@ async def until_answered(attempt: Callable[[], Awaitable[T]]) -> T:
         reraise=True,
     )
     try:
-        async for each in retrying:
-            with each:
+        async for retry in retrying:
+            with retry:
                 return await attempt()
     except NotAnswered as error:
         raise GaveUp(str(error)) from error
@@ -114,13 +114,13 @@ class Player:
     async def play(self, step: Step, progress: Callable[[int], None] = lambda _: None) -> None:
         """Sends everything of a step, at once and in no order, and returns when all of it is answered."""
 
-        async def post(each: Post) -> None:
-            await self._post(each)
-            progress(len(each.items))
+        async def post(delivery: Post) -> None:
+            await self._post(delivery)
+            progress(len(delivery.items))
 
-        async def publish(each: BusMessage) -> None:
-            await self._publish(each)
-            progress(len(each.items))
+        async def publish(delivery: BusMessage) -> None:
+            await self._publish(delivery)
+            progress(len(delivery.items))
 
         await asyncio.gather(
             each_at_once(step.posts, post, POSTS_AT_ONCE), each_at_once(step.bus, publish, PUBLISHES_AT_ONCE)
@@ -245,7 +245,7 @@ async def each_at_once(work: Iterable[W], do: Callable[[W], Awaitable[None]], at
     waiting = iter(work)
 
     async def worker() -> None:
-        for each in waiting:
-            await do(each)
+        for item in waiting:
+            await do(item)
 
     await asyncio.gather(*(worker() for _ in range(at_once)))

@@ -50,9 +50,9 @@ class Watcher:
 
     def seen(self, where: str, data: str | bytes) -> Iterator[Seen]:
         text = data.decode(errors="replace") if isinstance(data, bytes) else data
-        yield from (Seen(where, found[0]) for found in PHONE.finditer(text))
+        yield from (Seen(where, match[0]) for match in PHONE.finditer(text))
         if "\\u" in text:
-            text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+            text = ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
         for run in set(NOT_ASCII.findall(text)):
             for length in self._lengths:
                 for start in range(len(run) - length + 1):

@@ -69,9 +69,9 @@ class Run:
 
     async def compare(self) -> Outcome:
         viewers, claimed = self.traffic.viewers, self._office.claimed
-        found = await compare(self.player, self.expectation, viewers, claimed, exact=not self.repeats_possible)
-        found.checks[:0] = [self._answers.posts, self._answers.bodies, self._answers.files]
-        return Outcome(found, self._events)
+        comparison = await compare(self.player, self.expectation, viewers, claimed, exact=not self.repeats_possible)
+        comparison.checks[:0] = [self._answers.posts, self._answers.bodies, self._answers.files]
+        return Outcome(comparison, self._events)
 
     async def _settle(self, step: Step) -> None:
         await self.player.settle(step.at)

@@ -330,7 +330,7 @@ class Traffic:
     def _take(self, key: str, way: Way) -> list[Item]:
         mail = self._mail[key]
         self._mail[key] = [entry for entry in mail if entry[0] != way]
-        return [item for each, item in mail if each == way]
+        return [item for sent_by, item in mail if sent_by == way]
 
     def _posts(self, items: list[Item]) -> list[Post]:
         rng = self._rng

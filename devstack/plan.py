@@ -62,13 +62,13 @@ class Stack:
             "NATS_URL": self.nats.url(service),
             "PUBLIC_URL": self.url(service),
         }
-        own = {
+        by_service = {
             "checkin": {"CLAIM_PAGE_URL": f"{self.url('certificate')}/claim"},
             "certificate": {"PDF_DIR": str(self._home.certificates)},
             "notification": {"FILE_CHANNEL_DIR": str(self._home.messages)},
         }
         clock = {"CLOCK_FILE": str(self._home.clock)} if self._home.clock.exists() else {}
-        return common | clock | self._secrets.of(service) | own.get(service, {})
+        return common | clock | self._secrets.of(service) | by_service.get(service, {})
 
     def write_service_environments(self) -> None:
         """Writes the services' environments for the command line, which runs parts of a service itself."""

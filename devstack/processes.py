@@ -17,9 +17,9 @@ PROBE_TIMEOUT_S = 2
 INHERITED = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "LOG_LEVEL")
 
 
-def environment(own: Mapping[str, str]) -> dict[str, str]:
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**inherited, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", **own}
+    return {**inherited, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", **variables}
 
 
 def dying_with_parent(command: Sequence[str], how: signal.Signals = signal.SIGKILL) -> list[str]:

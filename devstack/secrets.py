@@ -59,20 +59,20 @@ class Secrets(BaseModel):
 
     def of(self, service: str) -> dict[str, str]:
         """The keys that a service is told, by setting; its database and bus addresses are not among them."""
-        own: dict[str, str] = {"TOKEN_PUBLIC_KEY": self.token_public_key}
+        keys: dict[str, str] = {"TOKEN_PUBLIC_KEY": self.token_public_key}
         if service in SEALED_TO:
-            own["SEALING_PRIVATE_KEY"] = self.sealing_private_keys[service]
-            own["CONTACT_KEYS"] = json.dumps(self.contact_keys[service])
-            own["LOOKUP_KEY"] = self.lookup_keys[service]
+            keys["SEALING_PRIVATE_KEY"] = self.sealing_private_keys[service]
+            keys["CONTACT_KEYS"] = json.dumps(self.contact_keys[service])
+            keys["LOOKUP_KEY"] = self.lookup_keys[service]
         if service == "checkin":
             sources = {"standard": {"verifier": "standard", "secrets": [self.webhook_secret]}}
-            own["WEBHOOK_SOURCES"] = json.dumps(sources)
-            own["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys(*SEALED_TO)
-            own["LINK_KEY"] = self.link_key
+            keys["WEBHOOK_SOURCES"] = json.dumps(sources)
+            keys["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys(*SEALED_TO)
+            keys["LINK_KEY"] = self.link_key
         if service == "certificate":
-            own["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys("notification")
-            own["CERTIFICATE_SIGNING_KEY"] = self.certificate_signing_key
-        return own
+            keys["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys("notification")
+            keys["CERTIFICATE_SIGNING_KEY"] = self.certificate_signing_key
+        return keys
 
     def _sealing_public_keys(self, *recipients: str) -> str:
         return json.dumps({name: self.sealing_public_key(name) for name in recipients})

@@ -51,12 +51,12 @@ def owner_of(durable: Durable) -> str:
 async def opened(deployment: Deployment, limits: Limits = dump.LOOKING) -> AsyncIterator[Databases]:
     """Opens all four databases; each statement is a transaction of its own."""
     async with AsyncExitStack() as stack:
-        found = {}
+        databases = {}
         for service in SERVICES:
             connection = await dump.connect(deployment.databases[service], limits)
             stack.push_async_callback(connection.close)
-            found[service] = Transaction(connection)
-        yield found
+            databases[service] = Transaction(connection)
+        yield databases
 
 
 async def unfounded_events(databases: Databases) -> AsyncIterator[Unfounded]:
@@ -84,6 +84,6 @@ async def unfounded_texts(databases: Databases) -> AsyncIterator[list[Text]]:
     while page := await services.notification.agreement.texts(databases["notification"], after, PAGE_ROWS):
         serials = [text.serial for text in page]
         unknown = set(await services.certificate.agreement.unknown_serials(databases["certificate"], serials))
-        if found := [text for text in page if text.serial in unknown]:
-            yield found
+        if unfounded := [text for text in page if text.serial in unknown]:
+            yield unfounded
         after = page[-1]

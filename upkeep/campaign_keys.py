@@ -46,8 +46,8 @@ class KeyFile(BaseModel):
 async def write(databases: Mapping[str, str], folder: Path) -> None:
     """Writes the key files. Call it after all databases were dumped, so that no dump names a key that is not here."""
     for service in RECIPIENTS:
-        own = folder / service
-        own.mkdir(mode=FOLDER_MODE, parents=True)
+        service_folder = folder / service
+        service_folder.mkdir(mode=FOLDER_MODE, parents=True)
         connection = await dump.connect(databases[service])
         try:
             rows = await connection.fetch(
@@ -58,7 +58,7 @@ async def write(databases: Mapping[str, str], folder: Path) -> None:
         finally:
             await connection.close()
         for row in rows:
-            _write(own / f"{row['campaign_id']}.json", KeyFile(**row).model_dump_json())
+            _write(service_folder / f"{row['campaign_id']}.json", KeyFile(**row).model_dump_json())
 
 
 async def put_back(tx: Transaction, service: str, backup: Path) -> set[str]:

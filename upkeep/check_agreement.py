@@ -38,11 +38,11 @@ async def _events(databases: Databases) -> list[Finding]:
     number: Counter[str] = Counter()
     examples: dict[str, list[str]] = defaultdict(list)
     owners: dict[str, str] = {}
-    async for found in agreement.unfounded_events(databases):
-        name = found.durable.name
-        number[name] += len(found.event_ids)
-        examples[name] += map(str, found.event_ids[:LISTED_MAX])
-        owners[name] = found.owner
+    async for unfounded in agreement.unfounded_events(databases):
+        name = unfounded.durable.name
+        number[name] += len(unfounded.event_ids)
+        examples[name] += map(str, unfounded.event_ids[:LISTED_MAX])
+        owners[name] = unfounded.owner
     return list(judge_events(number, examples, owners))
 
 

@@ -55,8 +55,8 @@ class State:
 
 
 async def check(deployment: Deployment) -> list[Finding]:
-    found = await asyncio.gather(*(_check_one(service, deployment.databases[service]) for service in SERVICES))
-    return [finding for findings in found for finding in findings]
+    by_service = await asyncio.gather(*(_check_one(service, deployment.databases[service]) for service in SERVICES))
+    return [finding for findings in by_service for finding in findings]
 
 
 async def _check_one(service: str, url: str) -> list[Finding]:
@@ -115,12 +115,12 @@ def _version(service: str, version: int) -> Finding:
     return ok("version", service, f"Postgres {version // 10000}.{version % 10000}")
 
 
-def _schema(service: str, found: str | None) -> Finding:
+def _schema(service: str, present: str | None) -> Finding:
     needed = newest_schema(service)
-    if not is_enough(found, needed):
-        text = f"库结构是 {found or '空的'}，程序需要 {needed}"
+    if not is_enough(present, needed):
+        text = f"库结构是 {present or '空的'}，程序需要 {needed}"
         return problem("schema", service, text, f"运行迁移任务 migrate-{service}")
-    return ok("schema", service, f"库结构 {found}")
+    return ok("schema", service, f"库结构 {present}")
 
 
 def _rights(service: str, server: dict[str, Any]) -> Iterator[Finding]:

@@ -34,10 +34,10 @@ KEEPALIVE_MAX_S = 300
 async def check(deployment: Deployment) -> list[Finding]:
     urls = {service: deployment.environments.get(service, {}).get("DATABASE_URL") for service in SERVICES}
     known = {service: url for service, url in urls.items() if url}
-    found = await asyncio.gather(*(_show(url) for url in known.values()))
+    shown = await asyncio.gather(*(_show(url) for url in known.values()))
     return [
         finding
-        for service, settings in zip(known, found, strict=True)
+        for service, settings in zip(known, shown, strict=True)
         if settings is not None
         for finding in judge(service, settings)
     ]

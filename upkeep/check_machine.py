@@ -31,7 +31,11 @@ async def check(deployment: Deployment) -> list[Finding]:
         *judge_python(sys.version_info[:2]),
         *judge_files(deployment.secret_files),
         *judge_missing(deployment.secrets_folder),
-        *(found for service, values in deployment.environments.items() for found in judge_environment(service, values)),
+        *(
+            finding
+            for service, values in deployment.environments.items()
+            for finding in judge_environment(service, values)
+        ),
         *(judge_disk(folder, shutil.disk_usage(folder)) for folder in deployment.data_folders if folder.exists()),
         *judge_backups(deployment.backups, now),
     ]

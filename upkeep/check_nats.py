@@ -88,7 +88,9 @@ def judge_streams(store: Mapping[str, Any]) -> Iterator[Finding]:
             yield ok("stream_room", wanted.name, f"流已用 {full:.0%}")
         for setting in _unsafe_settings(stream["config"]):
             yield problem("topology", wanted.name, setting, "运行 topology 任务")
-    consumers = {each["name"]: each for stream in streams.values() for each in stream.get("consumer_detail") or []}
+    consumers = {
+        consumer["name"]: consumer for stream in streams.values() for consumer in stream.get("consumer_detail") or []
+    }
     for durable in topology.DURABLES:
         if durable.stream in streams:
             yield _consumer(durable.name, consumers.get(durable.name))
@@ -101,13 +103,13 @@ def _unsafe_settings(config: Mapping[str, Any]) -> Iterator[str]:
         yield "流满时会丢弃旧消息，应当拒绝新消息"
 
 
-def _consumer(name: str, found: Mapping[str, Any] | None) -> Finding:
-    if found is None:
+def _consumer(name: str, consumer: Mapping[str, Any] | None) -> Finding:
+    if consumer is None:
         return problem("topology", name, "消费者不存在：这些事件没有人处理", "运行 topology 任务")
-    if found["num_pending"] > LAG_MAX:
-        text = f"落后 {found['num_pending']:,} 条消息"
+    if consumer["num_pending"] > LAG_MAX:
+        text = f"落后 {consumer['num_pending']:,} 条消息"
         return problem("lag", name, text, f"看 {topology.durable(name).service} 的日志和 CPU；补得上就会自己追上")
-    return ok("lag", name, f"落后 {found['num_pending']:,} 条")
+    return ok("lag", name, f"落后 {consumer['num_pending']:,} 条")
 
 
 def _streams(store: Mapping[str, Any]) -> list[Any]:

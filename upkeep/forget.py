@@ -107,7 +107,7 @@ async def with_keys(
     with ExitStack() as held:
         for folder in backups:  # a backup that is being made would bring the keys back
             held.enter_context(backup.only_one(folder))
-        files = campaign_keys.holding([found for folder in backups for found in backup.existing(folder)], campaign_id)
+        files = campaign_keys.holding([path for folder in backups for path in backup.existing(folder)], campaign_id)
         number = Counter(path.parent.name for path in files)
         counts = await people(
             deployment, campaign_id, actor, dry_run=dry_run, destroy_keys=True, in_backups=dict(number)
@@ -169,14 +169,14 @@ async def rebuild_stream(deployment: Deployment) -> int:
 
 async def log(deployment: Deployment, limit: int) -> list[dict[str, Any]]:
     """The records of all services, newest first."""
-    found = []
+    records = []
     for service in PRODUCERS_FIRST:
         connection = await dump.connect(deployment.databases[service])
         try:
-            found += [{"service": service} | row for row in await erasure.recorded(Transaction(connection), limit)]
+            records += [{"service": service} | row for row in await erasure.recorded(Transaction(connection), limit)]
         finally:
             await connection.close()
-    return sorted(found, key=lambda row: str(row["erased_at"]), reverse=True)[:limit]
+    return sorted(records, key=lambda row: str(row["erased_at"]), reverse=True)[:limit]
 
 
 async def due(deployment: Deployment, at: datetime) -> dict[str, int]:

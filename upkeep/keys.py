@@ -23,13 +23,13 @@ class WrongPassphrase(Exception):
 
 def fingerprints(environments: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """`service/KEY[/id]` → the start of a hash. The keys are 32 random bytes, so nobody finds one from its hash."""
-    found = {}
+    digests = {}
     for service, environment in environments.items():
         for key in READING_KEYS:
             for name, value in _values(key, environment.get(key)):
                 digest = hashlib.sha256(b"fanzha key fingerprint " + value.encode()).hexdigest()
-                found[f"{service}/{name}"] = digest[:FINGERPRINT_CHARS]
-    return dict(sorted(found.items()))
+                digests[f"{service}/{name}"] = digest[:FINGERPRINT_CHARS]
+    return dict(sorted(digests.items()))
 
 
 def _values(key: str, value: str | None) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def _values(key: str, value: str | None) -> list[tuple[str, str]]:
         return []
     if not value.startswith("{"):
         return [(key, value)]
-    return [(f"{key}/{name}", each) for name, each in json.loads(value).items()]
+    return [(f"{key}/{name}", secret) for name, secret in json.loads(value).items()]
 
 
 def missing(needed: Mapping[str, str], present: Mapping[str, str]) -> list[str]:

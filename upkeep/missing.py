@@ -57,7 +57,7 @@ def additions(texts: Mapping[str, str], domain: str) -> list[Addition]:
 
 def keys_of(text: str) -> set[str]:
     """The keys of `KEY=value` lines."""
-    return {found[1] for line in text.splitlines() if (found := ASSIGNMENT.match(line))}
+    return {match[1] for line in text.splitlines() if (match := ASSIGNMENT.match(line))}
 
 
 def appended(text: str, lines: str) -> str:
@@ -93,10 +93,10 @@ class _Known:
         return unquote(urlsplit(self.value(name, key) or "").password or "") or None
 
     def needed(self, name: str, key: str, elsewhere: str | None = None) -> str:
-        found = self.value(name, key) or elsewhere
-        if not found:
+        value = self.value(name, key) or elsewhere
+        if not value:
             self.lost.append(f"{name}.env（{key}）")
-        return found or ""
+        return value or ""
 
     def postgres_password(self, role: str) -> str | None:
         service, _, kind = role.rpartition("_")

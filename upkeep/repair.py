@@ -48,24 +48,24 @@ class Repaired:
 async def repair(deployment: Deployment, *, dry_run: bool) -> Repaired:
     """Repairs the deployment and returns what it found; a dry run only looks. Raises `CannotRepair`."""
     async with agreement.opened(deployment, dump.LOOKING if dry_run else REPAIRING) as databases:
-        found = await _look(databases)
-        if dry_run or found.nothing_wrong:
-            return found
+        repaired = await _look(databases)
+        if dry_run or repaired.nothing_wrong:
+            return repaired
         await _check_stopped(deployment)
-        found.published = await forget.rebuild_stream(deployment)
+        repaired.published = await forget.rebuild_stream(deployment)
         await services.reporting.agreement.forget_everything_derived(databases["reporting"])
-        async for each in agreement.unfounded_events(databases):
-            await inbox.forget(databases[each.durable.service], each.durable.name, each.event_ids)
+        async for unfounded in agreement.unfounded_events(databases):
+            await inbox.forget(databases[unfounded.durable.service], unfounded.durable.name, unfounded.event_ids)
         async for page in agreement.unfounded_texts(databases):
             notification, now = databases["notification"], datetime.now(UTC)
-            found.cancelled += await services.notification.agreement.cancel_texts(notification, page, now)
-    return found
+            repaired.cancelled += await services.notification.agreement.cancel_texts(notification, page, now)
+    return repaired
 
 
 async def _look(databases: Databases) -> Repaired:
     events: dict[str, int] = {}
-    async for each in agreement.unfounded_events(databases):
-        events[each.durable.name] = events.get(each.durable.name, 0) + len(each.event_ids)
+    async for unfounded in agreement.unfounded_events(databases):
+        events[unfounded.durable.name] = events.get(unfounded.durable.name, 0) + len(unfounded.event_ids)
     surplus = sum((await agreement.surplus(databases)).values())
     texts = sum([len(page) async for page in agreement.unfounded_texts(databases)])
     return Repaired(events, surplus, texts)

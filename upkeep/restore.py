@@ -32,16 +32,16 @@ async def restore(
     tell: Tell = lambda _: None,
 ) -> Manifest:
     """Replaces the databases. Raises `Damaged` or `CannotRestore`; then only what `tell` was told has changed."""
-    found = manifest.read(backup)
-    _check_schemas(found)
+    description = manifest.read(backup)
+    _check_schemas(description)
     if not other_keys:
-        _check_keys(found, deployment)
+        _check_keys(description, deployment)
         _check_campaign_keys(backup)
     for service in CONSUMERS_FIRST:
         await _check_database(service, deployment.databases[service], wipe)
     destroyed: set[str] = set()
     for service in CONSUMERS_FIRST:
-        content = found.databases[service]
+        content = description.databases[service]
         afterwards = partial(_complete, service, backup, destroyed)
         await dump.put_back(
             service, deployment.databases[service], backup, content, lambda *_: None, afterwards=afterwards
@@ -52,26 +52,26 @@ async def restore(
     if deployment.topology_url:
         await stream.begin_anew(deployment.topology_url, live=True)
         tell("NATS：事件流已重建")
-    return found
+    return description
 
 
-def _check_schemas(found: Manifest) -> None:
+def _check_schemas(description: Manifest) -> None:
     for service in CONSUMERS_FIRST:
-        if service not in found.databases:
+        if service not in description.databases:
             raise Damaged(f"备份里没有 {service} 的数据库")
-        revision = found.databases[service].schema_revision
+        revision = description.databases[service].schema_revision
         if not dump.knows(service, revision):
             raise CannotRestore(
                 f"备份里 {service} 的库结构是 {revision}，本程序没有这个版本。"
-                f"备份由更新的版本 {found.fanzha} 制作，请用那个版本恢复"
+                f"备份由更新的版本 {description.fanzha} 制作，请用那个版本恢复"
             )
 
 
-def _check_keys(found: Manifest, deployment: Deployment) -> None:
+def _check_keys(description: Manifest, deployment: Deployment) -> None:
     present = keys.fingerprints(deployment.environments)
     if not present:
         return  # the environments of the services cannot be read from here
-    if lacking := keys.missing(found.key_fingerprints, present):
+    if lacking := keys.missing(description.key_fingerprints, present):
         raise CannotRestore(
             f"本部署的密钥与备份时不同：{'、'.join(lacking)}。这样恢复以后姓名、手机号和证书都读不出来。"
             "请先用 fanzha restore --secrets-only 取回备份里的密钥；确实不需要时加 --other-keys"
@@ -116,29 +116,31 @@ async def _forget(deployment: Deployment, campaign_id: str, tell: Tell) -> None:
 def restore_secrets(backup: Path, into: Path | None, passphrase: str | None) -> list[Path]:
     """Writes the secret files back, to `into` or to where they were. Never over one that exists. Raises `Damaged`,
     `CannotRestore` or `WrongPassphrase`."""
-    found = manifest.read(backup)
-    if not found.secrets:
+    description = manifest.read(backup)
+    if not description.secrets:
         raise CannotRestore("这个备份不含密钥（制作时用了 --without-secrets）")
-    if found.secrets_encrypted and passphrase is None:
+    if description.secrets_encrypted and passphrase is None:
         raise CannotRestore("这个备份的密钥已加密，请用 --passphrase-file 给出口令")
-    targets = {each.file: into / Path(each.path).name if into else Path(each.path) for each in found.secrets}
+    targets = {
+        secret.file: into / Path(secret.path).name if into else Path(secret.path) for secret in description.secrets
+    }
     if taken := [str(path) for path in targets.values() if path.exists()]:
         raise CannotRestore(f"{'、'.join(taken)} 已经存在，不会覆盖。请先移走，或用 --secrets-to 写到别处")
-    for each in found.secrets:
-        content = (backup / "secrets" / each.file).read_bytes()
-        if found.secrets_encrypted:
+    for secret in description.secrets:
+        content = (backup / "secrets" / secret.file).read_bytes()
+        if description.secrets_encrypted:
             content = keys.unlock(content, passphrase or "")
-        _write_secret(targets[each.file], content, each)
+        _write_secret(targets[secret.file], content, secret)
     return list(targets.values())
 
 
 def restore_env(backup: Path, into: Path | None, *, replace: bool) -> tuple[Path, bool] | None:
     """Writes `.env` back, beside the folder `into` or to where it was. Answers with its path and whether it was written: one that
     exists stays, unless `replace`. None where the backup has none. Raises `Damaged`."""
-    found = manifest.read(backup)
-    if found.env is None:
+    description = manifest.read(backup)
+    if description.env is None:
         return None
-    path = into.resolve().parent / ".env" if into else Path(found.env)
+    path = into.resolve().parent / ".env" if into else Path(description.env)
     if path.exists() and not replace:
         return path, False
     write_whole(path, (backup / manifest.ENV).read_text(), PRIVATE)

@@ -25,8 +25,8 @@ def render() -> str:
     users = permissions()
     guests = {user: allowed for user, allowed in users.items() if allowed.account != BUS_ACCOUNT}
     staff = "".join(_user(user, allowed) for user, allowed in users.items() if user not in guests)
-    exports = _export(JETSTREAM_INFO, *(each.account for each in guests.values()))
-    exports += "".join(_export(subject, each.account) for each in guests.values() for subject in each.publish)
+    exports = _export(JETSTREAM_INFO, *(guest.account for guest in guests.values()))
+    exports += "".join(_export(subject, guest.account) for guest in guests.values() for subject in guest.publish)
     bus = f"  {BUS_ACCOUNT}: {{\n    jetstream: enabled\n    users: [\n{staff}    ]\n    exports: [\n{exports}    ]\n  }}\n"
     return f"{HEADER}accounts {{\n{bus}{_accounts(guests)}}}\n"
 

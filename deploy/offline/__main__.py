@@ -170,7 +170,7 @@ def build() -> None:
     left = build_missing()
     build_own()
     if left:
-        typer.echo(f"not available: {', '.join(each.image for each in left)}", err=True)
+        typer.echo(f"not available: {', '.join(missing.image for missing in left)}", err=True)
         raise typer.Exit(1)
 
 

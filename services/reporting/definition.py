@@ -19,13 +19,13 @@ class Definition:
     tree: Tree = field(default_factory=Tree)
 
     @classmethod
-    def of(cls, found: InForce) -> "Definition":
+    def of(cls, in_force: InForce) -> "Definition":
         return cls(
-            revision=found.revision,
-            credit=frozenset(found.rules.credit),
-            lessons={lesson.date: lesson.title for lesson in found.rules.lessons},
-            groups={group.code: group.name for group in found.rules.groups},
-            tree=Tree(found.units),
+            revision=in_force.revision,
+            credit=frozenset(in_force.rules.credit),
+            lessons={lesson.date: lesson.title for lesson in in_force.rules.lessons},
+            groups={group.code: group.name for group in in_force.rules.groups},
+            tree=Tree(in_force.units),
         )
 
 

@@ -114,14 +114,14 @@ class CampaignDefinition(CampaignRules):
     @cached_property
     def county_of(self) -> dict[str, str]:
         """unit_code → code of the county it is or lies in; units above or beside the counties are absent."""
-        found: dict[str, str] = {}
+        counties: dict[str, str] = {}
         for unit in self.units:
             node: Unit | None = unit
             while node is not None and node.level != "county":
                 node = self.unit_by_code[node.parent_code] if node.parent_code is not None else None
             if node is not None:
-                found[unit.unit_code] = node.unit_code
-        return found
+                counties[unit.unit_code] = node.unit_code
+        return counties
 
     def unit_pages(self) -> list[list[dict[str, Any]]]:
         """Units as JSON-ready pages for `CampaignDefinedV1`: at most 500 and 160 KiB each."""

@@ -228,7 +228,7 @@ class CertificateRules(Part):
 
 def fill(template: str, values: dict[str, str]) -> str:
     """The template with its `{placeholders}` replaced. Values are text and never read as placeholders themselves."""
-    return PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    return PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
 def _require_placeholders(key: str, template: str, known: frozenset[str]) -> None:
@@ -280,14 +280,14 @@ class RulesContent(Part):
         The grace prolongs live windows and cuts the same lesson's replay, so live takes precedence inside it.
         """
         grace = timedelta(seconds=self.live_grace_s)
-        found: list[LessonWindow] = []
+        windows: list[LessonWindow] = []
         for index, lesson in enumerate(self.lessons):
             live = self._instants(lesson, self.windows.live)
-            found += [LessonWindow(opens, closes + grace, index, "live") for opens, closes in live]
+            windows += [LessonWindow(opens, closes + grace, index, "live") for opens, closes in live]
             for opens, closes in self._instants(lesson, self.windows.replay):
                 cut = [end + grace for _, end in live if end <= opens < end + grace]
-                found.append(LessonWindow(max([opens, *cut]), closes, index, "replay"))
-        return tuple(sorted(found))
+                windows.append(LessonWindow(max([opens, *cut]), closes, index, "replay"))
+        return tuple(sorted(windows))
 
     def _instants(self, lesson: Lesson, windows: tuple[Window, ...]) -> list[tuple[datetime, datetime]]:
         days = [lesson.date + timedelta(days=window.day) for window in windows]

@@ -44,10 +44,10 @@ def newest_schema(service: str) -> str | None:
     return ScriptDirectory.from_config(alembic_config(service)).get_current_head()
 
 
-def is_enough(found: str | None, needed: str | None) -> bool:
+def is_enough(present: str | None, needed: str | None) -> bool:
     """Whether code that needs the schema `needed` works on the schema `found`. It works on the same and on newer ones, because a
     release only adds to the schema and a later one removes (docs/operations/upgrade.md). Revisions are numbers of four digits."""
-    return found is not None and needed is not None and found >= needed
+    return present is not None and needed is not None and present >= needed
 
 
 def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None:
@@ -63,9 +63,9 @@ def _upgrade(connection: Connection, service: str, table_lock_wait: str) -> None
 
 def withhold(connection: Connection, service: str) -> None:
     """Revokes rights that the database's default privileges (deploy/postgres/provision.sql) grant to others than the owner."""
-    own = importlib.import_module(f"services.{service}.rights")
-    changing: dict[str, str] = CHANGING | own.CHANGING
-    for table, rights in (WITHHELD | own.WITHHELD).items():
+    service_rights = importlib.import_module(f"services.{service}.rights")
+    changing: dict[str, str] = CHANGING | service_rights.CHANGING
+    for table, rights in (WITHHELD | service_rights.WITHHELD).items():
         grantees = connection.execute(
             text(
                 "SELECT grantee::regrole::text, bool_or(privilege_type = 'INSERT') FROM pg_class, aclexplode(relacl) "
@@ -82,8 +82,8 @@ def withhold(connection: Connection, service: str) -> None:
 def _current(connection: Connection) -> str | None:
     if connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is None:
         return None
-    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return found
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
 
 
 @retry(

@@ -65,7 +65,9 @@ def seal(
 ) -> SealedColumn | None:
     """Seals to the recipients' keys for the campaign. A recipient whose key has not arrived gets it sealed to its key of the
     deployment, one whose key is destroyed gets nothing. Returns None where no recipient is left."""
-    recipients = {name: key for name, own in deployment.items() if (key := campaign.get(name, own)) is not None}
+    recipients = {
+        name: key for name, fallback in deployment.items() if (key := campaign.get(name, fallback)) is not None
+    }
     return sealing.seal(recipients, secrets, bound_to) if recipients else None
 
 
@@ -76,13 +78,17 @@ class CampaignKeys:
     """A recipient's keys for one campaign: with them it opens, keeps and finds contacts."""
 
     def __init__(
-        self, name: str, deployment: str, contact_keys: Mapping[str, str], own: bytes | None, gone: bool
+        self, name: str, deployment: str, contact_keys: Mapping[str, str], campaign_key: bytes | None, gone: bool
     ) -> None:
         self._name = name
-        self._private_keys = [deployment] if own is None else [base64.b64encode(own).decode(), deployment]
-        self._own = own
+        self._private_keys = (
+            [deployment] if campaign_key is None else [base64.b64encode(campaign_key).decode(), deployment]
+        )
+        self._campaign_key = campaign_key
         self.destroyed = gone
-        at_rest = {} if own is None else {KEY_ID: base64.b64encode(_derived(own, b"at rest")).decode()}
+        at_rest = (
+            {} if campaign_key is None else {KEY_ID: base64.b64encode(_derived(campaign_key, b"at rest")).decode()}
+        )
         self.vault = Vault({**contact_keys, **at_rest})
         """Encrypts under the campaign's key; also decrypts what is encrypted under the deployment's."""
 
@@ -108,8 +114,8 @@ class CampaignKeys:
     def lookup_key(self) -> str:
         """The key (base64) of the hash by which a phone is found again inside the campaign. The deployment's key would not do:
         whoever has it could find the phone behind a hash in an old backup, since there are few phones to try."""
-        assert self._own is not None  # noqa: S101 - nothing is opened, and so nothing is looked up, after destruction
-        return base64.b64encode(_derived(self._own, b"lookup")).decode()
+        assert self._campaign_key is not None  # noqa: S101 - nothing is opened, and so nothing is looked up, after destruction
+        return base64.b64encode(_derived(self._campaign_key, b"lookup")).decode()
 
 
 class Recipient:
@@ -162,9 +168,9 @@ class Recipient:
 
     def _of(self, campaign_id: str, row: Any) -> CampaignKeys:
         sealed = None if row is None else row["private_key"]
-        own = None if sealed is None else self.vault.decrypt_bytes(sealed, _row_of(campaign_id))
-        gone = row is not None and own is None
-        return CampaignKeys(self._name, self._private_key, self._contact_keys, own, gone)
+        campaign_key = None if sealed is None else self.vault.decrypt_bytes(sealed, _row_of(campaign_id))
+        gone = row is not None and campaign_key is None
+        return CampaignKeys(self._name, self._private_key, self._contact_keys, campaign_key, gone)
 
 
 def _row_of(campaign_id: str) -> str:

@@ -99,13 +99,13 @@ async def forget_sealed_in_ledger(tx: Transaction, campaign_id: str) -> int:
 async def sealed_under(tx: Transaction, campaign_id: str, private_keys: Mapping[str, str]) -> int:
     """Counts the sealed boxes in the service's published events of a campaign that one of these keys (recipient → base64)
     opens."""
-    found = 0
+    number = 0
     async for rows in _pages(tx, campaign_id, BOXES):
         for row in rows:
             for column in sealed_in(_contract(row["subject"]), row["payload"]):
                 if any(is_sealed_for(column, name, key) for name, key in private_keys.items()):
-                    found += sum(box is not None for box in column.boxes)
-    return found
+                    number += sum(box is not None for box in column.boxes)
+    return number
 
 
 def _contract(subject: str) -> type[Event]:

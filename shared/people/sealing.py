@@ -40,8 +40,8 @@ def unseal(column: SealedColumn, recipient: str, private_key: str, bound_to: Seq
     if recipient not in column.keys:
         raise CannotOpen(f"not sealed for {recipient}")
     try:
-        own = nacl.public.SealedBox(nacl.public.PrivateKey(base64.b64decode(private_key)))
-        box = nacl.secret.Aead(own.decrypt(base64.b64decode(column.keys[recipient])))
+        sealed_box = nacl.public.SealedBox(nacl.public.PrivateKey(base64.b64decode(private_key)))
+        box = nacl.secret.Aead(sealed_box.decrypt(base64.b64decode(column.keys[recipient])))
         return [
             None if sealed is None else box.decrypt(base64.b64decode(sealed), aad=row.encode())
             for sealed, row in zip(column.boxes, bound_to, strict=True)
@@ -53,8 +53,8 @@ def unseal(column: SealedColumn, recipient: str, private_key: str, bound_to: Seq
 def is_sealed_for(column: SealedColumn, recipient: str, private_key: str) -> bool:
     """Whether this key, of all that `recipient` may have, opens the column."""
     try:
-        own = nacl.public.SealedBox(nacl.public.PrivateKey(base64.b64decode(private_key)))
-        own.decrypt(base64.b64decode(column.keys[recipient]))
+        sealed_box = nacl.public.SealedBox(nacl.public.PrivateKey(base64.b64decode(private_key)))
+        sealed_box.decrypt(base64.b64decode(column.keys[recipient]))
     except (nacl.exceptions.CryptoError, ValueError, KeyError):
         return False
     return True

@@ -20,8 +20,8 @@ class SheetRow(NamedTuple):
 
     def values(self, places: Mapping[str, int]) -> dict[str, Any]:
         """The row's values by the names of `places`, trimmed, without empty cells. Formulas are plain text and stay so."""
-        found = {name: value_of(self.cells[place]) for name, place in places.items() if place < len(self.cells)}
-        return {name: value for name, value in found.items() if value != ""}
+        values = {name: value_of(self.cells[place]) for name, place in places.items() if place < len(self.cells)}
+        return {name: value for name, value in values.items() if value != ""}
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _rows(ours: Connection, path: Path, limits: WorkbookLimits) -> Iterator[Sequ
 
 def _next(ours: Connection, path: Path, limits: WorkbookLimits) -> Any:
     try:
-        found = ours.recv()
+        answer = ours.recv()
     except EOFError:
         memory, seconds = limits.memory_max_bytes // 1024**2, limits.cpu_max_s
         raise FileFault(
@@ -90,6 +90,6 @@ def _next(ours: Connection, path: Path, limits: WorkbookLimits) -> Any:
             "多半是很靠右或很靠下的地方有一个多余的单元格（在表格软件里按 Ctrl+End 会跳到那里）："
             f"删掉数据右边的列和下面的行再保存；或者{_INSTEAD}"
         ) from None
-    if isinstance(found, str):
-        raise FileFault(found)
-    return found
+    if isinstance(answer, str):
+        raise FileFault(answer)
+    return answer

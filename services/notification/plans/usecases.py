@@ -39,8 +39,8 @@ async def keep_definition(
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> None:
     """Keeps each viewer's latest phone; an enrolment without a phone never clears it. Messages to them are planned again."""
-    own = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
-    contacts = opened(event.contacts, event.viewer_ids, own)
+    campaign_keys = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
+    contacts = opened(event.contacts, event.viewer_ids, campaign_keys)
     phones = [None if contact is None else readable(domain.phone_in, contact) for contact in contacts]
     told = (
         store.ContactRow(
@@ -48,8 +48,8 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secre
             row.viewer_id,
             row.enrolled_at,
             row.enrolment_id,
-            own.vault.encrypt(phone, f"{event.campaign_id}/{row.viewer_id}"),
-            lookup_hash(own.lookup_key, phone),
+            campaign_keys.vault.encrypt(phone, f"{event.campaign_id}/{row.viewer_id}"),
+            lookup_hash(campaign_keys.lookup_key, phone),
             row.enrolled_at + domain.RETAIN_FOR,
         )
         for row, phone in zip(event.rows(), phones, strict=True)

@@ -253,7 +253,7 @@ def small_groups(viewers: Mapping[str, int]) -> set[str]:
     smallest_first = sorted(viewers, key=lambda key: (viewers[key], key))
     withheld = [key for key in smallest_first if viewers[key] < GROUP_MIN_VIEWERS]
     for key in smallest_first[len(withheld) :]:
-        if not withheld or sum(viewers[each] for each in withheld) >= GROUP_MIN_VIEWERS:
+        if not withheld or sum(viewers[group] for group in withheld) >= GROUP_MIN_VIEWERS:
             break
         withheld.append(key)
     return set(withheld)
