@@ -43,9 +43,9 @@ async def until(
 ) -> float:
     """The moment (time.monotonic) at which `look` first answered `wanted`."""
     give_up_at = time.monotonic() + within_s
-    while (found := await look()) != wanted:
+    while (answer := await look()) != wanted:
         if time.monotonic() > give_up_at:
-            raise WrongAnswer(f"{what}: {wanted} wanted, found {found} after {within_s} s")
+            raise WrongAnswer(f"{what}: {wanted} wanted, found {answer} after {within_s} s")
         await asyncio.sleep(every_s)
     return time.monotonic()
 

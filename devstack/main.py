@@ -240,14 +240,14 @@ def _end_supervisor(home: Home) -> None:
 
 
 def _end_strays(home: Home) -> bool:
-    """Ends children whose supervisor is gone. The kernel has signalled them already; this waits for their end and then kills
-    them."""
+    """Ends children whose supervisor is gone. The kernel has signalled them already; this waits for them, signals again, and
+    kills what is left. Returns whether there were any."""
     strays = {process.pid: process for process in State.read(home).processes.values()}
 
     def still_there() -> list[int]:
         return [pid for pid, stray in strays.items() if stray.identity and identity(pid) == stray.identity]
 
-    if found := bool(still_there()):
+    if had_strays := bool(still_there()):
         _until(lambda: not still_there(), END_STRAYS_WITHIN_S / 2)
         for pid in still_there():
             os.kill(pid, signal.Signals[strays[pid].stop_signal])
@@ -255,7 +255,7 @@ def _end_strays(home: Home) -> bool:
         for pid in still_there():
             os.kill(pid, signal.SIGKILL)
         _until(lambda: not still_there(), END_STRAYS_WITHIN_S)
-    return found
+    return had_strays
 
 
 def _until(condition: Callable[[], bool], within_s: float) -> bool:

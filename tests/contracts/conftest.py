@@ -39,7 +39,7 @@ State = dict[str, list[str]]  # table → its rows as text
 
 def durables_of(service: str) -> list[str]:
     """The durables through which a service reads events."""
-    return [each.name for each in topology.DURABLES if each.service == service and each.stream == "EVENTS"]
+    return [durable.name for durable in topology.DURABLES if durable.service == service and durable.stream == "EVENTS"]
 
 
 def example_files(event: type[Event]) -> list[Path]:
@@ -110,5 +110,5 @@ async def contract_service(database: DatabaseFactory, tmp_path: Path) -> AsyncIt
         return built[-1]
 
     yield build
-    for each in built:
-        await each.app.state.service.db.close()
+    for service in built:
+        await service.app.state.service.db.close()

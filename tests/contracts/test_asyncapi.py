@@ -23,7 +23,7 @@ def test_the_committed_document_is_what_the_service_does(service: str, documents
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_reads_each_of_its_durables(service: str, documents: dict[str, dict[str, Any]]) -> None:
-    durables = [each.subject for each in topology.DURABLES if each.service == service]
+    durables = [durable.subject for durable in topology.DURABLES if durable.service == service]
     assert subjects(documents[service], "receive") == sorted(durables)
 
 

@@ -73,11 +73,11 @@ async def test_every_published_example_is_understood_once(service: CertificateSe
         completions = await tx.fetch("SELECT * FROM completion")
         contacts = await tx.fetch("SELECT campaign_id, viewer_id, field FROM contact")
         definitions = await service.definitions.all(tx)
-    found = {
+    stored = {
         (row["campaign_id"], row["viewer_id"]): (row["unit_code"], row["group_code"], row["credited_lessons"])
         for row in completions
     }
-    assert found == completed_in_examples()
+    assert stored == completed_in_examples()
     assert sorted(map(tuple, contacts)) == sorted(
         (*viewer, field) for viewer, fields in told_in_examples().items() for field in fields
     )
@@ -107,8 +107,8 @@ async def test_what_it_publishes_satisfies_its_contract(service: CertificateServ
     await service.revoke("bo")
     published = await ledger(service.db)
     key_made, issued, claimed, revoked = (
-        each.subject()
-        for each in (CertificateKeyMadeV1, CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1)
+        event.subject()
+        for event in (CertificateKeyMadeV1, CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1)
     )
     assert [subject for subject, _ in published] == [key_made, issued, claimed, revoked, issued, claimed, revoked]
     for subject, payload in published:

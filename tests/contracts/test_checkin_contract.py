@@ -91,10 +91,10 @@ async def test_contact_data_on_the_bus_goes_no_further(service: CheckinUnderTest
 
 async def outcomes(service: CheckinUnderTest) -> Counter[str]:
     rows = await service.rows("SELECT coalesce(nullif(reason, ''), verdict), n FROM verdict_count")
-    found: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for outcome, n in rows:
-        found[outcome] += n
-    return found
+        outcomes[outcome] += n
+    return outcomes
 
 
 def refused(outcomes: Counter[str]) -> int:

@@ -97,7 +97,7 @@ REQUIRED = PUBLISHED["required"]
     ],
 )
 def test_every_kind_of_break_is_seen(new: Schema, reason: str) -> None:
-    assert any(found.startswith(reason) for found in breaks(PUBLISHED, new)), breaks(PUBLISHED, new)
+    assert any(complaint.startswith(reason) for complaint in breaks(PUBLISHED, new)), breaks(PUBLISHED, new)
 
 
 def test_structure_resolves_references_and_drops_texts() -> None:

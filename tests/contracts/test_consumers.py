@@ -57,4 +57,4 @@ def _sizes(state: State) -> dict[str, int]:
 
 def test_no_durable_is_left_out() -> None:
     """What is not an event has a contract test of its own: the live platform's posts, in test_checkin_contract.py."""
-    assert {each.name for each in topology.DURABLES} - set(DURABLES) == {"checkin-live"}
+    assert {durable.name for durable in topology.DURABLES} - set(DURABLES) == {"checkin-live"}

@@ -64,7 +64,7 @@ def test_an_erasure_can_reach_what_is_personal(event: type[Event]) -> None:
 
 
 def test_every_durable_delivers_a_registered_event_or_the_live_platforms_posts() -> None:
-    assert {each.subject for each in topology.DURABLES} - BY_SUBJECT.keys() == {topology.LIVE_SUBJECT}
+    assert {durable.subject for durable in topology.DURABLES} - BY_SUBJECT.keys() == {topology.LIVE_SUBJECT}
 
 
 # ---- schemas ---------------------------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ class CertificateService:
     def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
         self.settings = new_settings(database_url, folder, **changes)
         self.keys = usecases.Keys.of(self.settings)
-        self.definitions = Definitions(lambda found: found.rules)
+        self.definitions = Definitions(lambda in_force: in_force.rules)
         self.app = build_app(self.settings)
         self.service: Service = self.app.state.service
         self.db: Database = self.service.db
@@ -239,9 +239,9 @@ class CertificateService:
 
     async def names(self, campaign_id: str = CAMPAIGN) -> dict[str, str | None]:
         """Names of the valid certificates, by viewer."""
-        own = await self.own_keys(campaign_id)
+        campaign_keys = await self.own_keys(campaign_id)
         return {
-            row.viewer_id: usecases.content_of(row, own).name
+            row.viewer_id: usecases.content_of(row, campaign_keys).name
             for row in await self.certificates(campaign_id)
             if row.revoked_at is None
         }

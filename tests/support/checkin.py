@@ -65,8 +65,8 @@ class CheckinUnderTest:
 
     @property
     def service(self) -> Service:
-        found: Service = self.app.state.service
-        return found
+        service: Service = self.app.state.service
+        return service
 
     def clock_is(self, now: datetime) -> None:
         write_clock(self._clock, now)

@@ -81,9 +81,9 @@ async def database(postgres: RunningPostgres) -> AsyncIterator[DatabaseFactory]:
     made: list[str] = []
 
     async def fresh(service: str) -> FreshDatabase:
-        found = await fresh_database(postgres, service)
-        made.append(found.name)
-        return found
+        fresh = await fresh_database(postgres, service)
+        made.append(fresh.name)
+        return fresh
 
     yield fresh
     for name in made:

@@ -84,8 +84,8 @@ class WholeDeployment:
         )
 
     def environment(self, service: str) -> dict[str, str]:
-        own = Stack(self.home, Ports(), self.secrets).service_environment(service)
-        return own | {"DATABASE_URL": self.databases[service].url, "NATS_URL": self.nats.url(service)}
+        environment = Stack(self.home, Ports(), self.secrets).service_environment(service)
+        return environment | {"DATABASE_URL": self.databases[service].url, "NATS_URL": self.nats.url(service)}
 
     def shell(self, **more: str) -> dict[str, str]:
         """What an operator's shell says of it, for commands that look for the deployment themselves (docs/operations)."""
@@ -192,13 +192,13 @@ async def stack(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
     with public_folder() as folder:
         nats = RunningNats(folder)
         await nats.start()
-        found = WholeDeployment(postgres, nats, folder)
+        deployment = WholeDeployment(postgres, nats, folder)
         try:
-            await found.new_databases()
-            await found.apply_topology()
-            yield found
+            await deployment.new_databases()
+            await deployment.apply_topology()
+            yield deployment
         finally:
-            await found.close()
+            await deployment.close()
             await nats.stop()
 
 

@@ -56,9 +56,9 @@ class Intruder:
         keys = await _keys_in(live)
         for service in ANNOUNCEMENTS:
             for path in (folder / "keys" / service).glob("*.json"):
-                found = json.loads(path.read_text())
-                if found["private_key"]:
-                    keys[service][found["campaign_id"]] = base64.b64decode(found["private_key"])
+                key_file = json.loads(path.read_text())
+                if key_file["private_key"]:
+                    keys[service][key_file["campaign_id"]] = base64.b64decode(key_file["private_key"])
         copies = {service: await fresh_database(self._stack.postgres, service) for service in content.databases}
         for service, copy in copies.items():
             await dump.put_back(service, copy.owner_url, folder, content.databases[service], lambda *_: None)
@@ -99,8 +99,8 @@ class Intruder:
         contact_keys = json.loads(environment["CONTACT_KEYS"])
         recipient = Recipient(ANNOUNCEMENTS[service], environment["SEALING_PRIVATE_KEY"], contact_keys)
         sealed = keys[service].get(campaign_id)
-        own = sealed and recipient.vault.decrypt_bytes(sealed, f"campaign key {campaign_id}")
-        return CampaignKeys(service, environment["SEALING_PRIVATE_KEY"], contact_keys, own or None, False)
+        campaign_key = sealed and recipient.vault.decrypt_bytes(sealed, f"campaign key {campaign_id}")
+        return CampaignKeys(service, environment["SEALING_PRIVATE_KEY"], contact_keys, campaign_key or None, False)
 
 
 def _texts(box: bytes) -> list[str]:
@@ -131,13 +131,13 @@ async def _messages(stack: WholeDeployment) -> list[tuple[str, bytes]]:
         subscription = await client.subscribe(inbox)
         config = api.ConsumerConfig(durable_name="intruder", deliver_subject=inbox, ack_policy=api.AckPolicy.NONE)
         await jetstream.add_consumer("EVENTS", config=config)
-        found: list[tuple[str, bytes]] = []
+        messages: list[tuple[str, bytes]] = []
         sequence = 0
         while sequence < last:
             message: Any = await subscription.next_msg(timeout=30)
             sequence = message.metadata.sequence.stream
-            found.append((message.subject, message.data))
+            messages.append((message.subject, message.data))
         await jetstream.delete_consumer("EVENTS", "intruder")
-        return found
+        return messages
     finally:
         await client.close()

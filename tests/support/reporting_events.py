@@ -45,7 +45,7 @@ def meta(campaign_id: str) -> dict[str, Any]:
 def defined(campaign_id: str, *, revision: int = 1, **changes: Any) -> list[CampaignDefinedV1]:
     """The definition of a small campaign in two pages; `changes` replace its top-level keys."""
     definition = campaign(campaign_id=campaign_id, **({"units": TREE, "channels": {}} | changes))
-    units = [found for page in definition.unit_pages() for found in page]
+    units = [unit for page in definition.unit_pages() for unit in page]
     half = len(units) // 2
     return [
         CampaignDefinedV1(

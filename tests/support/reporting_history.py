@@ -205,7 +205,11 @@ class History:
 
     def _valid(self, viewer_ids: Iterable[str]) -> list[str]:
         asked = set(viewer_ids)
-        return [serial for serial, each in self.certificates.items() if each.viewer_id in asked and not each.revoked]
+        return [
+            serial
+            for serial, certificate in self.certificates.items()
+            if certificate.viewer_id in asked and not certificate.revoked
+        ]
 
     def publish(self, event: type[Event], **fields: Any) -> None:
         self.events.append(event(event_id=new_event_id(), occurred_at=START, campaign_id=self.campaign_id, **fields))

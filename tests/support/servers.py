@@ -95,8 +95,8 @@ class RunningPostgres(RunningServer):
 
     def url(self, role: str = "postgres", database: str | None = None) -> str:
         """`role`: postgres, checkin_owner, checkin_app …; the database is that of its service unless said otherwise."""
-        own = "postgres" if role == "postgres" else f"fanzha_{role.partition('_')[0]}"
-        return self.server.url(role, self.passwords[role], database or own)
+        service_database = "postgres" if role == "postgres" else f"fanzha_{role.partition('_')[0]}"
+        return self.server.url(role, self.passwords[role], database or service_database)
 
     async def provision(self, *services: str) -> None:
         for service in services or SERVICES:
