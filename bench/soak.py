@@ -110,8 +110,8 @@ async def _scrape_for_ever(bench: Bench, began: float, scrapes: list[Scrape]) ->
                 for family in text_string_to_metric_families(page)
                 for sample in family.samples
             }
-            resident[service] = found["process_resident_memory_bytes"] / MIB
-            pending += found.get("fanzha_outbox_pending", 0)
+            resident[service] = samples["process_resident_memory_bytes"] / MIB
+            pending += samples.get("fanzha_outbox_pending", 0)
         (log,) = await bench.stack.postgres.fetch(
             "SELECT (pg_current_wal_lsn() - '0/0')::float8 AS bytes, num_done AS checkpoints FROM pg_stat_checkpointer"
         )

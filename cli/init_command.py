@@ -70,7 +70,7 @@ def _host(public: PublicAddress | None) -> str:
 
 
 def _add_missing(directory: Path, env: Path, folder: Path, public: PublicAddress | None, needs: Sizes) -> None:
-    """All is worked out before anything is written. Values are never shown, not even new ones."""
+    """Works out everything before it writes anything. Values are never shown, not even new ones."""
     if not folder.is_dir():
         fail(f"{folder} 不存在。新的部署：fanzha init；密钥丢了：{RESTORE}")
     try:
@@ -132,7 +132,7 @@ def _append_to_env(directory: Path, env: Path, kept: str, lines: str) -> None:
 
 
 def _public_of(env: str) -> PublicAddress | None:
-    """What `--domain` was, as far as `.env` tells."""
+    """The value that `--domain` had, as far as `.env` tells."""
     found = re.search(r"^(?:CHECKIN|CERTIFICATE)_PUBLIC_URL=['\"]?(https://[\w.:-]+)", env, re.MULTILINE)
     try:
         return public_address.parse(found[1]) if found else None
