@@ -22,8 +22,8 @@ def found(path: str, text: str) -> list[str]:
     ],
 )
 def test_sql_stands_in_store(text: str) -> None:
-    assert [line.partition(":")[0] for line in found("services/reporting/usecases.py", text)] == [
-        "services/reporting/usecases.py"
+    assert [line.partition(":")[0] for line in found("services/reporting/totals/usecases.py", text)] == [
+        "services/reporting/totals/usecases.py"
     ]
     assert found("services/reporting/totals/store.py", text) == []
     assert found("services/reporting/erasure.py", text) == []
@@ -59,5 +59,5 @@ def test_a_list_of_what_is_allowed_says_what_is_there() -> None:
     ],
 )
 def test_a_test_patches_nothing_by_name(text: str) -> None:
-    assert len(found("tests/unit/test_x.py", text)) == 1
-    assert found("tests/unit/test_x.py", 'monkeypatch.setenv("CLOCK_AT", "")') == []
+    assert len(found("tests/unit/test_house_rules.py", text)) == 1
+    assert found("tests/unit/test_house_rules.py", 'monkeypatch.setenv("CLOCK_AT", "")') == []
