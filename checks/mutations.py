@@ -67,10 +67,12 @@ def _edits(node: ast.AST, statement: ast.AST, enumerations: dict[str, list[str]]
 
 
 def _says_types(node: ast.AST, field: str, value: Any) -> bool:
-    """mypy reads these and no test does: annotations, `Callable[[int], int]`, `class A(Struct, frozen=True)`."""
+    """mypy and ruff read these and no test does: annotations, `Callable[[int], int]`, `class A(Struct, frozen=True)`,
+    `__all__`."""
     of_class = isinstance(node, ast.ClassDef) and field in ("keywords", "decorator_list")
     of_alias = field == "slice" and isinstance(value, ast.Tuple | ast.List)
-    return field in ("annotation", "returns", "type_params") or of_class or of_alias
+    exported = isinstance(node, ast.Assign) and any(ast.unparse(target) == "__all__" for target in node.targets)
+    return field in ("annotation", "returns", "type_params") or of_class or of_alias or exported
 
 
 def _of_values(node: ast.AST, enumerations: dict[str, list[str]]) -> Iterator[Edit]:

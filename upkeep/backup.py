@@ -8,29 +8,26 @@ import fcntl
 import json
 import os
 import platform
-import re
 import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
+from datetime import UTC, datetime
 from pathlib import Path
 
 from devstack.home import PRIVATE, write_whole
+from shared import __version__
 from shared.bus.topology import CONSUMERS_FIRST
 from upkeep import campaign_keys, dump, expiry, keys, secret_files
+from upkeep.backup_names import of_known_age, of_the_future, taken_at
 from upkeep.deployment import Deployment
 from upkeep.manifest import ENV, FORMAT, KEYS, MANIFEST, DatabaseDump, Manifest, SecretFile, write_sums
 
-NAME = re.compile(r"fanzha-\d{8}T\d{6}Z")
 PARTIAL = ".partial"
 METRICS = "backup.prom"
 LOCK = ".lock"
 FOLDER_MODE = 0o700
-AGE_MAX = timedelta(hours=26)  # one a day, and time to run
-CLOCK_STEP = timedelta(minutes=5)  # a clock that is put right by less does not make a backup one of the future
 
 Tell = Callable[[str], None]
 
@@ -78,29 +75,10 @@ async def take(
     return final, manifest
 
 
-def existing(folder: Path) -> list[Path]:
-    """Complete backups, by name. Nothing else in the folder is ever touched."""
-    return sorted(path for path in folder.glob("fanzha-*") if path.is_dir() and NAME.fullmatch(path.name))
-
-
-def of_known_age(folder: Path, now: datetime) -> list[Path]:
-    """Complete backups, oldest first, without those that a wrong clock named: of these nobody knows how old they are."""
-    return [each for each in existing(folder) if taken_at(each) <= now + CLOCK_STEP]
-
-
-def of_the_future(folder: Path, now: datetime) -> list[Path]:
-    """Those that a wrong clock named, or that are right while `now` is wrong."""
-    return [each for each in existing(folder) if taken_at(each) > now + CLOCK_STEP]
-
-
 def _beyond(keep: int, folder: Path, newest: Path) -> list[Path]:
     """What goes, now that `newest` is there: it stays whatever the others are named."""
     others = [each for each in of_known_age(folder, taken_at(newest)) if each != newest]
     return others[: max(len(others) - (keep - 1), 0)]
-
-
-def taken_at(backup: Path) -> datetime:
-    return datetime.strptime(backup.name, "fanzha-%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 async def _fill(
@@ -118,7 +96,7 @@ async def _fill(
     secrets = _write_secrets(deployment, folder / "secrets", passphrase) if with_secrets else []
     manifest = Manifest(
         format=FORMAT,
-        fanzha=version("fanzha") if _installed() else "unknown",
+        fanzha=__version__,
         python=platform.python_version(),
         postgres=await _postgres_version(deployment.databases["checkin"]),
         started_at=started_at,
@@ -193,14 +171,6 @@ async def _postgres_version(url: str) -> str:
         return str(await connection.fetchval("SHOW server_version"))
     finally:
         await connection.close()
-
-
-def _installed() -> bool:
-    try:
-        version("fanzha")
-    except ImportError:  # PackageNotFoundError: an image holds the source without the package
-        return False
-    return True
 
 
 @contextmanager

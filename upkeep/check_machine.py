@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from upkeep import backup, missing
+from upkeep import backup_names, missing
 from upkeep.deployment import MEND_SECRETS, Deployment
 from upkeep.findings import Finding, ok, problem, warning
 from upkeep.secret_files import FANZHA
@@ -127,7 +127,7 @@ def judge_disk(folder: Path, usage: Any) -> Finding:
 
 def judge_backups(folder: Path, now: datetime) -> Iterator[Finding]:
     """Of what a wrong clock named nobody knows the age: it hides no backup that is too old."""
-    for odd in backup.of_the_future(folder, now) if folder.is_dir() else []:
+    for odd in backup_names.of_the_future(folder, now) if folder.is_dir() else []:
         yield warning(
             "backup_clock",
             odd.name,
@@ -138,14 +138,14 @@ def judge_backups(folder: Path, now: datetime) -> Iterator[Finding]:
 
 
 def _age_of_the_newest(folder: Path, now: datetime) -> Finding:
-    taken = backup.of_known_age(folder, now) if folder.is_dir() else []
+    taken = backup_names.of_known_age(folder, now) if folder.is_dir() else []
     if not taken:
         return warning(
             "backup", str(folder), "没有备份", "fanzha backup，并打开每天的备份（docs/operations/backup.md）"
         )
-    age = max(now - backup.taken_at(taken[-1]), timedelta(0))
+    age = max(now - backup_names.taken_at(taken[-1]), timedelta(0))
     hours = age.total_seconds() / 3600
-    if age > backup.AGE_MAX:
+    if age > backup_names.AGE_MAX:
         return problem(
             "backup",
             str(folder),

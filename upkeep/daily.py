@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from upkeep.backup import of_known_age, taken_at
+from upkeep.backup_names import of_known_age, taken_at
 
 ZONE = ZoneInfo("Asia/Shanghai")
 RETRY_AFTER = timedelta(minutes=10)  # a database that restarts is back; six tries an hour fill no log

@@ -27,7 +27,7 @@ from shared.people import erasure
 from shared.people.campaign_keys import overwrite_destroyed
 from shared.people.erasure import CannotForget
 from shared.people.forgetting import ServiceErasure
-from upkeep import backup, campaign_keys, dump, stream
+from upkeep import backup, backup_names, campaign_keys, dump, stream
 from upkeep.campaign_keys import RECIPIENTS
 from upkeep.deployment import Deployment
 
@@ -107,7 +107,9 @@ async def with_keys(
     with ExitStack() as held:
         for folder in backups:  # a backup that is being made would bring the keys back
             held.enter_context(backup.only_one(folder))
-        files = campaign_keys.holding([path for folder in backups for path in backup.existing(folder)], campaign_id)
+        files = campaign_keys.holding(
+            [path for folder in backups for path in backup_names.existing(folder)], campaign_id
+        )
         number = Counter(path.parent.name for path in files)
         counts = await people(
             deployment, campaign_id, actor, dry_run=dry_run, destroy_keys=True, in_backups=dict(number)

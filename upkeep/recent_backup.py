@@ -4,7 +4,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from upkeep.backup import AGE_MAX, of_known_age, taken_at
+from upkeep.backup_names import AGE_MAX, of_known_age, taken_at
 
 
 def is_recent(folder: Path, now: datetime) -> bool:

@@ -33,7 +33,7 @@ from shared.bus.topology import SERVICES
 from tests.ops.compose_deployment import CONTAINERS, HERE, Deployment, bridge, docker, from_outside, outside
 from tests.ops.compose_engine import NoEngine, engine
 from upkeep import manifest
-from upkeep.backup import existing
+from upkeep.backup_names import existing
 from upkeep.secret_files import FANZHA, OWNERS
 
 pytestmark = [

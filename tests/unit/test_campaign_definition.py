@@ -1,5 +1,6 @@
 """The campaign definition: what it refuses and how it says so, and which time belongs to which lesson and mode."""
 
+import json
 from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -32,6 +33,10 @@ def findings(**changes: Any) -> list[Finding]:
     with pytest.raises(ValidationError) as refused:
         campaign(**changes)
     return explain(refused.value)
+
+
+def canonical_bytes(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode())
 
 
 def lesson_and_mode(rules: CampaignRules, instant: datetime) -> tuple[int, str] | None:
@@ -380,6 +385,51 @@ def test_pages_hold_every_unit_once_and_fit_an_event() -> None:
     assert contract.RULES_MAX_BYTES + contract.UNIT_PAGE_MAX_BYTES < EVENT_MAX_BYTES - 16 * 1024
     assert len(pages) > 3  # by bytes, not only by count
     assert len(campaign().unit_pages()) == 1
+
+
+def test_a_page_is_full_with_500_units_or_160_kib() -> None:
+    small = [ROOT] + [unit(f"u{i:04}", "1", "unit") for i in range(1000)]
+    assert [len(page) for page in campaign(units=small, channels={}).unit_pages()] == [500, 500, 1]
+    large = [ROOT] + [unit(f"u{i:04}", "1", "unit", name="𠮷" * 100) for i in range(1000)]
+    pages = campaign(units=large, channels={}).unit_pages()
+    row_bytes = canonical_bytes(pages[1][0])
+    assert [len(page) for page in pages[1:3]] == [contract.UNIT_PAGE_MAX_BYTES // row_bytes] * 2
+
+
+def test_a_page_may_hold_exactly_160_kib() -> None:
+    """Rows of 160 and of 164 bytes: 1,024 of the one would fit exactly, were it not for the limit of 500."""
+    root = canonical_bytes(campaign(units=[ROOT], channels={}).unit_pages()[0][0])
+    wanted, rows = contract.UNIT_PAGE_MAX_BYTES - root, 399
+    base = canonical_bytes(campaign(units=[ROOT, unit("u0000", "1", "unit", name="a")], channels={}).unit_pages()[0][1])
+    letters = [(wanted - rows * (base - 1)) // rows] * rows
+    letters[0] += wanted - rows * (base - 1) - sum(letters)
+    names = ["𠮷" * (n // 4) + "a" * (n % 4) for n in letters]
+    units = [ROOT] + [unit(f"u{i:04}", "1", "unit", name=name) for i, name in enumerate(names)]
+    assert [len(page) for page in campaign(units=units, channels={}).unit_pages()] == [rows + 1]
+    units.append(unit("u9999", "1", "unit", name="a"))
+    assert [len(page) for page in campaign(units=units, channels={}).unit_pages()] == [rows + 1, 1]
+
+
+def test_rules_have_64_kib_and_what_else_is_wrong_is_told_first() -> None:
+    full = [{"title": "a", "text": "𠮷" * 2000}] * 8
+
+    def with_text(size: int) -> dict[str, Any]:
+        return {"help": [*full, {"title": "a", "text": "𠮷" * (size // 4) + "a" * (size % 4)}]}
+
+    fits = contract.RULES_MAX_BYTES - canonical_bytes(campaign(**with_text(1)).rules()) + 1
+    assert canonical_bytes(campaign(**with_text(fits)).rules()) == contract.RULES_MAX_BYTES
+    too_long = with_text(fits + 1)
+    assert [finding.message for finding in findings(**too_long)] == [
+        "除 units 和 channels 外的内容超过 65536 字节；请缩短文字"
+    ]
+    assert not any("65536" in finding.message for finding in findings(**too_long, required_days=9))
+
+
+def test_limits_are_those_of_the_documents() -> None:
+    assert contract.DEFINITION_MAX_BYTES == 8_388_608
+    assert (contract.RULES_MAX_BYTES, contract.UNIT_PAGE_MAX_BYTES) == (65_536, 163_840)
+    assert (contract.UNITS_MAX, contract.CHANNELS_MAX) == (20_000, 50_000)
+    assert campaign(units=[ROOT], channels={}).units[0].unit_code == ROOT["unit_code"]
 
 
 def test_values_are_not_read_as_placeholders() -> None:
