@@ -54,7 +54,8 @@ class RefusalsFile:
     def add(self, row: Row, why: str) -> None:
         cells = [inert(cell_text(cell)) for cell in row.cells[: self._width]]
         cells += [""] * (self._width - len(cells))
-        self._writer.writerow([*cells, row.number, inert(why)])
+        beyond = [inert(cell_text(cell)) for cell in row.cells[self._width :]]
+        self._writer.writerow([*cells, row.number, inert(why), *(beyond if any(beyond) else [])])
 
 
 @contextmanager
@@ -81,6 +82,7 @@ def import_file(
         list[str] | None,
         typer.Option("--map", help="字段=列名，可写多次，如 --map viewer_id=账号 --map occurred_at=时间"),
     ] = None,
+    sheet: Annotated[str | None, typer.Option("--sheet", help="工作簿里有几个工作表时，导入哪一个")] = None,
     rejected: Annotated[Path | None, typer.Option(help="把拒收的行连同“错误原因”写入这个 CSV")] = None,
     from_row: Annotated[int, typer.Option(min=0, help="从这一行继续（中断时会给出行号）")] = 0,
     give_up_after_s: Annotated[int, typer.Option(min=1, max=86_400, help="一批数据连续多少秒发不出去就停下")] = 120,
@@ -99,7 +101,7 @@ def import_file(
     tally = Tally()
     with ExitStack() as opened:
         try:
-            table = opened.enter_context(open_table(file, told))
+            table = opened.enter_context(open_table(file, told, sheet_name=sheet))
             refusals = opened.enter_context(refusals_to(rejected, table.header))
             http = opened.enter_context(_http())
             sender = Sender(http, f"/v1/campaigns/{campaign_id}/imports", give_up_after_s=give_up_after_s)

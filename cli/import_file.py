@@ -4,6 +4,7 @@ Sheets are read by shared/sheets; NDJSON is streamed here.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from shared.sheets import (
     SUFFIXES,
     FileFault,
     Sheet,
+    SheetRow,
     WorkbookLimits,
     bytes_read,
     encoding_of,
@@ -62,7 +64,7 @@ class Row(NamedTuple):
     """One row: its number as an editor shows it, its cells as they came, and its fields, which are mapped cells without empty
     ones.
 
-    `fault` says why a row has no fields at all.
+    `fault` says why the row cannot be sent, whatever its fields.
     """
 
     number: int
@@ -83,8 +85,11 @@ class Table:
 
 
 @contextmanager
-def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | None = None) -> Iterator[Table]:
-    """`told`: field → column, which take precedence over the names in `COLUMNS`. Raises `FileFault`, also while rows are read."""
+def open_table(
+    path: Path, told: Mapping[str, str], limits: WorkbookLimits | None = None, sheet_name: str | None = None
+) -> Iterator[Table]:
+    """`told`: field → column, over the names in `COLUMNS`; `sheet_name`: which sheet of a workbook, where several hold something.
+    Raises `FileFault`, also while rows are read."""
     if not path.is_file():
         raise FileFault(f"找不到文件 {path}")
     unknown = sorted(told.keys() - COLUMNS.keys())
@@ -92,7 +97,13 @@ def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | Non
         raise FileFault(f"--map 里的 {unknown[0]} 不是字段名。可用的有：{'、'.join(COLUMNS)}")
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        with open_sheet(path, limits) as sheet:
+        with open_sheet(path, limits, sheet_name) as sheet:
+            if sheet.others and sheet_name is None:
+                names = [sheet.name, *sheet.others]
+                raise FileFault(
+                    f"{path.name} 有 {len(names)} 个有内容的工作表（隐藏的也算）：{'、'.join(names)}。"
+                    f"请用 --sheet 工作表名 逐个导入，如 --sheet {shlex.quote(sheet.name)}；用不着的可以不导"
+                )
             yield _of_sheet(sheet, told)
     elif suffix in LINES:
         with path.open(encoding=encoding_of(path), newline="") as file:
@@ -104,8 +115,15 @@ def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | Non
 def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
     columns = match_columns(sheet.header, told)
     places = sheet.places(columns)
-    rows = (Row(row.number, row.cells, row.values(places)) for row in sheet.rows)
+    rows = (Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in sheet.rows)
     return Table(sheet.header, columns, rows, sheet.size, sheet.position)
+
+
+def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
+    """A row with more cells than columns has shifted, or has something that would be lost."""
+    if not row.beyond(header):
+        return None
+    return f"这一行有 {len(row.cells)} 格，表头只有 {len(header)} 列：多半是某一格里的分隔符没有放在引号里"
 
 
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,8 @@ ENCODINGS = ("utf-8-sig", "gb18030")
 LINE_MAX_CHARS = 64 * 1024
 READ_BYTES = 1024 * 1024
 
+_QUOTES = "多半是一个引号没有配对：以引号开头的格也要以引号结束，格里的引号要写成两个。请改好后重新导入"
+
 
 def encoding_of(path: Path) -> str:
     """The first of `ENCODINGS` that reads every byte of the file. Raises `FileFault` where none does."""
@@ -43,9 +45,10 @@ def open_csv(path: Path) -> Iterator[Sheet]:
     with path.open(encoding=encoding_of(path), newline="") as file:
         first = file.readline(LINE_MAX_CHARS)
         file.seek(0)
-        reader = csv.reader(_lines_of(file), delimiter=max(",\t;", key=first.count))
-        header = [column.strip() for column in next(reader, [])]
-        yield Sheet(header, _rows(reader), path.stat().st_size, bytes_read(file))
+        reader = csv.reader(_lines_of(file), delimiter=max(",\t;", key=first.count), strict=True)
+        header = next(_rows(reader, 0), SheetRow(0, []))
+        columns = [column.strip() for column in header.cells]
+        yield Sheet(columns, _rows(reader, len(columns)), path.stat().st_size, bytes_read(file))
 
 
 def bytes_read(file: TextIO) -> Callable[[], int]:
@@ -54,23 +57,37 @@ def bytes_read(file: TextIO) -> Callable[[], int]:
 
 
 def _lines_of(file: TextIO) -> Iterator[str]:
-    """The lines of a CSV file; none is read that is longer than a row can be."""
+    """The lines of a CSV file; none is read that is longer than a row can be, or that was damaged on its way."""
     for number, line in enumerate(iter(partial(file.readline, LINE_MAX_CHARS), ""), start=1):
         if len(line) == LINE_MAX_CHARS and not line.endswith("\n"):
             raise FileFault(f"第 {number} 行超过 {LINE_MAX_CHARS} 个字符，多半是前面少了一个引号。请改好后重新导入")
+        if "\0" in line:
+            raise FileFault(f"第 {number} 行有空字节（NUL），文件多半在传送时损坏了。请从平台重新导出")
         yield line
 
 
-def _rows(reader: Any) -> Iterator[SheetRow]:
-    """Numbers the rows. A quoted cell may span lines; the row's number is then its last line."""
+def _rows(reader: Any, width: int) -> Iterator[SheetRow]:
+    """A quoted cell may span lines; the row's number is then its last line. `width`: how many columns the header has.
+
+    A quote that is never closed would take the rows below it into its cell, so a cell that spans lines and looks like rows is no
+    cell, and whatever else is no CSV ends the file with the line at which it begins."""
     while True:
+        begins = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise FileFault(
-                f"第 {reader.line_num} 行读不下去（{error}），多半是前面少了一个引号。请改好后重新导入"
-            ) from error
+            raise FileFault(f"第 {begins} 行起读不下去。{_QUOTES}") from error
         if cells is None:
             return
+        if (
+            width > 1
+            and reader.line_num > begins
+            and any(_has_rows(cell, reader.dialect.delimiter, width) for cell in cells)
+        ):
+            raise FileFault(f"第 {begins} 行有一格把后面的行（到第 {reader.line_num} 行）也包了进去。{_QUOTES}")
         if any(cells):
             yield SheetRow(reader.line_num, cells)
+
+
+def _has_rows(cell: str, delimiter: str, width: int) -> bool:
+    return any(line.count(delimiter) >= width - 1 for line in cell.splitlines()[1:])

@@ -198,6 +198,16 @@ def test_import_counts_and_writes_refused_rows_that_no_spreadsheet_runs(checkin:
         assert next(again.rows).fields["viewer_id"] == "=HYPERLINK(1)"
 
 
+def test_a_refused_row_keeps_the_cells_that_no_column_has(checkin: JsonServer, tmp_path: Path) -> None:
+    source, refused = tmp_path / "a.csv", tmp_path / "拒收.csv"
+    source.write_text("账号,时间,姓名\nks1,2024/6/29 19:31,大,=山\n")
+    run(source, "--campaign", "small-2024", "--rejected", refused)
+    with refused.open(encoding="utf-8-sig", newline="") as file:
+        _, row = csv.reader(file)
+    assert row[:4] == ["ks1", "2024/6/29 19:31", "大", "2"]
+    assert row[5:] == ["'=山"]
+
+
 def test_json_for_scripts_and_strict(checkin: JsonServer, tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text(FILE)

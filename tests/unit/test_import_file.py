@@ -45,6 +45,39 @@ def test_a_file_in_no_known_encoding_is_named(tmp_path: Path) -> None:
         read(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('ks_2,2024/6/29 19:32,"大山\nks_3,2024/6/29 19:33,a\nks_4,2024/6/29 19:34,b\n', 3),
+        ('ks_2,2024/6/29 19:32,"大山\nks_3,2024/6/29 19:33,"大海"\n', 3),
+        ('ks_2,2024/6/29 19:32,"大山\nks_3,2024/6/29 19:33,大海"\n', 3),
+        ('"ks_2,2024/6/29 19:32,大山\nks_3,2024/6/29 19:33,a\n', 3),
+        ('ks_2,2024/6/29 19:32,"大"山"\nks_3,2024/6/29 19:33,a\n', 3),
+        ("ks_2,2024/6/29 19:32,a\n\0\0\0\0", 4),
+    ],
+)
+def test_where_quotes_or_bytes_are_wrong_the_line_is_named_and_no_row_vanishes(
+    tmp_path: Path, rows: str, line: int
+) -> None:
+    path = write(tmp_path, "a.csv", "账号,时间,姓名\nks_1,2024/6/29 19:31,甲\n" + rows)
+    with pytest.raises(FileFault, match=f"第 {line} 行"):
+        read(path)
+
+
+def test_a_quoted_cell_may_span_lines_and_empty_lines_end_nothing(tmp_path: Path) -> None:
+    content = '\n账号,时间,姓名\n\nks_1,2024/6/29 19:31,"大,\n山"\n,,\n\nks_2,2024/6/29 19:32,"a""b"\n'
+    assert [row["name"] for row in read(write(tmp_path, "a.csv", content))] == ["大,\n山", 'a"b']
+
+
+def test_a_row_with_more_cells_than_columns_is_refused_whole(tmp_path: Path) -> None:
+    content = "账号,时间,姓名\nks_1,2024/6/29 19:31,大,山\nks_2,2024/6/29 19:31,乙,,\n"
+    with open_table(write(tmp_path, "a.csv", content), {}) as table:
+        assert [(row.number, row.fault) for row in table.rows] == [
+            (2, "这一行有 4 格，表头只有 3 列：多半是某一格里的分隔符没有放在引号里"),
+            (3, None),
+        ]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_delimiters(tmp_path: Path, delimiter: str) -> None:
     assert len(read(write(tmp_path, "a.csv", ROWS.replace(",", delimiter)))) == 2
@@ -123,6 +156,27 @@ def test_xlsx_has_typed_cells_and_may_start_below_the_top(tmp_path: Path) -> Non
         "phone": "13800000000",
     }
     assert rows[1].fields["phone"] == "=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("state", ["visible", "hidden", "veryHidden"])
+def test_of_two_sheets_none_is_left_unread_without_a_word(tmp_path: Path, state: str) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.create_sheet("空")
+    for name, viewer in (("第一场", "ks_1"), ("第二场", "ks_2")):
+        sheet = workbook.create_sheet(name)
+        sheet.append(["账号", "时间"])
+        sheet.append([viewer, "2024/6/29 19:31"])
+    workbook["第二场"].sheet_state = state
+    workbook.save(tmp_path / "a.xlsx")
+    with pytest.raises(FileFault, match=r"第一场、第二场.*--sheet '第一场'"):
+        read(tmp_path / "a.xlsx")
+    with open_table(tmp_path / "a.xlsx", {}, sheet_name="第二场") as table:
+        assert [row.fields["viewer_id"] for row in table.rows] == ["ks_2"]
+    with pytest.raises(FileFault, match="第三场"), open_table(tmp_path / "a.xlsx", {}, sheet_name="第三场"):
+        pass
+    del workbook["第二场"]
+    workbook.save(tmp_path / "a.xlsx")
+    assert len(read(tmp_path / "a.xlsx")) == 1
 
 
 def sheet_with(folder: Path, cell: str) -> Path:
