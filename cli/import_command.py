@@ -86,7 +86,7 @@ def import_file(
     rejected: Annotated[Path | None, typer.Option(help="把拒收的行连同“错误原因”写入这个 CSV")] = None,
     from_row: Annotated[int, typer.Option(min=0, help="从这一行继续（中断时会给出行号）")] = 0,
     give_up_after_s: Annotated[int, typer.Option(min=1, max=86_400, help="一批数据连续多少秒发不出去就停下")] = 120,
-    strict: Annotated[bool, typer.Option("--strict", help="有拒收的行时以退出码 1 结束")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="有拒收的行或警告时以退出码 1 结束")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """导入直播平台的导出文件。可以重复导入：已收到的只算重复，不会多计。"""
@@ -113,7 +113,7 @@ def import_file(
         except (FileFault, Lost, Refused) as error:
             _interrupted(error, file, tally, as_json)
     _report(tally, table, rejected, as_json)
-    if strict and tally.refused:
+    if strict and (tally.refused or tally.rounded_ids):
         raise typer.Exit(1)
 
 
@@ -181,6 +181,12 @@ def _report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) ->
     if tally.refused:
         where = f"，明细在 {rejected}" if rejected else "；加上 --rejected 拒收.csv 可得到明细"
         typer.secho(f"有 {tally.refused:,} 行被拒收{where}", fg=typer.colors.YELLOW)
+    if tally.rounded_ids:
+        typer.secho(
+            f"所有 16 位以上的账号（{tally.rounded_ids:,} 行）从第 16 位起都是 0：多半是表格软件把账号当成数字，丢掉了后几位，"
+            "不同的人会被算成同一个人。请从平台重新导出，不经表格软件（或把该列设为文本），再导入一次",
+            fg=typer.colors.YELLOW,
+        )
 
 
 def _print(tally: Tally) -> None:

@@ -19,7 +19,8 @@ from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
 
 CELL_MAX_CHARS = 1000  # the longest field is 100; checkin decides up to here, so that a post stays far below 1 MiB
-SHEET_INTEGER_MAX = 10**15  # a spreadsheet keeps 15 digits of a number and makes the others 0
+SHEET_DIGITS = 15  # of a number in a spreadsheet; what follows is rounded to 0
+SHEET_INTEGER_MAX = 10**SHEET_DIGITS
 
 TYPE_NAMES = {
     "签到": "viewer.checked_in",
@@ -30,6 +31,11 @@ TYPE_NAMES = {
 }
 CONTACTS = ("name", "phone")  # only an enrolment needs them; from other rows they are not even sent
 CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
+NUMBERED = CODES | {
+    "phone": "手机号",
+    "campaign_id": "活动 ID",
+    "quiz": "题目",
+}  # what a spreadsheet may take for a number
 SHEET_EPOCH = datetime(1899, 12, 30)  # day 0 of a spreadsheet's serial date
 SHEET_DAYS = range(36_526, 73_051)  # 2000 to 2099
 UNIX_S = range(946_684_800, 4_102_444_800)  # 2000 to 2099
@@ -38,6 +44,8 @@ _LOCAL_TIME = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]*(上午|下午)?\s*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:\.\d+)?秒?|分?)"
 )
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+")
+_WITH_POINT = re.compile(r"(\d{1,15})\.0+")
+_AS_TEXT = re.compile(r'="([^"]*)"')
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
@@ -69,7 +77,7 @@ class Reading:
 
     def event(self, fields: Mapping[str, Any]) -> Outcome:
         """The event of a row's fields."""
-        texts = {field: cell_text(value) for field, value in fields.items()}
+        texts = {field: code_text(value) if field in NUMBERED else cell_text(value) for field, value in fields.items()}
         if refusal := self._refusal(fields, texts):
             return Outcome(None, refusal)
         occurred_at = moment(fields.get("occurred_at", ""), self.zone)
@@ -93,14 +101,21 @@ class Reading:
         nested = next((field for field, value in fields.items() if isinstance(value, list | dict)), None)
         if nested:
             return f"{nested} 不是一个文字或数字"
-        viewer_id = fields.get("viewer_id")
-        rounded = isinstance(viewer_id, float) and abs(viewer_id) >= SHEET_INTEGER_MAX
-        if rounded or _SCIENTIFIC.fullmatch(texts.get("viewer_id", "")):
-            return "账号被表格软件当成数字，后几位已丢失；请从平台重新导出，并把该列设为文本"
+        for field, name in NUMBERED.items():
+            if spoilt := _spoilt(fields.get(field), texts.get(field, "")):
+                return f"{name}被表格软件当成{spoilt}；请从平台重新导出，并把该列设为文本"
         too_long = next((field for field, text in texts.items() if len(text) > CELL_MAX_CHARS), None)
         if too_long:
             return f"{too_long} 超过 {CELL_MAX_CHARS} 个字符"
         return None
+
+
+def _spoilt(value: Any, text: str) -> str | None:
+    """As what a spreadsheet took a code, where that cannot be undone."""
+    if isinstance(value, date | time | bool):  # a datetime is a date
+        return "日期或是非"
+    rounded = isinstance(value, float) and abs(value) >= SHEET_INTEGER_MAX
+    return "数字，后几位已丢失" if rounded or _SCIENTIFIC.fullmatch(text) else None
 
 
 def moment(cell: Any, zone: ZoneInfo) -> datetime | None:
@@ -161,6 +176,13 @@ def cell_text(value: Any) -> str:
             return value.isoformat()
         case _:
             return str(value)
+
+
+def code_text(value: Any) -> str:
+    """A code or phone as text: `8812.0` and `="8812"`, which spreadsheets and exports write for them, are 8812."""
+    text = cell_text(value)
+    found = _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text)
+    return found[1] if found else text
 
 
 def derived_id(event: Mapping[str, str]) -> str:

@@ -133,6 +133,21 @@ def test_an_answer_of_something_else_is_told() -> None:
         send(Checkin(lambda _: httpx.Response(200, text="<html>")), rows(1))
 
 
+@pytest.mark.parametrize(
+    ("accounts", "rounded"),
+    [
+        (["6912345678901230000", "6912345678901230000", "ks1"], 2),
+        (["6912345678901230000", "6912345678901234567"], 0),
+        (["1234567890123450"], 0),  # one in ten
+        (["123456789012000", "ks0000000000000000"], 0),
+    ],
+)
+def test_accounts_that_all_end_in_zeros_are_pointed_out(accounts: list[str], rounded: int) -> None:
+    source = (Row(at, [], {"viewer_id": each, "occurred_at": "2024/6/29 19:31"}) for at, each in enumerate(accounts))
+    tally, _ = send(Checkin(), source)
+    assert tally.as_json().get("rounded_ids", 0) == rounded
+
+
 def test_refused_rows_are_explained_where_they_stand() -> None:
     source = [
         Row(2, [], {"viewer_id": "ks1", "occurred_at": "2024/6/29 19:31"}),
@@ -216,6 +231,14 @@ def test_json_for_scripts_and_strict(checkin: JsonServer, tmp_path: Path) -> Non
     answer = json.loads(done.stdout)
     assert answer["complete"] is True
     assert answer["verdicts"] == {"recorded": 1, "stored": 1, "rejected": 1}
+
+
+def test_rounded_accounts_are_a_warning_and_a_fault_where_asked(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("账号,时间\n6912345678901230000,2024/6/29 19:31\n6912345678901230000,2024/6/29 19:32\n")
+    done = run(source, "--campaign", "small-2024")
+    assert (done.exit_code, "丢掉了后几位" in done.output) == (0, True)
+    assert run(source, "--campaign", "small-2024", "--strict").exit_code == 1
 
 
 def test_a_stopped_import_says_how_to_go_on(checkin: JsonServer, tmp_path: Path) -> None:

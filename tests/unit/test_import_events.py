@@ -114,6 +114,32 @@ def test_numbers_of_a_spreadsheet_are_codes() -> None:
     assert cell_text(13800000000.0) == "13800000000"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("13800001111.0", "13800001111"),
+        ('="0138"', "0138"),
+        (140902.0, "140902"),
+        ("140902.00", "140902"),
+        ("1.5", "1.5"),
+    ],
+)
+@pytest.mark.parametrize("field", ["viewer_id", "unit_code", "phone"])
+def test_a_code_is_freed_from_what_spreadsheets_put_around_it(written: Any, meant: str, field: str) -> None:
+    assert event("viewer.enrolled", **{field: written})[field] == meant
+
+
+@pytest.mark.parametrize("field", ["viewer_id", "event_id", "unit_code", "channel", "phone"])
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [("1.38E+10", "后几位已丢失"), (6.91e18, "后几位已丢失"), (datetime(2024, 1, 2), "日期"), (True, "是非")],
+)
+def test_a_code_that_a_spreadsheet_has_spoilt_is_not_sent(field: str, written: Any, why: str) -> None:
+    found = read("viewer.enrolled", **{field: written})
+    assert found.event is None
+    assert why in (found.refusal or "")
+
+
 def test_chinese_names_of_types_groups_and_units_become_codes() -> None:
     found = event(type="报名", group="学生", unit_code="局(一)")
     assert (found["type"], found["group"], found["unit_code"]) == ("viewer.enrolled", "student", "A")
