@@ -36,6 +36,12 @@ NUMBERED = CODES | {
     "campaign_id": "活动 ID",
     "quiz": "题目",
 }  # what a spreadsheet may take for a number
+NOTHING = frozenset(
+    {"null", "(null)", "<null>", "nil", "nan", "-nan", "none", "<na>", "n/a", "#n/a", "na", "\\n", "undefined"}
+    | {"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!"}
+    | {"-", "--", "—", "——", "/", "无", "空", "暂无", "未知", "未填", "未填写", "不详"}
+)
+_BLANKS = " \t\u3000\u00a0\u200b\u200c\u200d\u2060\ufeff"  # also the marks that nobody sees
 SHEET_EPOCH = datetime(1899, 12, 30)  # day 0 of a spreadsheet's serial date
 SHEET_DAYS = range(36_526, 73_051)  # 2000 to 2099
 UNIX_S = range(946_684_800, 4_102_444_800)  # 2000 to 2099
@@ -66,6 +72,7 @@ class Reading:
     zone: ZoneInfo
     groups: Mapping[str, str]  # name → code
     units: Mapping[str, str]  # name → code, names that several units share left out
+    codes: frozenset[str]  # of units, channels and groups, and their names
 
     @classmethod
     def of(cls, definition: CampaignDefinition, event_type: str) -> "Reading":
@@ -73,14 +80,17 @@ class Reading:
         named = {_folded(unit.name): unit.unit_code for unit in definition.units}
         units = {name: code for name, code in named.items() if shared_by[name] == 1}
         groups = {group.name: group.code for group in definition.groups}
-        return cls(definition.campaign_id, event_type, definition.zone, groups, units)
+        codes = {unit.unit_code for unit in definition.units} | definition.channels.keys() | set(groups.values())
+        names = named.keys() | groups.keys()
+        return cls(definition.campaign_id, event_type, definition.zone, groups, units, frozenset(codes | names))
 
     def event(self, fields: Mapping[str, Any]) -> Outcome:
         """The event of a row's fields."""
         texts = {field: code_text(value) if field in NUMBERED else cell_text(value) for field, value in fields.items()}
+        texts = {field: text for field, text in texts.items() if text in self.codes or not says_nothing(text)}
         if refusal := self._refusal(fields, texts):
             return Outcome(None, refusal)
-        occurred_at = moment(fields.get("occurred_at", ""), self.zone)
+        occurred_at = moment(fields["occurred_at"], self.zone) if "occurred_at" in texts else None
         event = texts | {
             "type": TYPE_NAMES.get(texts.get("type", self.type), texts.get("type", self.type)),
             "campaign_id": self.campaign_id,
@@ -108,6 +118,11 @@ class Reading:
         if too_long:
             return f"{too_long} 超过 {CELL_MAX_CHARS} 个字符"
         return None
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a cell is empty in the words of databases, programs and people."""
+    return not text.strip(_BLANKS) or text.strip(_BLANKS).casefold() in NOTHING
 
 
 def _spoilt(value: Any, text: str) -> str | None:
@@ -210,9 +225,9 @@ def derived_id(event: Mapping[str, str]) -> str:
 def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
     """What is most likely wrong, if checkin says `malformed`."""
     if not event.get("viewer_id"):
-        return "没有账号"
+        return "没有账号（空格，或 NULL、nan、无 之类的字样）"
     if not event["occurred_at"]:
-        return "没有时间"
+        return "没有时间（空格，或 NULL、nan、无 之类的字样）"
     if occurred_at is None:
         return f"时间“{event['occurred_at'][:40]}”看不懂；请写成 2024/6/29 19:31"
     for field, name in CODES.items():

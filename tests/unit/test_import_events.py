@@ -140,6 +140,25 @@ def test_a_code_that_a_spreadsheet_has_spoilt_is_not_sent(field: str, written: A
     assert why in (found.refusal or "")
 
 
+@pytest.mark.parametrize(
+    "word", ["NULL", "nan", "NaN", "None", "N/A", "#N/A", r"\N", "-", "——", "无", "\u200b", "\u3000"]
+)
+def test_words_that_mean_nothing_are_as_an_empty_cell(word: str) -> None:
+    given = event("viewer.enrolled", unit_code=word, channel="QR-0001", group=word, name=word, phone=word)
+    assert given == event("viewer.enrolled", channel="QR-0001")
+    for field, why in (("viewer_id", "没有账号"), ("occurred_at", "没有时间")):
+        assert why in (read(**{field: word}).note or "")
+
+
+def test_a_word_that_the_campaign_has_a_code_for_means_that() -> None:
+    definition = campaign(units=[*campaign_content()["units"], unit("NA", "111", "unit", name="无")])
+    reading = Reading.of(definition, "viewer.enrolled")
+    for written in ("NA", "无"):
+        found = reading.event({"viewer_id": "ks_1", "occurred_at": AT.isoformat(), "unit_code": written}).event
+        assert found is not None
+        assert found["unit_code"] == "NA"
+
+
 def test_chinese_names_of_types_groups_and_units_become_codes() -> None:
     found = event(type="报名", group="学生", unit_code="局(一)")
     assert (found["type"], found["group"], found["unit_code"]) == ("viewer.enrolled", "student", "A")
