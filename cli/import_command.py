@@ -17,7 +17,7 @@ from rich.table import Table as Printed
 from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail, setting
 from cli.import_events import TYPE_NAMES, Reading, cell_text
-from cli.import_file import Row, Table, open_table
+from cli.import_file import COLUMNS_LISTED_MAX, Row, Table, open_table
 from cli.import_sending import (
     NOT_SENT,
     POST_TIMEOUT_S,
@@ -105,9 +105,8 @@ def import_file(
             refusals = opened.enter_context(refusals_to(rejected, table.header))
             http = opened.enter_context(_http())
             sender = Sender(http, f"/v1/campaigns/{campaign_id}/imports", give_up_after_s=give_up_after_s)
-            _send_with_progress(
-                table, send_rows(table.rows, reading, sender, refusals, tally, from_row), tally, file.name
-            )
+            posts = send_rows(table.rows, reading.in_zone(table.zone), sender, refusals, tally, from_row)
+            _send_with_progress(table, posts, tally, file.name)
         except OSError as error:
             fail(f"{error.filename or file}：{error.strerror or error}")
         except (FileFault, Lost, Refused) as error:
@@ -171,12 +170,15 @@ def _interrupted(error: Exception, file: Path, tally: Tally, as_json: bool) -> N
 
 def _report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(tally.as_json() | {"complete": True, "columns": table.columns}, ensure_ascii=False))
+        more = {"complete": True, "columns": table.columns, "unused_columns": list(table.unused)}
+        typer.echo(json.dumps(tally.as_json() | more, ensure_ascii=False))
         return
     if not tally.rows:
         typer.echo("文件里没有数据行")
         return
     typer.echo("列的对应：" + "，".join(f"{column} → {name}" for name, column in table.columns.items()))
+    if table.unused:
+        typer.echo("没有用到的列：" + "、".join(table.unused[:COLUMNS_LISTED_MAX]))
     _print(tally)
     if tally.refused:
         where = f"，明细在 {rejected}" if rejected else "；加上 --rejected 拒收.csv 可得到明细"

@@ -10,10 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
@@ -65,11 +64,11 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read cells: the campaign's time zone, and its names for groups and units."""
+    """How cells are understood: the time zone of times without an offset, and the campaign's names for groups and units."""
 
     campaign_id: str
     type: str
-    zone: ZoneInfo
+    zone: tzinfo
     groups: Mapping[str, str]  # name → code
     units: Mapping[str, str]  # name → code, names that several units share left out
     codes: frozenset[str]  # of units, channels and groups, and their names
@@ -83,6 +82,10 @@ class Reading:
         codes = {unit.unit_code for unit in definition.units} | definition.channels.keys() | set(groups.values())
         names = named.keys() | groups.keys()
         return cls(definition.campaign_id, event_type, definition.zone, groups, units, frozenset(codes | names))
+
+    def in_zone(self, zone: tzinfo | None) -> "Reading":
+        """The same with the zone that a file says its times are in."""
+        return self if zone is None else replace(self, zone=zone)
 
     def event(self, fields: Mapping[str, Any]) -> Outcome:
         """The event of a row's fields."""
@@ -133,7 +136,7 @@ def _spoilt(value: Any, text: str) -> str | None:
     return "数字，后几位已丢失" if rounded or _SCIENTIFIC.fullmatch(text) else None
 
 
-def moment(cell: Any, zone: ZoneInfo) -> datetime | None:
+def moment(cell: Any, zone: tzinfo) -> datetime | None:
     """The time in a cell, in `zone` where it has no offset; None where it is none, or has no time of day."""
     match cell:
         case bool():
@@ -151,7 +154,7 @@ def moment(cell: Any, zone: ZoneInfo) -> datetime | None:
     return _to_second(local).replace(tzinfo=zone)
 
 
-def _from_text(text: str, zone: ZoneInfo) -> datetime | None:
+def _from_text(text: str, zone: tzinfo) -> datetime | None:
     found = _LOCAL_TIME.fullmatch(text)
     try:
         if found is None:
@@ -166,7 +169,7 @@ def _from_text(text: str, zone: ZoneInfo) -> datetime | None:
     return at - timedelta(hours=12) if half == "上午" and at.hour == 12 else at
 
 
-def _from_number(number: float, zone: ZoneInfo) -> datetime | None:
+def _from_number(number: float, zone: tzinfo) -> datetime | None:
     """A spreadsheet's serial date, or seconds or milliseconds since 1970."""
     if not math.isfinite(number):
         return None

@@ -5,12 +5,15 @@ Sheets are read by shared/sheets; NDJSON is streamed here.
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -30,6 +33,18 @@ from shared.sheets import (
 COLUMNS_LISTED_MAX = 30
 
 LINES = (".ndjson", ".jsonl")
+
+_REMARK = re.compile(
+    r"[（(](?:\*|必填项?|选填|非必填|可选|可不填|文本|文本格式|string|text|required|optional|[ymdhs年月日时分秒/:.\s-]+"
+    r"|(?:UTC|GMT)[+\-−\d:\s]*|北京时间|东八区|中国标准时间)[)）]",
+    re.IGNORECASE,
+)
+_UTC = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?:\s*([+\-−])\s*(\d{1,2})(?::?(\d{2}))?)?(?![A-Za-z])", re.IGNORECASE)
+_BEIJING = re.compile(r"北京时间|东八区|中国标准时间|Asia/Shanghai")
+_OTHER_ZONE = re.compile(
+    r"(?<![A-Za-z])(?:[ECMP][SD]T|CEST|CET|BST|JST|KST|IST|MSK)(?![A-Za-z])|[东西][一二三四五六七九十]+区|零时区|时区"
+    r"|(?:格林|世界|国际|美东|美西|太平洋|东京|伦敦|纽约|莫斯科)\S*?时间?|[A-Z][a-z]+/[A-Z][A-Za-z_]+"
+)
 
 REQUIRED = ("viewer_id", "occurred_at")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -82,6 +97,8 @@ class Table:
     rows: Iterator[Row]
     size: int
     position: Callable[[], int]
+    zone: ZoneInfo | timezone | None = None  # of times without an offset, where the column's name says so
+    unused: Sequence[str] = ()  # columns that belong to no field
 
 
 @contextmanager
@@ -116,7 +133,9 @@ def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
     columns = match_columns(sheet.header, told)
     places = sheet.places(columns)
     rows = (Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in sheet.rows)
-    return Table(sheet.header, columns, rows, sheet.size, sheet.position)
+    unused = [column for column in sheet.header if column and column not in columns.values()]
+    zone = zone_of(columns["occurred_at"])
+    return Table(sheet.header, columns, rows, sheet.size, sheet.position, zone, unused)
 
 
 def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
@@ -127,23 +146,41 @@ def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
 
 
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
-    """Field → column: those in `told`, and those recognised by their names. Raises `FileFault` where one is missing."""
-    by_name = {_plain(column): column for column in reversed(header) if column}
-    found: dict[str, str] = {}
-    for field, column in told.items():
-        if _plain(column) not in by_name:
-            raise FileFault(f"文件里没有“{column}”这一列。文件的列有：{_listed(header)}")
-        found[field] = by_name[_plain(column)]
+    """Field → column: those told, and those recognised by their names. Raises `FileFault` where one is missing, or two could be
+    meant."""
+    found = {field: _told_column(header, column) for field, column in told.items()}
+    alike: dict[str, list[str]] = {}
+    for column in header:
+        alike.setdefault(_plain(column), []).append(column)
     for field, names in COLUMNS.items():
-        free = (by_name[_plain(name)] for name in names if _plain(name) in by_name)
-        column_found = next((column for column in free if column not in found.values()), None)
-        if field not in found and column_found is not None:
-            found[field] = column_found
+        if field in found:
+            continue
+        candidates = [
+            column for name in names for column in alike.get(_plain(name), []) if column not in found.values()
+        ]
+        if len(candidates) > 1 and (field in REQUIRED or _plain(candidates[0]) == _plain(candidates[1])):
+            raise FileFault(
+                f"有几列都像 {field}：{_listed(candidates)}。请用 --map {field}=列名 指明（列名相同的，请先改得不同）"
+            )
+        if candidates:
+            found[field] = candidates[0]
     missing = [field for field in REQUIRED if field not in found]
     if missing:
         hints = " ".join(f"--map {field}=列名" for field in missing)
         raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。请用 {hints} 指明")
     return found
+
+
+def _told_column(header: Sequence[str], column: str) -> str:
+    """The column of that very name, else the one whose name differs in dress only. Raises `FileFault`."""
+    found = [each for each in header if each == column.strip()] or [
+        each for each in header if each and _plain(each) == _plain(column)
+    ]
+    if not found:
+        raise FileFault(f"文件里没有“{column}”这一列。文件的列有：{_listed(header)}")
+    if len(found) > 1:
+        raise FileFault(f"“{column}”可以指几列：{_listed(found)}。请写出完整的列名；列名相同的，请先在文件里改得不同")
+    return found[0]
 
 
 # ---- NDJSON ----------------------------------------------------------------------------------------------------------
@@ -157,7 +194,8 @@ def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     required = {field: column for field, column in told.items() if field in REQUIRED}
     columns = match_columns(list(first), required) | dict(told)
     names = {field: [columns[field]] if field in told else list(COLUMNS[field]) for field in COLUMNS}
-    return Table(["原始内容"], columns, _line_rows(file, names), size, bytes_read(file))
+    rows = _line_rows(file, names)
+    return Table(["原始内容"], columns, rows, size, bytes_read(file), zone_of(columns["occurred_at"]))
 
 
 def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
@@ -170,10 +208,13 @@ def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
         text = line.strip()
         content = _object(text)
         if content is not None:
-            cells = {
-                field_of[_plain(key)]: value_of(value) for key, value in content.items() if _plain(key) in field_of
-            }
-            yield Row(number, [text], {field: value for field, value in cells.items() if value not in ("", None)})
+            told = [
+                (field_of[_plain(key)], value_of(value)) for key, value in content.items() if _plain(key) in field_of
+            ]
+            given = [(field, value) for field, value in told if value not in ("", None)]
+            count = Counter(field for field, _ in given)
+            twice = next((field for field in REQUIRED if count[field] > 1), None)
+            yield Row(number, [text], dict(reversed(given)), f"有几个字段都像 {twice}" if twice else None)
         elif text:
             yield Row(number, [text], {}, "这一行不是 JSON 对象")
 
@@ -189,8 +230,26 @@ def _object(line: str) -> dict[str, Any] | None:
 
 
 def _plain(column: str) -> str:
-    """A column's name for comparisons, without case, spaces, punctuation and what stands in brackets."""
-    return re.sub(r"[（(].*?[)）]|[\s_*:：]", "", column).lower() or column
+    """A column's name as it is compared: case, spaces and punctuation do not matter, nor brackets that say how to fill it in."""
+    name = _REMARK.sub("", column)
+    return re.sub(r"[（()）\[\]【】\s_*:：]", "", name).lower() or column
+
+
+def zone_of(column: str) -> ZoneInfo | timezone | None:
+    """The time zone that a column's name says, such as `签到时间（UTC）`; None where it says none. Raises `FileFault` where it
+    says one that is not understood."""
+    if found := _UTC.search(column):
+        sign, hours, minutes = found.groups()
+        offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        return timezone(-offset if sign in ("-", "−") else offset)
+    if _BEIJING.search(column):
+        return ZoneInfo("Asia/Shanghai")
+    if found := _OTHER_ZONE.search(column):
+        raise FileFault(
+            f"列名“{column}”里的 {found[0]} 是哪个时区，看不懂。请把列名里的时区写成 UTC、UTC+8 这样，"
+            "或者把时间换成北京时间并去掉列名里的时区"
+        )
+    return None
 
 
 def _listed(header: Sequence[str]) -> str:

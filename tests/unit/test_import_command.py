@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def result(event: dict[str, Any]) -> dict[str, Any]:
     """Replays are stored, ids that are none are malformed, the rest is recorded."""
     if not event["viewer_id"].isalnum():
         return {"event_id": None, "verdict": "rejected", "reason": "malformed"}
-    if event["occurred_at"][11:13] != "19":
+    if datetime.fromisoformat(event["occurred_at"]).astimezone(READING.zone).hour != 19:
         return {"event_id": event["event_id"], "verdict": "stored", "reason": "replay_not_credited"}
     return {"event_id": event["event_id"], "verdict": "recorded", "reason": None}
 
@@ -231,6 +232,14 @@ def test_json_for_scripts_and_strict(checkin: JsonServer, tmp_path: Path) -> Non
     answer = json.loads(done.stdout)
     assert answer["complete"] is True
     assert answer["verdicts"] == {"recorded": 1, "stored": 1, "rejected": 1}
+
+
+def test_times_of_another_zone_are_converted_and_unused_columns_named(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("账号,签到时间（UTC）,昵称\nks1,2024/6/29 11:31,x\n")
+    done = run(source, "--campaign", "small-2024")
+    assert "没有用到的列：昵称" in done.output
+    assert "已记录" in done.output  # by the stand-in only between 19:00 and 20:00 in Beijing
 
 
 def test_rounded_accounts_are_a_warning_and_a_fault_where_asked(checkin: JsonServer, tmp_path: Path) -> None:

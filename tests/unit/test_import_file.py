@@ -2,7 +2,7 @@
 
 import resource
 import zipfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,71 @@ def test_columns_are_recognised_whatever_their_dress(tmp_path: Path) -> None:
 def test_told_columns_go_before_recognised_ones(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "账号,昵称,时间\nks_1,x_9,2024/6/29 19:31\n")
     assert read(path, {"viewer_id": "昵称"})[0]["viewer_id"] == "x_9"
+
+
+@pytest.mark.parametrize(
+    ("header", "told", "column"),
+    [
+        ("用户（昵称）,用户（ID）,签到时间", {"viewer_id": "用户（ID）"}, "用户（ID）"),
+        ("用户（昵称）,用户（ID）,签到时间", {"viewer_id": "用户(ID)"}, "用户（ID）"),
+        ("用户（昵称）,用户（ID）,签到时间", {}, "用户（ID）"),
+        ("账号（昵称）,账号（必填）,签到时间（yyyy-mm-dd）", {}, "账号（必填）"),
+        ("账号,UID,时间", {"viewer_id": "UID"}, "UID"),
+    ],
+)
+def test_a_column_is_taken_by_its_whole_name(tmp_path: Path, header: str, told: dict[str, str], column: str) -> None:
+    with open_table(write(tmp_path, "a.csv", f"{header}\na,b,c\n"), told) as table:
+        assert table.columns["viewer_id"] == column
+        assert list(table.unused) == [each for each in header.split(",")[:2] if each != column]
+
+
+@pytest.mark.parametrize(
+    ("header", "told", "says"),
+    [
+        ("账号（昵称）,时间", {}, "认不出必需的列：viewer_id"),
+        ("账号,UID,时间", {}, r"都像 viewer_id：“账号”、“UID”.*--map viewer_id=列名"),
+        ("账号,报名时间,签到时间", {}, "都像 occurred_at"),
+        ("账号,时间,手机号,手机号", {}, "都像 phone"),
+        ("账号,时间,手机号,手机号", {"phone": "手机号"}, "可以指几列"),
+        ("账号,时间,手 机,手_机", {"phone": "手机"}, "可以指几列：“手 机”、“手_机”"),
+        ("账号,时间（EST）", {"occurred_at": "时间（EST）"}, "EST 是哪个时区"),
+        ("账号,签到时间（美东时间）", {"occurred_at": "签到时间（美东时间）"}, "美东时间 是哪个时区"),
+    ],
+)
+def test_where_two_columns_could_be_meant_or_none_it_asks(
+    tmp_path: Path, header: str, told: dict[str, str], says: str
+) -> None:
+    with pytest.raises(FileFault, match=says):
+        read(write(tmp_path, "a.csv", f"{header}\na,b,c,d\n"), told)
+
+
+@pytest.mark.parametrize(
+    ("column", "offset_h"),
+    [
+        ("签到时间", None),
+        ("签到时间（UTC）", 0),
+        ("签到时间(GMT)", 0),
+        ("签到时间（UTC+8）", 8),
+        ("签到时间（UTC-05:00）", -5),
+        ("签到时间（北京时间）", 8),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_a_zone_in_the_name_of_the_column_is_the_zone_of_its_times(
+    tmp_path: Path, name: str, column: str, offset_h: int | None
+) -> None:
+    csv, line = f"账号,{column}\nks_1,2024/6/29 11:31\n", f'{{"账号": "ks_1", "{column}": "2024/6/29 11:31"}}\n'
+    with open_table(write(tmp_path, name, csv if name == "a.csv" else line), {}) as table:
+        offset = table.zone and table.zone.utcoffset(datetime(2024, 6, 29))
+    assert offset == (None if offset_h is None else timedelta(hours=offset_h))
+
+
+def test_an_object_that_names_the_account_twice_is_refused(tmp_path: Path) -> None:
+    content = (
+        '{"账号": "a", "时间": "t"}\n{"账号": "a", "UID": "b", "时间": "t"}\n{"账号": "", "UID": "b", "时间": "t"}\n'
+    )
+    with open_table(write(tmp_path, "a.ndjson", content), {}) as table:
+        assert [row.fault for row in table.rows] == [None, "有几个字段都像 viewer_id", None]
 
 
 @pytest.mark.parametrize(
