@@ -117,6 +117,9 @@ class Reading:
         for field, name in NUMBERED.items():
             if spoilt := _spoilt(fields.get(field), texts.get(field, "")):
                 return f"{name}被表格软件当成{spoilt}；请从平台重新导出，并把该列设为文本"
+        damaged = next((text for text in texts.values() if "\ufffd" in text or "锟斤拷" in text), None)
+        if damaged:
+            return f"“{damaged[:40]}”里有损坏的字符；请从平台重新导出"
         too_long = next((field for field, text in texts.items() if len(text) > CELL_MAX_CHARS), None)
         if too_long:
             return f"{too_long} 超过 {CELL_MAX_CHARS} 个字符"

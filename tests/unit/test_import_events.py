@@ -201,6 +201,8 @@ def test_an_id_tells_nothing_of_name_and_phone() -> None:
         ({"viewer_id": "1.23457E+18"}, "后几位已丢失"),
         ({"name": "x" * 1001}, "超过 1000"),
         ({"name": ["x"]}, "name 不是"),
+        ({"name": "李\ufffd"}, "损坏"),
+        ({"name": "锟斤拷"}, "损坏"),
     ],
 )
 def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], why: str) -> None:

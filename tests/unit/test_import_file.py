@@ -45,6 +45,36 @@ def test_a_file_in_no_known_encoding_is_named(tmp_path: Path) -> None:
         read(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(("encoding", "other"), [("utf-8", "gb18030"), ("utf-8-sig", "gb18030"), ("gb18030", "utf-8")])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_line_in_another_encoding_than_the_file_is_named(
+    tmp_path: Path, encoding: str, other: str, ending: str
+) -> None:
+    lines = ["账号,时间,姓名", *(f"ks_{n},2024/6/29 19:31,张三" for n in range(20))]
+    rows = [
+        (line + ending).encode(encoding if n == 0 else encoding.removesuffix("-sig")) for n, line in enumerate(lines)
+    ]
+    rows[13] = f"ks_13,2024/6/29 19:31,李四{ending}".encode(other)
+    (tmp_path / "a.csv").write_bytes(b"".join(rows))
+    with pytest.raises(FileFault, match="只有第 14 行"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_mark_at_the_start_says_the_encoding_whatever_most_lines_are(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfuid,occurred_at,name\n" + "a,b,李四\na,b,李四\n".encode("gb18030"))
+    with pytest.raises(FileFault, match="第 2 行"):
+        read(tmp_path / "a.csv")
+
+
+def test_names_that_are_utf_8_by_chance_do_not_spoil_a_gb18030_file(tmp_path: Path) -> None:
+    """The bytes of the first name are two letters of UTF-8, those of the second two Chinese characters."""
+    assert ["撸撸".encode("gb18030").decode(), "浣夸僵".encode("gb18030").decode()] == ["ߣߣ", "使佩"]
+    lines = ["账号,时间,姓名", *("ks_1,2024/6/29 19:31,张三" for _ in range(5))]
+    for name in ("撸撸", "浣夸僵"):
+        lines.append(f"ks_2,2024/6/29 19:31,{name}")
+    assert read(write(tmp_path, "a.csv", "\n".join(lines), "gb18030"))[-1]["name"] == "浣夸僵"
+
+
 @pytest.mark.parametrize(
     ("rows", "line"),
     [
