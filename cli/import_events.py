@@ -183,9 +183,8 @@ def _from_number(number: float, zone: tzinfo) -> datetime | None:
 
 
 def _to_second(at: datetime) -> datetime:
-    """The second that a time lies in. A serial date is a binary fraction of a day, so it is a few microseconds too early or
-    late."""
-    return (at + timedelta(microseconds=500)).replace(microsecond=0)
+    """The second that a time lies in. A serial date is a fraction of a day in binary, a few microseconds off either way."""
+    return (at + timedelta(microseconds=50)).replace(microsecond=0)
 
 
 def cell_text(value: Any) -> str:
