@@ -83,6 +83,7 @@ def import_file(
         typer.Option("--map", help="字段=列名，可写多次，如 --map viewer_id=账号 --map occurred_at=时间"),
     ] = None,
     sheet: Annotated[str | None, typer.Option("--sheet", help="工作簿里有几个工作表时，导入哪一个")] = None,
+    header_row: Annotated[int, typer.Option("--header-row", min=1, help="表头在第几行（上面有标题时）")] = 1,
     rejected: Annotated[Path | None, typer.Option(help="把拒收的行连同“错误原因”写入这个 CSV")] = None,
     from_row: Annotated[int, typer.Option(min=0, help="从这一行继续（中断时会给出行号）")] = 0,
     give_up_after_s: Annotated[int, typer.Option(min=1, max=86_400, help="一批数据连续多少秒发不出去就停下")] = 120,
@@ -101,7 +102,7 @@ def import_file(
     tally = Tally()
     with ExitStack() as opened:
         try:
-            table = opened.enter_context(open_table(file, told, sheet_name=sheet))
+            table = opened.enter_context(open_table(file, told, sheet_name=sheet, header_row=header_row))
             refusals = opened.enter_context(refusals_to(rejected, table.header))
             http = opened.enter_context(_http())
             sender = Sender(http, f"/v1/campaigns/{campaign_id}/imports", give_up_after_s=give_up_after_s)
@@ -183,12 +184,29 @@ def _report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) ->
     if tally.refused:
         where = f"，明细在 {rejected}" if rejected else "；加上 --rejected 拒收.csv 可得到明细"
         typer.secho(f"有 {tally.refused:,} 行被拒收{where}", fg=typer.colors.YELLOW)
+    _print_unknown(tally)
     if tally.rounded_ids:
         typer.secho(
             f"所有 16 位以上的账号（{tally.rounded_ids:,} 行）从第 16 位起都是 0：多半是表格软件把账号当成数字，丢掉了后几位，"
             "不同的人会被算成同一个人。请从平台重新导出，不经表格软件（或把该列设为文本），再导入一次",
             fg=typer.colors.YELLOW,
         )
+
+
+def _print_unknown(tally: Tally) -> None:
+    """Codes that the campaign does not have: most likely misspelt, or missing in the campaign's file."""
+    for field, name, meaning in (
+        ("unit_code", "单位代码", "照原样计在这些代码下，不属于任何单位"),
+        ("channel", "渠道码", "没有给出单位"),
+        ("group", "人群", "照原样计在这些代码下"),
+    ):
+        found = [(code, number) for (of, code), number in tally.unknown.most_common() if of == field]
+        if found:
+            listed = "、".join(f"{code}（{number:,} 行）" for code, number in found[:COLUMNS_LISTED_MAX])
+            more = f" 等 {len(found):,} 个" if len(found) > COLUMNS_LISTED_MAX else ""
+            typer.secho(
+                f"活动里没有的{name}，{meaning}：{listed}{more}。请核对文件，或在活动文件里补上", fg=typer.colors.YELLOW
+            )
 
 
 def _print(tally: Tally) -> None:

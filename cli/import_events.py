@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple
@@ -49,6 +49,9 @@ _LOCAL_TIME = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]*(上午|下午)?\s*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:\.\d+)?秒?|分?)"
 )
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+")
+_HALF_TIME = re.compile(
+    r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|(?:上午|下午)?\d{1,2}[:：时]\d{1,2}(?:[:：分]\d{1,2})?(?:\.\d+)?[分秒]?"
+)
 _WITH_POINT = re.compile(r"(\d{1,15})\.0+")
 _AS_TEXT = re.compile(r'="([^"]*)"')
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
@@ -60,11 +63,12 @@ class Outcome(NamedTuple):
     event: dict[str, Any] | None
     refusal: str | None = None
     note: str | None = None
+    unknown: tuple[tuple[str, str], ...] = ()  # field and code of an enrolment that the campaign does not have
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How cells are understood: the time zone of times without an offset, and the campaign's names for groups and units."""
+    """How to read cells: the time zone of times without an offset, and the campaign's names for groups and units."""
 
     campaign_id: str
     type: str
@@ -72,6 +76,7 @@ class Reading:
     groups: Mapping[str, str]  # name → code
     units: Mapping[str, str]  # name → code, names that several units share left out
     codes: frozenset[str]  # of units, channels and groups, and their names
+    codes_of: Mapping[str, Collection[str]]  # field → the codes that the campaign has
 
     @classmethod
     def of(cls, definition: CampaignDefinition, event_type: str) -> "Reading":
@@ -79,9 +84,13 @@ class Reading:
         named = {_folded(unit.name): unit.unit_code for unit in definition.units}
         units = {name: code for name, code in named.items() if shared_by[name] == 1}
         groups = {group.name: group.code for group in definition.groups}
-        codes = {unit.unit_code for unit in definition.units} | definition.channels.keys() | set(groups.values())
-        names = named.keys() | groups.keys()
-        return cls(definition.campaign_id, event_type, definition.zone, groups, units, frozenset(codes | names))
+        codes_of = {
+            "unit_code": {unit.unit_code for unit in definition.units},
+            "channel": set(definition.channels),
+            "group": set(groups.values()),
+        }
+        known = frozenset(named.keys() | groups.keys()).union(*codes_of.values())
+        return cls(definition.campaign_id, event_type, definition.zone, groups, units, known, codes_of)
 
     def in_zone(self, zone: tzinfo | None) -> "Reading":
         """The same with the zone that a file says its times are in."""
@@ -89,6 +98,7 @@ class Reading:
 
     def event(self, fields: Mapping[str, Any]) -> Outcome:
         """The event of a row's fields."""
+        fields = with_day(fields)
         texts = {field: code_text(value) if field in NUMBERED else cell_text(value) for field, value in fields.items()}
         texts = {field: text for field, text in texts.items() if text in self.codes or not says_nothing(text)}
         if refusal := self._refusal(fields, texts):
@@ -106,7 +116,16 @@ class Reading:
         if "unit_code" in event:
             event["unit_code"] = self.units.get(_folded(event["unit_code"]), event["unit_code"])
         event.setdefault("event_id", derived_id(event))
-        return Outcome(event, None, _note(event, occurred_at))
+        return Outcome(event, None, _note(event, occurred_at), self._unknown(event))
+
+    def _unknown(self, event: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        if event["type"] != TYPE_NAMES["报名"]:
+            return ()
+        return tuple(
+            (field, event[field])
+            for field, codes in self.codes_of.items()
+            if field in event and event[field] not in codes
+        )
 
     def _refusal(self, fields: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
         if texts.get("campaign_id", self.campaign_id) != self.campaign_id:
@@ -124,6 +143,25 @@ class Reading:
         if too_long:
             return f"{too_long} 超过 {CELL_MAX_CHARS} 个字符"
         return None
+
+
+def with_day(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Day and time of day of two columns as one time."""
+    more = dict(fields)
+    if "occurred_on" not in more:
+        return more
+    day, clock = more.pop("occurred_on"), more.get("occurred_at", "")
+    day = day.date() if isinstance(day, datetime) else day
+    match day, clock:
+        case date(), time():
+            more["occurred_at"] = datetime.combine(day, clock)
+        case date(), float():
+            more["occurred_at"] = datetime.combine(day, time()) + timedelta(days=clock)
+        case (float(), float()):
+            more["occurred_at"] = day + clock
+        case _:
+            more["occurred_at"] = f"{cell_text(day)} {cell_text(clock)}"
+    return more
 
 
 def says_nothing(text: str) -> bool:
@@ -183,7 +221,8 @@ def _from_number(number: float, zone: tzinfo) -> datetime | None:
 
 
 def _to_second(at: datetime) -> datetime:
-    """The second that a time lies in. A serial date is a fraction of a day in binary, a few microseconds off either way."""
+    """The second that a time lies in. A serial date is a binary fraction of a day, so it is a few microseconds too early or
+    late."""
     return (at + timedelta(microseconds=50)).replace(microsecond=0)
 
 
@@ -233,6 +272,8 @@ def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
         return "没有账号（空格，或 NULL、nan、无 之类的字样）"
     if not event["occurred_at"]:
         return "没有时间（空格，或 NULL、nan、无 之类的字样）"
+    if occurred_at is None and _HALF_TIME.fullmatch(event["occurred_at"]):
+        return f"时间“{event['occurred_at']}”只有日期或只有钟点；分在两列的，请用 --map occurred_at=日期列名+时间列名"
     if occurred_at is None:
         return f"时间“{event['occurred_at'][:40]}”看不懂；请写成 2024/6/29 19:31"
     for field, name in CODES.items():

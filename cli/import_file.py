@@ -7,10 +7,11 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta, timezone
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
@@ -31,6 +32,7 @@ from shared.sheets import (
 )
 
 COLUMNS_LISTED_MAX = 30
+ROWS_ABOVE_MAX = 20  # of titles above a header that are looked through
 
 LINES = (".ndjson", ".jsonl")
 
@@ -64,6 +66,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "UID",
     ),
     "occurred_at": ("occurred_at", "签到时间", "时间", "发生时间", "报名时间", "观看时间", "打卡时间", "操作时间"),
+    "occurred_on": (),  # the day, where `--map occurred_at=日期+时间` names two columns
     "unit_code": ("unit_code", "单位代码", "单位编码", "单位编号", "单位", "所属单位", "单位名称"),
     "channel": ("channel", "渠道码", "渠道", "渠道代码", "渠道编码"),
     "group": ("group", "重点人群", "人群", "群体", "人群类别"),
@@ -103,7 +106,11 @@ class Table:
 
 @contextmanager
 def open_table(
-    path: Path, told: Mapping[str, str], limits: WorkbookLimits | None = None, sheet_name: str | None = None
+    path: Path,
+    told: Mapping[str, str],
+    limits: WorkbookLimits | None = None,
+    sheet_name: str | None = None,
+    header_row: int = 1,
 ) -> Iterator[Table]:
     """`told`: field → column, over the names in `COLUMNS`; `sheet_name`: which sheet of a workbook, where several hold something.
     Raises `FileFault`, also while rows are read."""
@@ -114,7 +121,7 @@ def open_table(
         raise FileFault(f"--map 里的 {unknown[0]} 不是字段名。可用的有：{'、'.join(COLUMNS)}")
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        with open_sheet(path, limits, sheet_name) as sheet:
+        with open_sheet(path, limits, sheet_name, header_row) as sheet:
             if sheet.others and sheet_name is None:
                 names = [sheet.name, *sheet.others]
                 raise FileFault(
@@ -130,12 +137,26 @@ def open_table(
 
 
 def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
-    columns = match_columns(sheet.header, told)
+    try:
+        columns = match_columns(sheet.header, told)
+    except FileFault as fault:
+        raise _header_below(sheet, told) or fault from None
     places = sheet.places(columns)
     rows = (Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in sheet.rows)
     unused = [column for column in sheet.header if column and column not in columns.values()]
     zone = zone_of(columns["occurred_at"])
     return Table(sheet.header, columns, rows, sheet.size, sheet.position, zone, unused)
+
+
+def _header_below(sheet: Sheet, told: Mapping[str, str]) -> FileFault | None:
+    """Where a title stands above the header: which row is it?"""
+    for row in islice(sheet.rows, ROWS_ABOVE_MAX):
+        with suppress(FileFault):
+            match_columns([str(cell).strip() for cell in row.cells], told)
+            return FileFault(
+                f"表头好像在第 {row.number} 行，上面是标题或说明。请加上 --header-row {row.number}，或者删掉它上面的行"
+            )
+    return None
 
 
 def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
@@ -148,7 +169,7 @@ def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
     """Field → column: those told, and those recognised by their names. Raises `FileFault` where one is missing, or two could be
     meant."""
-    found = {field: _told_column(header, column) for field, column in told.items()}
+    found = {field: _told_column(header, column) for field, column in _two_columns(header, told).items()}
     alike: dict[str, list[str]] = {}
     for column in header:
         alike.setdefault(_plain(column), []).append(column)
@@ -167,8 +188,17 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
     missing = [field for field in REQUIRED if field not in found]
     if missing:
         hints = " ".join(f"--map {field}=列名" for field in missing)
-        raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。请用 {hints} 指明")
+        one = "整行只成了一列，分隔符应为逗号、分号或制表符。" if len(header) == 1 else ""
+        raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{one}请用 {hints} 指明")
     return found
+
+
+def _two_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
+    """Day and time of day may stand in two columns: `日期+时间`, unless one column is called so."""
+    day, plus, clock = told.get("occurred_at", "").partition("+")
+    if not plus or told["occurred_at"] in header:
+        return dict(told)
+    return dict(told) | {"occurred_on": day, "occurred_at": clock}
 
 
 def _told_column(header: Sequence[str], column: str) -> str:
@@ -192,8 +222,11 @@ def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     first = next((content for line in lines if (content := _object(line)) is not None), {})
     file.seek(0)
     required = {field: column for field, column in told.items() if field in REQUIRED}
-    columns = match_columns(list(first), required) | dict(told)
-    names = {field: [columns[field]] if field in told else list(COLUMNS[field]) for field in COLUMNS}
+    columns = dict(told) | match_columns(list(first), required)
+    exact = told.keys() | {"occurred_on"}
+    names = {
+        field: [columns[field]] if field in exact and field in columns else list(COLUMNS[field]) for field in COLUMNS
+    }
     rows = _line_rows(file, names)
     return Table(["原始内容"], columns, rows, size, bytes_read(file), zone_of(columns["occurred_at"]))
 

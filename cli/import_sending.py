@@ -20,6 +20,7 @@ POST_TIMEOUT_S = 60
 RETRY_MAX_S = 10
 RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 
+UNKNOWN_MAX = 1000  # codes that are named
 ZEROS_BY_CHANCE = 3  # fewer of them are no sign: one account in ten ends in 0
 
 NOT_SENT = "not_sent"
@@ -126,6 +127,7 @@ class Tally:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     next_row: int = 0
     long_ids: int = 0  # accounts of more digits than a spreadsheet keeps
+    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)  # field and code that the campaign does not have
     _lost_digits: int = 0
     _kept_digits: int = 0
 
@@ -155,7 +157,9 @@ class Tally:
             verdicts[verdict] += number
             if reason:
                 reasons.setdefault(verdict, {})[reason] = number
-        warnings = {"rounded_ids": self.rounded_ids} if self.rounded_ids else {}
+        warnings: dict[str, Any] = {"rounded_ids": self.rounded_ids} if self.rounded_ids else {}
+        for (name, code), number in sorted(self.unknown.items()):
+            warnings.setdefault("unknown_codes", {}).setdefault(name, {})[code] = number
         return {"rows": self.rows, "verdicts": dict(verdicts), "reasons": reasons} | warnings
 
 
@@ -189,6 +193,9 @@ def _ready(row: Row, reading: Reading, refusals: Refusals, tally: Tally) -> Read
         tally.counts[NOT_SENT, why] += 1
         refusals.add(row, why)
         return None
+    for unknown in outcome.unknown:
+        if len(tally.unknown) < UNKNOWN_MAX or unknown in tally.unknown:
+            tally.unknown[unknown] += 1
     tally.see_account(outcome.event.get("viewer_id", ""))
     return Ready(row, msgspec.json.encode(outcome.event), outcome.note)
 

@@ -1,10 +1,12 @@
 """CSV files, streamed: UTF-8 (with or without BOM) or GB18030, which is what spreadsheets save on Chinese Windows."""
 
 import csv
+import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +14,10 @@ from shared.sheets.sheet import FileFault, Sheet, SheetRow
 
 ENCODINGS = ("utf-8-sig", "gb18030")
 LINE_MAX_CHARS = 64 * 1024
+LINES_ABOVE_MAX = 20  # looked at for the delimiter, where titles stand above the header
+_ENDS = " \r\n"
+DELIMITERS = ",\t;"
+_SEP = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
 LINE_MAX_BYTES = 4 * LINE_MAX_CHARS
 
 _THREE_BYTES = "\u0800"  # in UTF-8, as Chinese takes; a pair of bytes may be UTF-8 by chance
@@ -86,15 +92,22 @@ def _read(line: bytes | str, encoding: str) -> str | None:
 
 
 @contextmanager
-def open_csv(path: Path) -> Iterator[Sheet]:
-    """Opens a CSV file. Its delimiter is the one that the first line has most of: comma, tab or semicolon."""
+def open_csv(path: Path, header_row: int = 1) -> Iterator[Sheet]:
+    """The header is the first row from `header_row` on that holds anything."""
     with path.open(encoding=encoding_of(path), newline="") as file:
-        first = file.readline(LINE_MAX_CHARS)
+        delimiter = _delimiter(list(islice(iter(partial(file.readline, LINE_MAX_CHARS), ""), LINES_ABOVE_MAX)))
         file.seek(0)
-        reader = csv.reader(_lines_of(file), delimiter=max(",\t;", key=first.count), strict=True)
-        header = next(_rows(reader, 0), SheetRow(0, []))
+        reader = csv.reader(_lines_of(file), delimiter=delimiter, strict=True)
+        header = next((row for row in _rows(reader, 0) if row.number >= header_row), SheetRow(0, []))
         columns = [column.strip() for column in header.cells]
         yield Sheet(columns, _rows(reader, len(columns)), path.stat().st_size, bytes_read(file))
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What the first line says (`sep=;`, for spreadsheets), else what the first line that has any has most of."""
+    if lines and (told := _SEP.fullmatch(lines[0].strip(_ENDS))):
+        return told[1]
+    return next((max(DELIMITERS, key=line.count) for line in lines if any(map(line.count, DELIMITERS))), ",")
 
 
 def bytes_read(file: TextIO) -> Callable[[], int]:
@@ -109,7 +122,7 @@ def _lines_of(file: TextIO) -> Iterator[str]:
             raise FileFault(f"第 {number} 行超过 {LINE_MAX_CHARS} 个字符，多半是前面少了一个引号。请改好后重新导入")
         if "\0" in line:
             raise FileFault(f"第 {number} 行有空字节（NUL），文件多半在传送时损坏了。请从平台重新导出")
-        yield line
+        yield "\n" if number == 1 and _SEP.fullmatch(line.strip(_ENDS)) else line
 
 
 def _rows(reader: Any, width: int) -> Iterator[SheetRow]:

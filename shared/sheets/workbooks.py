@@ -29,13 +29,20 @@ class WorkbookLimits:
 
 
 @contextmanager
-def open_workbook(path: Path, limits: WorkbookLimits, name: str | None = None) -> Iterator[Sheet]:
-    """The sheet called `name`, else the first that holds anything; its header is its first row that does. Raises `FileFault`,
-    also while rows are read."""
+def open_workbook(path: Path, limits: WorkbookLimits, name: str | None = None, header_row: int = 1) -> Iterator[Sheet]:
+    """The sheet called `name`, else the first that holds anything; its header is its first row from `header_row` on that
+    does. Raises `FileFault`, also while rows are read."""
     _check_size(path, limits)
     with _cells(path, limits, name or "") as (names, height, rows):
         numbered = enumerate(rows, start=1)
-        header = next(([str(cell).strip() for cell in cells] for _, cells in numbered if any(cells)), [])
+        header = next(
+            (
+                [str(cell).strip() for cell in cells]
+                for number, cells in numbered
+                if number >= header_row and any(cells)
+            ),
+            [],
+        )
         at = [0]
 
         def below() -> Iterator[SheetRow]:

@@ -242,6 +242,17 @@ def test_times_of_another_zone_are_converted_and_unused_columns_named(checkin: J
     assert "已记录" in done.output  # by the stand-in only between 19:00 and 20:00 in Beijing
 
 
+def test_unknown_codes_are_counted_and_named(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(
+        "账号,时间,渠道码\nks1,2024/6/29 19:31,QR-9999\nks2,2024/6/29 19:31,QR-9999\nks3,2024/6/29 19:31,QR-1\n"
+    )
+    done = run(source, "--campaign", "small-2024", "--type", "报名")
+    assert "活动里没有的渠道码，没有给出单位：QR-9999（2 行）。" in done.output.replace("\n", "")
+    done = run(source, "--campaign", "small-2024", "--type", "报名", "--json")
+    assert json.loads(done.stdout)["unknown_codes"] == {"channel": {"QR-9999": 2}}
+
+
 def test_rounded_accounts_are_a_warning_and_a_fault_where_asked(checkin: JsonServer, tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("账号,时间\n6912345678901230000,2024/6/29 19:31\n6912345678901230000,2024/6/29 19:32\n")

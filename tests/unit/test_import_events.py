@@ -1,6 +1,6 @@
 """How a row of an export file becomes an event."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -76,6 +76,21 @@ def test_what_is_no_time(cell: Any) -> None:
 )
 def test_no_time_is_rounded_into_the_next_window(cell: Any, means: str) -> None:
     assert moment(cell, SHANGHAI) == datetime.fromisoformat(f"2024-06-29T{means}+08:00")
+
+
+@pytest.mark.parametrize("day", ["2024/6/29", date(2024, 6, 29), datetime(2024, 6, 29)])
+@pytest.mark.parametrize("clock", ["19:31", time(19, 31), (19 * 60 + 31) / 1440])
+def test_a_day_and_a_time_of_two_columns_are_one_time(day: Any, clock: Any) -> None:
+    if isinstance(day, str) and isinstance(clock, float):
+        return
+    assert event(occurred_on=day, occurred_at=clock) == event()
+
+
+def test_codes_that_the_campaign_does_not_have_are_told() -> None:
+    found = read("viewer.enrolled", unit_code="999", channel="QR-9999", group="学生")
+    assert found.unknown == (("unit_code", "999"), ("channel", "QR-9999"))
+    assert read("viewer.enrolled", unit_code="111", channel="QR-1").unknown == ()
+    assert read(unit_code="999").unknown == ()  # a check-in has no use for it
 
 
 def test_noon_and_midnight_in_half_days() -> None:
@@ -218,6 +233,8 @@ def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], wh
     [
         ({"occurred_at": "昨天晚上"}, "昨天晚上"),
         ({"occurred_at": ""}, "没有时间"),
+        ({"occurred_at": "19:31"}, "--map occurred_at=日期列名+时间列名"),
+        ({"occurred_at": "2024/6/29"}, "--map occurred_at=日期列名+时间列名"),
         ({"viewer_id": "张 三"}, "账号“张 三”不是代码"),
         ({"viewer_id": "=HYPERLINK(1)"}, "账号"),
         ({"type": "报名", "name": "x" * 60}, "50"),

@@ -108,6 +108,40 @@ def test_a_row_with_more_cells_than_columns_is_refused_whole(tmp_path: Path) -> 
         ]
 
 
+@pytest.mark.parametrize("above", ["sep={}\n", '"sep={}"\r\n', "SEP={}\n\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_first_line_for_spreadsheets_says_the_delimiter(tmp_path: Path, above: str, delimiter: str) -> None:
+    content = above.format(delimiter) + "账号,时间,姓名;\nks_1,2024/6/29 19:31,a\n".replace(",", delimiter)
+    with open_table(write(tmp_path, "a.csv", content), {}) as table:
+        assert [(row.number, row.fields["viewer_id"]) for row in table.rows] == [(content.count("\n"), "ks_1")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_a_title_above_the_header_is_told_with_what_to_type(tmp_path: Path, name: str, delimiter: str) -> None:
+    lines = [["6月29日签到明细"], ["导出时间 2024/6/30"], ["账号", "时间"], ["ks_1", "2024/6/29 19:31"]]
+    if name == "a.csv":
+        write(tmp_path, name, "\n".join(delimiter.join(cells) for cells in lines))
+    else:
+        workbook = openpyxl.Workbook()
+        for cells in lines:
+            workbook.active.append(cells)
+        workbook.save(tmp_path / name)
+    with pytest.raises(FileFault, match="--header-row 3"):
+        read(tmp_path / name)
+    with open_table(tmp_path / name, {}, header_row=3) as table:
+        assert [(row.number, row.fields["viewer_id"]) for row in table.rows] == [(4, "ks_1")]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_day_and_time_may_be_two_columns(tmp_path: Path, name: str) -> None:
+    csv, line = "账号,日期,时间\na,2024/6/29,19:31\n", '{"账号": "a", "日期": "2024/6/29", "时间": "19:31"}\n'
+    path = write(tmp_path, name, csv if name == "a.csv" else line)
+    assert read(path, {"occurred_at": "日期+时间"}) == [
+        {"viewer_id": "a", "occurred_on": "2024/6/29", "occurred_at": "19:31"}
+    ]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_delimiters(tmp_path: Path, delimiter: str) -> None:
     assert len(read(write(tmp_path, "a.csv", ROWS.replace(",", delimiter)))) == 2
@@ -195,6 +229,7 @@ def test_an_object_that_names_the_account_twice_is_refused(tmp_path: Path) -> No
         ("账号,时间\na,b\n", {"name": "大名"}, r"没有“大名”这一列"),
         ("账号,时间\na,b\n", {"nme": "账号"}, r"nme 不是字段名"),
         ("", {}, r"（没有）"),
+        ("账号|时间\na|b\n", {}, r"只成了一列.*逗号、分号"),
         ('账号,时间\n"a,b\n' + "x" * 200_000, {}, r"引号"),
     ],
 )
