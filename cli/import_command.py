@@ -17,7 +17,7 @@ from rich.table import Table as Printed
 from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail, setting
 from cli.import_events import TYPE_NAMES, Reading, cell_text
-from cli.import_file import Row, Table, open_table
+from cli.import_file import COLUMNS_LISTED_MAX, Row, Table, open_table
 from cli.import_sending import (
     NOT_SENT,
     POST_TIMEOUT_S,
@@ -54,7 +54,8 @@ class RefusalsFile:
     def add(self, row: Row, why: str) -> None:
         cells = [inert(cell_text(cell)) for cell in row.cells[: self._width]]
         cells += [""] * (self._width - len(cells))
-        self._writer.writerow([*cells, row.number, inert(why)])
+        beyond = [inert(cell_text(cell)) for cell in row.cells[self._width :]]
+        self._writer.writerow([*cells, row.number, inert(why), *(beyond if any(beyond) else [])])
 
 
 @contextmanager
@@ -81,10 +82,12 @@ def import_file(
         list[str] | None,
         typer.Option("--map", help="字段=列名，可写多次，如 --map viewer_id=账号 --map occurred_at=时间"),
     ] = None,
+    sheet: Annotated[str | None, typer.Option("--sheet", help="工作簿里有几个工作表时，导入哪一个")] = None,
+    header_row: Annotated[int, typer.Option("--header-row", min=1, help="表头在第几行（上面有标题时）")] = 1,
     rejected: Annotated[Path | None, typer.Option(help="把拒收的行连同“错误原因”写入这个 CSV")] = None,
     from_row: Annotated[int, typer.Option(min=0, help="从这一行继续（中断时会给出行号）")] = 0,
     give_up_after_s: Annotated[int, typer.Option(min=1, max=86_400, help="一批数据连续多少秒发不出去就停下")] = 120,
-    strict: Annotated[bool, typer.Option("--strict", help="有拒收的行时以退出码 1 结束")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="有拒收的行或警告时以退出码 1 结束")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """导入直播平台的导出文件。可以重复导入：已收到的只算重复，不会多计。"""
@@ -99,19 +102,18 @@ def import_file(
     tally = Tally()
     with ExitStack() as opened:
         try:
-            table = opened.enter_context(open_table(file, told))
+            table = opened.enter_context(open_table(file, told, sheet_name=sheet, header_row=header_row))
             refusals = opened.enter_context(refusals_to(rejected, table.header))
             http = opened.enter_context(_http())
             sender = Sender(http, f"/v1/campaigns/{campaign_id}/imports", give_up_after_s=give_up_after_s)
-            _send_with_progress(
-                table, send_rows(table.rows, reading, sender, refusals, tally, from_row), tally, file.name
-            )
+            posts = send_rows(table.rows, reading.in_zone(table.zone), sender, refusals, tally, from_row)
+            _send_with_progress(table, posts, tally, file.name)
         except OSError as error:
             fail(f"{error.filename or file}：{error.strerror or error}")
         except (FileFault, Lost, Refused) as error:
             _interrupted(error, file, tally, as_json)
     _report(tally, table, rejected, as_json)
-    if strict and tally.refused:
+    if strict and (tally.refused or tally.rounded_ids):
         raise typer.Exit(1)
 
 
@@ -169,16 +171,42 @@ def _interrupted(error: Exception, file: Path, tally: Tally, as_json: bool) -> N
 
 def _report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(tally.as_json() | {"complete": True, "columns": table.columns}, ensure_ascii=False))
+        more = {"complete": True, "columns": table.columns, "unused_columns": list(table.unused)}
+        typer.echo(json.dumps(tally.as_json() | more, ensure_ascii=False))
         return
     if not tally.rows:
         typer.echo("文件里没有数据行")
         return
     typer.echo("列的对应：" + "，".join(f"{column} → {name}" for name, column in table.columns.items()))
+    if table.unused:
+        typer.echo("没有用到的列：" + "、".join(table.unused[:COLUMNS_LISTED_MAX]))
     _print(tally)
     if tally.refused:
         where = f"，明细在 {rejected}" if rejected else "；加上 --rejected 拒收.csv 可得到明细"
         typer.secho(f"有 {tally.refused:,} 行被拒收{where}", fg=typer.colors.YELLOW)
+    _print_unknown(tally)
+    if tally.rounded_ids:
+        typer.secho(
+            f"所有 16 位以上的账号（{tally.rounded_ids:,} 行）从第 16 位起都是 0：多半是表格软件把账号当成数字，丢掉了后几位，"
+            "不同的人会被算成同一个人。请从平台重新导出，不经表格软件（或把该列设为文本），再导入一次",
+            fg=typer.colors.YELLOW,
+        )
+
+
+def _print_unknown(tally: Tally) -> None:
+    """Codes that the campaign does not have: most likely misspelt, or missing in the campaign's file."""
+    for field, name, meaning in (
+        ("unit_code", "单位代码", "照原样计在这些代码下，不属于任何单位"),
+        ("channel", "渠道码", "没有给出单位"),
+        ("group", "人群", "照原样计在这些代码下"),
+    ):
+        found = [(code, number) for (of, code), number in tally.unknown.most_common() if of == field]
+        if found:
+            listed = "、".join(f"{code}（{number:,} 行）" for code, number in found[:COLUMNS_LISTED_MAX])
+            more = f" 等 {len(found):,} 个" if len(found) > COLUMNS_LISTED_MAX else ""
+            typer.secho(
+                f"活动里没有的{name}，{meaning}：{listed}{more}。请核对文件，或在活动文件里补上", fg=typer.colors.YELLOW
+            )
 
 
 def _print(tally: Tally) -> None:

@@ -9,17 +9,17 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
 
 CELL_MAX_CHARS = 1000  # the longest field is 100; checkin decides up to here, so that a post stays far below 1 MiB
-SHEET_INTEGER_MAX = 10**15  # a spreadsheet keeps 15 digits of a number and makes the others 0
+SHEET_DIGITS = 15  # of a number in a spreadsheet; what follows is rounded to 0
+SHEET_INTEGER_MAX = 10**SHEET_DIGITS
 
 TYPE_NAMES = {
     "签到": "viewer.checked_in",
@@ -30,6 +30,17 @@ TYPE_NAMES = {
 }
 CONTACTS = ("name", "phone")  # only an enrolment needs them; from other rows they are not even sent
 CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
+NUMBERED = CODES | {
+    "phone": "手机号",
+    "campaign_id": "活动 ID",
+    "quiz": "题目",
+}  # what a spreadsheet may take for a number
+NOTHING = frozenset(
+    {"null", "(null)", "<null>", "nil", "nan", "-nan", "none", "<na>", "n/a", "#n/a", "na", "\\n", "undefined"}
+    | {"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!"}
+    | {"-", "--", "—", "——", "/", "无", "空", "暂无", "未知", "未填", "未填写", "不详"}
+)
+_BLANKS = " \t\u3000\u00a0\u200b\u200c\u200d\u2060\ufeff"  # also the marks that nobody sees
 SHEET_EPOCH = datetime(1899, 12, 30)  # day 0 of a spreadsheet's serial date
 SHEET_DAYS = range(36_526, 73_051)  # 2000 to 2099
 UNIX_S = range(946_684_800, 4_102_444_800)  # 2000 to 2099
@@ -38,6 +49,11 @@ _LOCAL_TIME = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]*(上午|下午)?\s*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:\.\d+)?秒?|分?)"
 )
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+")
+_HALF_TIME = re.compile(
+    r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|(?:上午|下午)?\d{1,2}[:：时]\d{1,2}(?:[:：分]\d{1,2})?(?:\.\d+)?[分秒]?"
+)
+_WITH_POINT = re.compile(r"(\d{1,15})\.0+")
+_AS_TEXT = re.compile(r'="([^"]*)"')
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
@@ -47,17 +63,20 @@ class Outcome(NamedTuple):
     event: dict[str, Any] | None
     refusal: str | None = None
     note: str | None = None
+    unknown: tuple[tuple[str, str], ...] = ()  # field and code of an enrolment that the campaign does not have
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read cells: the campaign's time zone, and its names for groups and units."""
+    """How to read cells: the time zone of times without an offset, and the campaign's names for groups and units."""
 
     campaign_id: str
     type: str
-    zone: ZoneInfo
+    zone: tzinfo
     groups: Mapping[str, str]  # name → code
     units: Mapping[str, str]  # name → code, names that several units share left out
+    codes: frozenset[str]  # of units, channels and groups, and their names
+    codes_of: Mapping[str, Collection[str]]  # field → the codes that the campaign has
 
     @classmethod
     def of(cls, definition: CampaignDefinition, event_type: str) -> "Reading":
@@ -65,14 +84,26 @@ class Reading:
         named = {_folded(unit.name): unit.unit_code for unit in definition.units}
         units = {name: code for name, code in named.items() if shared_by[name] == 1}
         groups = {group.name: group.code for group in definition.groups}
-        return cls(definition.campaign_id, event_type, definition.zone, groups, units)
+        codes_of = {
+            "unit_code": {unit.unit_code for unit in definition.units},
+            "channel": set(definition.channels),
+            "group": set(groups.values()),
+        }
+        known = frozenset(named.keys() | groups.keys()).union(*codes_of.values())
+        return cls(definition.campaign_id, event_type, definition.zone, groups, units, known, codes_of)
+
+    def in_zone(self, zone: tzinfo | None) -> "Reading":
+        """The same with the zone that a file says its times are in."""
+        return self if zone is None else replace(self, zone=zone)
 
     def event(self, fields: Mapping[str, Any]) -> Outcome:
         """The event of a row's fields."""
-        texts = {field: cell_text(value) for field, value in fields.items()}
+        fields = with_day(fields)
+        texts = {field: code_text(value) if field in NUMBERED else cell_text(value) for field, value in fields.items()}
+        texts = {field: text for field, text in texts.items() if text in self.codes or not says_nothing(text)}
         if refusal := self._refusal(fields, texts):
             return Outcome(None, refusal)
-        occurred_at = moment(fields.get("occurred_at", ""), self.zone)
+        occurred_at = moment(fields["occurred_at"], self.zone) if "occurred_at" in texts else None
         event = texts | {
             "type": TYPE_NAMES.get(texts.get("type", self.type), texts.get("type", self.type)),
             "campaign_id": self.campaign_id,
@@ -85,7 +116,16 @@ class Reading:
         if "unit_code" in event:
             event["unit_code"] = self.units.get(_folded(event["unit_code"]), event["unit_code"])
         event.setdefault("event_id", derived_id(event))
-        return Outcome(event, None, _note(event, occurred_at))
+        return Outcome(event, None, _note(event, occurred_at), self._unknown(event))
+
+    def _unknown(self, event: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        if event["type"] != TYPE_NAMES["报名"]:
+            return ()
+        return tuple(
+            (field, event[field])
+            for field, codes in self.codes_of.items()
+            if field in event and event[field] not in codes
+        )
 
     def _refusal(self, fields: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
         if texts.get("campaign_id", self.campaign_id) != self.campaign_id:
@@ -93,17 +133,51 @@ class Reading:
         nested = next((field for field, value in fields.items() if isinstance(value, list | dict)), None)
         if nested:
             return f"{nested} 不是一个文字或数字"
-        viewer_id = fields.get("viewer_id")
-        rounded = isinstance(viewer_id, float) and abs(viewer_id) >= SHEET_INTEGER_MAX
-        if rounded or _SCIENTIFIC.fullmatch(texts.get("viewer_id", "")):
-            return "账号被表格软件当成数字，后几位已丢失；请从平台重新导出，并把该列设为文本"
+        for field, name in NUMBERED.items():
+            if spoilt := _spoilt(fields.get(field), texts.get(field, "")):
+                return f"{name}被表格软件当成{spoilt}；请从平台重新导出，并把该列设为文本"
+        damaged = next((text for text in texts.values() if "\ufffd" in text or "锟斤拷" in text), None)
+        if damaged:
+            return f"“{damaged[:40]}”里有损坏的字符；请从平台重新导出"
         too_long = next((field for field, text in texts.items() if len(text) > CELL_MAX_CHARS), None)
         if too_long:
             return f"{too_long} 超过 {CELL_MAX_CHARS} 个字符"
         return None
 
 
-def moment(cell: Any, zone: ZoneInfo) -> datetime | None:
+def with_day(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Day and time of day of two columns as one time."""
+    more = dict(fields)
+    if "occurred_on" not in more:
+        return more
+    day, clock = more.pop("occurred_on"), more.get("occurred_at", "")
+    day = day.date() if isinstance(day, datetime) else day
+    match day, clock:
+        case date(), time():
+            more["occurred_at"] = datetime.combine(day, clock)
+        case date(), float():
+            more["occurred_at"] = datetime.combine(day, time()) + timedelta(days=clock)
+        case (float(), float()):
+            more["occurred_at"] = day + clock
+        case _:
+            more["occurred_at"] = f"{cell_text(day)} {cell_text(clock)}"
+    return more
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a cell is empty in the words of databases, programs and people."""
+    return not text.strip(_BLANKS) or text.strip(_BLANKS).casefold() in NOTHING
+
+
+def _spoilt(value: Any, text: str) -> str | None:
+    """As what a spreadsheet took a code, where that cannot be undone."""
+    if isinstance(value, date | time | bool):  # a datetime is a date
+        return "日期或是非"
+    rounded = isinstance(value, float) and abs(value) >= SHEET_INTEGER_MAX
+    return "数字，后几位已丢失" if rounded or _SCIENTIFIC.fullmatch(text) else None
+
+
+def moment(cell: Any, zone: tzinfo) -> datetime | None:
     """The time in a cell, in `zone` where it has no offset; None where it is none, or has no time of day."""
     match cell:
         case bool():
@@ -121,7 +195,7 @@ def moment(cell: Any, zone: ZoneInfo) -> datetime | None:
     return _to_second(local).replace(tzinfo=zone)
 
 
-def _from_text(text: str, zone: ZoneInfo) -> datetime | None:
+def _from_text(text: str, zone: tzinfo) -> datetime | None:
     found = _LOCAL_TIME.fullmatch(text)
     try:
         if found is None:
@@ -136,7 +210,7 @@ def _from_text(text: str, zone: ZoneInfo) -> datetime | None:
     return at - timedelta(hours=12) if half == "上午" and at.hour == 12 else at
 
 
-def _from_number(number: float, zone: ZoneInfo) -> datetime | None:
+def _from_number(number: float, zone: tzinfo) -> datetime | None:
     """A spreadsheet's serial date, or seconds or milliseconds since 1970."""
     if not math.isfinite(number):
         return None
@@ -149,7 +223,7 @@ def _from_number(number: float, zone: ZoneInfo) -> datetime | None:
 def _to_second(at: datetime) -> datetime:
     """The second that a time lies in. A serial date is a binary fraction of a day, so it is a few microseconds too early or
     late."""
-    return (at + timedelta(microseconds=500)).replace(microsecond=0)
+    return (at + timedelta(microseconds=50)).replace(microsecond=0)
 
 
 def cell_text(value: Any) -> str:
@@ -161,6 +235,13 @@ def cell_text(value: Any) -> str:
             return value.isoformat()
         case _:
             return str(value)
+
+
+def code_text(value: Any) -> str:
+    """A code or phone as text: `8812.0` and `="8812"`, which spreadsheets and exports write for them, are 8812."""
+    text = cell_text(value)
+    found = _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text)
+    return found[1] if found else text
 
 
 def derived_id(event: Mapping[str, str]) -> str:
@@ -188,9 +269,11 @@ def derived_id(event: Mapping[str, str]) -> str:
 def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
     """What is most likely wrong, if checkin says `malformed`."""
     if not event.get("viewer_id"):
-        return "没有账号"
+        return "没有账号（空格，或 NULL、nan、无 之类的字样）"
     if not event["occurred_at"]:
-        return "没有时间"
+        return "没有时间（空格，或 NULL、nan、无 之类的字样）"
+    if occurred_at is None and _HALF_TIME.fullmatch(event["occurred_at"]):
+        return f"时间“{event['occurred_at']}”只有日期或只有钟点；分在两列的，请用 --map occurred_at=日期列名+时间列名"
     if occurred_at is None:
         return f"时间“{event['occurred_at'][:40]}”看不懂；请写成 2024/6/29 19:31"
     for field, name in CODES.items():

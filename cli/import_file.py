@@ -4,12 +4,17 @@ Sheets are read by shared/sheets; NDJSON is streamed here.
 """
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -18,6 +23,7 @@ from shared.sheets import (
     SUFFIXES,
     FileFault,
     Sheet,
+    SheetRow,
     WorkbookLimits,
     bytes_read,
     encoding_of,
@@ -26,8 +32,21 @@ from shared.sheets import (
 )
 
 COLUMNS_LISTED_MAX = 30
+ROWS_ABOVE_MAX = 20  # of titles above a header that are looked through
 
 LINES = (".ndjson", ".jsonl")
+
+_REMARK = re.compile(
+    r"[（(](?:\*|必填项?|选填|非必填|可选|可不填|文本|文本格式|string|text|required|optional|[ymdhs年月日时分秒/:.\s-]+"
+    r"|(?:UTC|GMT)[+\-−\d:\s]*|北京时间|东八区|中国标准时间)[)）]",
+    re.IGNORECASE,
+)
+_UTC = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?:\s*([+\-−])\s*(\d{1,2})(?::?(\d{2}))?)?(?![A-Za-z])", re.IGNORECASE)
+_BEIJING = re.compile(r"北京时间|东八区|中国标准时间|Asia/Shanghai")
+_OTHER_ZONE = re.compile(
+    r"(?<![A-Za-z])(?:[ECMP][SD]T|CEST|CET|BST|JST|KST|IST|MSK)(?![A-Za-z])|[东西][一二三四五六七九十]+区|零时区|时区"
+    r"|(?:格林|世界|国际|美东|美西|太平洋|东京|伦敦|纽约|莫斯科)\S*?时间?|[A-Z][a-z]+/[A-Z][A-Za-z_]+"
+)
 
 REQUIRED = ("viewer_id", "occurred_at")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -47,6 +66,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "UID",
     ),
     "occurred_at": ("occurred_at", "签到时间", "时间", "发生时间", "报名时间", "观看时间", "打卡时间", "操作时间"),
+    "occurred_on": (),  # the day, where `--map occurred_at=日期+时间` names two columns
     "unit_code": ("unit_code", "单位代码", "单位编码", "单位编号", "单位", "所属单位", "单位名称"),
     "channel": ("channel", "渠道码", "渠道", "渠道代码", "渠道编码"),
     "group": ("group", "重点人群", "人群", "群体", "人群类别"),
@@ -62,7 +82,7 @@ class Row(NamedTuple):
     """One row: its number as an editor shows it, its cells as they came, and its fields, which are mapped cells without empty
     ones.
 
-    `fault` says why a row has no fields at all.
+    `fault` says why the row cannot be sent, whatever its fields.
     """
 
     number: int
@@ -80,11 +100,20 @@ class Table:
     rows: Iterator[Row]
     size: int
     position: Callable[[], int]
+    zone: ZoneInfo | timezone | None = None  # of times without an offset, where the column's name says so
+    unused: Sequence[str] = ()  # columns that belong to no field
 
 
 @contextmanager
-def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | None = None) -> Iterator[Table]:
-    """`told`: field → column, which take precedence over the names in `COLUMNS`. Raises `FileFault`, also while rows are read."""
+def open_table(
+    path: Path,
+    told: Mapping[str, str],
+    limits: WorkbookLimits | None = None,
+    sheet_name: str | None = None,
+    header_row: int = 1,
+) -> Iterator[Table]:
+    """`told`: field → column, over the names in `COLUMNS`; `sheet_name`: which sheet of a workbook, where several hold something.
+    Raises `FileFault`, also while rows are read."""
     if not path.is_file():
         raise FileFault(f"找不到文件 {path}")
     unknown = sorted(told.keys() - COLUMNS.keys())
@@ -92,7 +121,13 @@ def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | Non
         raise FileFault(f"--map 里的 {unknown[0]} 不是字段名。可用的有：{'、'.join(COLUMNS)}")
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        with open_sheet(path, limits) as sheet:
+        with open_sheet(path, limits, sheet_name, header_row) as sheet:
+            if sheet.others and sheet_name is None:
+                names = [sheet.name, *sheet.others]
+                raise FileFault(
+                    f"{path.name} 有 {len(names)} 个有内容的工作表（隐藏的也算）：{'、'.join(names)}。"
+                    f"请用 --sheet 工作表名 逐个导入，如 --sheet {shlex.quote(sheet.name)}；用不着的可以不导"
+                )
             yield _of_sheet(sheet, told)
     elif suffix in LINES:
         with path.open(encoding=encoding_of(path), newline="") as file:
@@ -102,30 +137,80 @@ def open_table(path: Path, told: Mapping[str, str], limits: WorkbookLimits | Non
 
 
 def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
-    columns = match_columns(sheet.header, told)
+    try:
+        columns = match_columns(sheet.header, told)
+    except FileFault as fault:
+        raise _header_below(sheet, told) or fault from None
     places = sheet.places(columns)
-    rows = (Row(row.number, row.cells, row.values(places)) for row in sheet.rows)
-    return Table(sheet.header, columns, rows, sheet.size, sheet.position)
+    rows = (Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in sheet.rows)
+    unused = [column for column in sheet.header if column and column not in columns.values()]
+    zone = zone_of(columns["occurred_at"])
+    return Table(sheet.header, columns, rows, sheet.size, sheet.position, zone, unused)
+
+
+def _header_below(sheet: Sheet, told: Mapping[str, str]) -> FileFault | None:
+    """Where a title stands above the header: which row is it?"""
+    for row in islice(sheet.rows, ROWS_ABOVE_MAX):
+        with suppress(FileFault):
+            match_columns([str(cell).strip() for cell in row.cells], told)
+            return FileFault(
+                f"表头好像在第 {row.number} 行，上面是标题或说明。请加上 --header-row {row.number}，或者删掉它上面的行"
+            )
+    return None
+
+
+def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
+    """A row with more cells than columns has shifted, or has something that would be lost."""
+    if not row.beyond(header):
+        return None
+    return f"这一行有 {len(row.cells)} 格，表头只有 {len(header)} 列：多半是某一格里的分隔符没有放在引号里"
 
 
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
-    """Field → column: those in `told`, and those recognised by their names. Raises `FileFault` where one is missing."""
-    by_name = {_plain(column): column for column in reversed(header) if column}
-    found: dict[str, str] = {}
-    for field, column in told.items():
-        if _plain(column) not in by_name:
-            raise FileFault(f"文件里没有“{column}”这一列。文件的列有：{_listed(header)}")
-        found[field] = by_name[_plain(column)]
+    """Field → column: those told, and those recognised by their names. Raises `FileFault` where one is missing, or two could be
+    meant."""
+    found = {field: _told_column(header, column) for field, column in _two_columns(header, told).items()}
+    alike: dict[str, list[str]] = {}
+    for column in header:
+        alike.setdefault(_plain(column), []).append(column)
     for field, names in COLUMNS.items():
-        free = (by_name[_plain(name)] for name in names if _plain(name) in by_name)
-        column_found = next((column for column in free if column not in found.values()), None)
-        if field not in found and column_found is not None:
-            found[field] = column_found
+        if field in found:
+            continue
+        candidates = [
+            column for name in names for column in alike.get(_plain(name), []) if column not in found.values()
+        ]
+        if len(candidates) > 1 and (field in REQUIRED or _plain(candidates[0]) == _plain(candidates[1])):
+            raise FileFault(
+                f"有几列都像 {field}：{_listed(candidates)}。请用 --map {field}=列名 指明（列名相同的，请先改得不同）"
+            )
+        if candidates:
+            found[field] = candidates[0]
     missing = [field for field in REQUIRED if field not in found]
     if missing:
         hints = " ".join(f"--map {field}=列名" for field in missing)
-        raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。请用 {hints} 指明")
+        one = "整行只成了一列，分隔符应为逗号、分号或制表符。" if len(header) == 1 else ""
+        raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{one}请用 {hints} 指明")
     return found
+
+
+def _two_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
+    """Day and time of day may stand in two columns: `日期+时间`, unless one column is called so."""
+    day, plus, clock = told.get("occurred_at", "").partition("+")
+    if not plus or told["occurred_at"] in header:
+        return dict(told)
+    return dict(told) | {"occurred_on": day, "occurred_at": clock}
+
+
+def _told_column(header: Sequence[str], column: str) -> str:
+    """The column of that very name, else the one whose name differs in dress only. Raises `FileFault`."""
+    found = [each for each in header if each == column.strip()] or [
+        each for each in header if each and _plain(each) == _plain(column)
+    ]
+    if not found:
+        raise FileFault(f"文件里没有“{column}”这一列。文件的列有：{_listed(header)}")
+    if len(found) > 1:
+        raise FileFault(f"“{column}”可以指几列：{_listed(found)}。请写出完整的列名；列名相同的，请先在文件里改得不同")
+    return found[0]
 
 
 # ---- NDJSON ----------------------------------------------------------------------------------------------------------
@@ -137,9 +222,13 @@ def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     first = next((content for line in lines if (content := _object(line)) is not None), {})
     file.seek(0)
     required = {field: column for field, column in told.items() if field in REQUIRED}
-    columns = match_columns(list(first), required) | dict(told)
-    names = {field: [columns[field]] if field in told else list(COLUMNS[field]) for field in COLUMNS}
-    return Table(["原始内容"], columns, _line_rows(file, names), size, bytes_read(file))
+    columns = dict(told) | match_columns(list(first), required)
+    exact = told.keys() | {"occurred_on"}
+    names = {
+        field: [columns[field]] if field in exact and field in columns else list(COLUMNS[field]) for field in COLUMNS
+    }
+    rows = _line_rows(file, names)
+    return Table(["原始内容"], columns, rows, size, bytes_read(file), zone_of(columns["occurred_at"]))
 
 
 def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
@@ -152,10 +241,13 @@ def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
         text = line.strip()
         content = _object(text)
         if content is not None:
-            cells = {
-                field_of[_plain(key)]: value_of(value) for key, value in content.items() if _plain(key) in field_of
-            }
-            yield Row(number, [text], {field: value for field, value in cells.items() if value not in ("", None)})
+            told = [
+                (field_of[_plain(key)], value_of(value)) for key, value in content.items() if _plain(key) in field_of
+            ]
+            given = [(field, value) for field, value in told if value not in ("", None)]
+            count = Counter(field for field, _ in given)
+            twice = next((field for field in REQUIRED if count[field] > 1), None)
+            yield Row(number, [text], dict(reversed(given)), f"有几个字段都像 {twice}" if twice else None)
         elif text:
             yield Row(number, [text], {}, "这一行不是 JSON 对象")
 
@@ -171,8 +263,26 @@ def _object(line: str) -> dict[str, Any] | None:
 
 
 def _plain(column: str) -> str:
-    """A column's name for comparisons, without case, spaces, punctuation and what stands in brackets."""
-    return re.sub(r"[（(].*?[)）]|[\s_*:：]", "", column).lower() or column
+    """A column's name as it is compared: case, spaces and punctuation do not matter, nor brackets that say how to fill it in."""
+    name = _REMARK.sub("", column)
+    return re.sub(r"[（()）\[\]【】\s_*:：]", "", name).lower() or column
+
+
+def zone_of(column: str) -> ZoneInfo | timezone | None:
+    """The time zone that a column's name says, such as `签到时间（UTC）`; None where it says none. Raises `FileFault` where it
+    says one that is not understood."""
+    if found := _UTC.search(column):
+        sign, hours, minutes = found.groups()
+        offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        return timezone(-offset if sign in ("-", "−") else offset)
+    if _BEIJING.search(column):
+        return ZoneInfo("Asia/Shanghai")
+    if found := _OTHER_ZONE.search(column):
+        raise FileFault(
+            f"列名“{column}”里的 {found[0]} 是哪个时区，看不懂。请把列名里的时区写成 UTC、UTC+8 这样，"
+            "或者把时间换成北京时间并去掉列名里的时区"
+        )
+    return None
 
 
 def _listed(header: Sequence[str]) -> str:

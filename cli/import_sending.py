@@ -11,7 +11,7 @@ import msgspec
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from cli.client import problem_text
-from cli.import_events import Reading
+from cli.import_events import SHEET_DIGITS, Reading
 from cli.import_file import Row
 
 POST_MAX_ROWS = 500
@@ -19,6 +19,9 @@ POST_MAX_BYTES = 900 * 1024  # checkin takes 1 MiB
 POST_TIMEOUT_S = 60
 RETRY_MAX_S = 10
 RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
+
+UNKNOWN_MAX = 1000  # codes that are named
+ZEROS_BY_CHANCE = 3  # fewer of them are no sign: one account in ten ends in 0
 
 NOT_SENT = "not_sent"
 REASONS = {
@@ -123,6 +126,21 @@ class Tally:
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     next_row: int = 0
+    long_ids: int = 0  # accounts of more digits than a spreadsheet keeps
+    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)  # field and code that the campaign does not have
+    _lost_digits: int = 0
+    _kept_digits: int = 0
+
+    def see_account(self, viewer_id: str) -> None:
+        more = viewer_id[SHEET_DIGITS:] if viewer_id.isdecimal() else ""
+        self.long_ids += bool(more)
+        self._lost_digits += more.count("0")
+        self._kept_digits += len(more) - more.count("0")
+
+    @property
+    def rounded_ids(self) -> int:
+        """How many accounts a spreadsheet has rounded, most likely: all long ones end in zeros, and that is hardly by chance."""
+        return 0 if self._kept_digits or self._lost_digits < ZEROS_BY_CHANCE else self.long_ids
 
     @property
     def rows(self) -> int:
@@ -139,7 +157,10 @@ class Tally:
             verdicts[verdict] += number
             if reason:
                 reasons.setdefault(verdict, {})[reason] = number
-        return {"rows": self.rows, "verdicts": dict(verdicts), "reasons": reasons}
+        warnings: dict[str, Any] = {"rounded_ids": self.rounded_ids} if self.rounded_ids else {}
+        for (name, code), number in sorted(self.unknown.items()):
+            warnings.setdefault("unknown_codes", {}).setdefault(name, {})[code] = number
+        return {"rows": self.rows, "verdicts": dict(verdicts), "reasons": reasons} | warnings
 
 
 def send_rows(
@@ -172,6 +193,10 @@ def _ready(row: Row, reading: Reading, refusals: Refusals, tally: Tally) -> Read
         tally.counts[NOT_SENT, why] += 1
         refusals.add(row, why)
         return None
+    for unknown in outcome.unknown:
+        if len(tally.unknown) < UNKNOWN_MAX or unknown in tally.unknown:
+            tally.unknown[unknown] += 1
+    tally.see_account(outcome.event.get("viewer_id", ""))
     return Ready(row, msgspec.json.encode(outcome.event), outcome.note)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from services.checkin.domain import LIVE_ROOM_ACTIONS, TYPES, Campaign, Lessons, Reason, Result, Verdict
 from services.checkin.live_events import LiveEvent
-from services.checkin.sorting import Arrival, Enrolled, Key, Part, Refusal, latest_of
+from services.checkin.sorting import Arrival, Enrolled, Key, Part, Refusal, Told, told_by
 from shared.contracts.base import UNASSIGNED, ColumnEvent
 from shared.contracts.checkin import (
     CheckinRecordedV1,
@@ -297,21 +297,31 @@ def _publish_reassignments(
     decisions: Decisions, campaign: Campaign, changes: dict[str, _Change], stored: Stored
 ) -> None:
     """Publishes the move of what a viewer had before this batch, so that totals do not depend on the order of arrival."""
-    if not (latest := latest_of(stored.enrolled)):
+    if not (told := told_by(stored.enrolled)):
         return
     dates = campaign.lesson_texts
     rows = [
-        (
-            viewer_id, dates[was.lesson], was.mode, was.late, was.first_for_lesson, was.first_for_campaign,
-            row.unit_before, row.group_before, row.unit_after, row.group_after,
-            *latest[viewer_id].precedence,
-        )
+        (viewer_id, dates[was.lesson], was.mode, was.late, was.first_for_lesson, was.first_for_campaign, *move)
         for viewer_id, change in changes.items()
-        if (row := change.row).unit_before is not None
-        and (row.unit_before, row.group_before) != (row.unit_after, row.group_after)
+        if viewer_id in told and change.row.unit_before is not None
+        for move in _moves(change.row, told[viewer_id])
         for was in change.before.checkins()
     ]  # fmt: skip
     decisions.publish(ViewerReassignedV1, campaign, rows)
+
+
+def _moves(row: ViewerRow, told: Told) -> list[tuple[Any, ...]]:
+    """From unit and group to unit and group, with the precedence of the enrolment that moved: two moves, where one enrolment gave
+    the unit and another the group, so that readers can tell for each whether they know a later one."""
+    assert row.unit_before is not None and row.group_before is not None  # noqa: S101, PT018 - both or none
+    was, now = (row.unit_before, row.group_before), (row.unit_after, row.group_after)
+    moved_unit = told.unit if was[0] != now[0] else None
+    moved_group = told.group if was[1] != now[1] else None
+    if moved_unit and moved_group and moved_unit is not moved_group:
+        between = (now[0], was[1])
+        return [(*was, *between, *moved_unit.precedence), (*between, *now, *moved_group.precedence)]
+    mover = moved_unit or moved_group
+    return [(*was, *now, *mover.precedence)] if mover else []
 
 
 # ---- live-room actions -----------------------------------------------------------------------------------------------

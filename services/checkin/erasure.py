@@ -13,7 +13,8 @@ from shared.people.forgetting import Counts, ServiceErasure
 # A viewer's rows in a campaign: $1 campaign, $2 account, $3 its new name, $4 the key that names its events.
 RENAMES = {
     "viewer": "UPDATE viewer SET viewer_id = $3, channel = NULL, "
-    f"enrolment_id = {event_name_sql('enrolment_id')} FROM campaign "
+    + ", ".join(f"{column} = {event_name_sql(column)}" for column in ("enrolment_id", "unit_by", "group_by"))
+    + " FROM campaign "
     "WHERE campaign_id = $1 AND viewer.campaign_no = campaign.campaign_no AND viewer_id = $2",
     "enrolment": "UPDATE enrolment SET viewer_id = $3, channel = NULL, "
     f"enrolment_id = {event_name_sql('enrolment_id')} FROM campaign "

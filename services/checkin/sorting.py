@@ -59,6 +59,27 @@ class Enrolment(NamedTuple):
         return self.enrolled_at, self.enrolment_id
 
 
+class Told(NamedTuple):
+    """A viewer's latest enrolment, and the latest that gives a unit and a group: a blank takes nothing back (DESIGN §4.5)."""
+
+    latest: Enrolment
+    unit: Enrolment | None
+    group: Enrolment | None
+
+    @classmethod
+    def of(cls, enrolment: Enrolment) -> "Told":
+        gives_unit, gives_group = enrolment.unit_code != UNASSIGNED, enrolment.group_code != UNASSIGNED
+        return cls(enrolment, enrolment if gives_unit else None, enrolment if gives_group else None)
+
+    def with_another(self, enrolment: Enrolment) -> "Told":
+        more = Told.of(enrolment)
+        return Told(
+            _later(self.latest, enrolment),
+            _later(self.unit, enrolment) if more.unit else self.unit,
+            _later(self.group, enrolment) if more.group else self.group,
+        )
+
+
 class Enrolled(NamedTuple):
     """An enrolment, and the event that brought it, which has the contact data."""
 
@@ -99,12 +120,12 @@ class Part(msgspec.Struct):
         """The enrolments that nobody has sent before, in order of arrival."""
         return [entry for key, entry in self.first_enrolments.items() if key in new]
 
-    def viewers(self, enrolled: list[Enrolled]) -> list[tuple[str, Lessons, Enrolment | None]]:
-        """What the batch adds to each viewer: check-ins, and the latest of the new enrolments."""
-        latest = latest_of(enrolled)
+    def viewers(self, enrolled: list[Enrolled]) -> list[tuple[str, Lessons, Told | None]]:
+        """What the batch adds to each viewer: check-ins, and what the new enrolments say."""
+        told = told_by(enrolled)
         return [
-            (viewer, self.lessons.get(viewer, _NO_LESSONS), latest.get(viewer))
-            for viewer in self.lessons.keys() | latest.keys()
+            (viewer, self.lessons.get(viewer, _NO_LESSONS), told.get(viewer))
+            for viewer in self.lessons.keys() | told.keys()
         ]
 
     def enrolment_rows(self) -> list[Enrolment]:
@@ -168,8 +189,7 @@ def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, position
 
 
 def _add_enrolment(part: Part, position: int, event: LiveEvent, received_at: datetime) -> None:
-    """Adds an enrolment. Its unit is the one given, else the channel's, else unassigned (DESIGN §5.1); unknown codes are kept as
-    sent."""
+    """Adds an enrolment. Its unit is the one given, else the channel's, else none (DESIGN §5.1); codes are kept as sent."""
     enrolment = Enrolment(
         event.viewer_id,
         event.event_id,
@@ -190,11 +210,14 @@ def _action(event: LiveEvent, lesson_date: date) -> Action:
     )
 
 
-def latest_of(enrolled: Iterable[Enrolled]) -> dict[str, Enrolment]:
-    """Each viewer's latest enrolment."""
-    latest: dict[str, Enrolment] = {}
+def told_by(enrolled: Iterable[Enrolled]) -> dict[str, Told]:
+    """What each viewer's enrolments say together."""
+    told: dict[str, Told] = {}
     for _, _, enrolment in enrolled:
-        known = latest.get(enrolment.viewer_id)
-        if known is None or enrolment.precedence > known.precedence:
-            latest[enrolment.viewer_id] = enrolment
-    return latest
+        known = told.get(enrolment.viewer_id)
+        told[enrolment.viewer_id] = Told.of(enrolment) if known is None else known.with_another(enrolment)
+    return told
+
+
+def _later(one: Enrolment | None, other: Enrolment) -> Enrolment:
+    return other if one is None or other.precedence > one.precedence else one

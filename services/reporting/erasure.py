@@ -10,7 +10,8 @@ from shared.people.forgetting import Counts, ServiceErasure
 # $1 campaign, $2 account, $3 its new name, $4 the key that names its events.
 RENAME_HOLDER = "UPDATE certificate_holder SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2"
 RENAME_MOVE = (
-    f"UPDATE viewer_move SET viewer_id = $3, enrolment_id = {event_name_sql('enrolment_id')} "
+    f"UPDATE viewer_move SET viewer_id = $3, enrolment_id = {event_name_sql('enrolment_id')}, "
+    f"group_enrolment_id = {event_name_sql('group_enrolment_id')} "
     "WHERE campaign_id = $1 AND viewer_id = $2"
 )
 

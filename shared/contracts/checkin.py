@@ -35,7 +35,8 @@ class CampaignDefinedV1(Event):
 
 
 class ViewerEnrolledV1(ColumnEvent):
-    """Viewers enrolled or enrolled again. The latest `enrolled_at` wins (tie: larger `enrolment_id`)."""
+    """Viewers enrolled or enrolled again. For each of unit, group, name and phone the latest `enrolled_at` that gives it wins
+    (tie: larger `enrolment_id`)."""
 
     OWNER: ClassVar[str] = "checkin"
     FACT: ClassVar[str] = "viewer_enrolled"

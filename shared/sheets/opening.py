@@ -14,10 +14,18 @@ SUFFIXES = TEXTS + WORKBOOKS
 
 
 @contextmanager
-def open_sheet(path: Path, limits: WorkbookLimits | None = None) -> Iterator[Sheet]:
-    """A CSV file, or the first sheet of a workbook. Raises `FileFault`, also while rows are read."""
+def open_sheet(
+    path: Path, limits: WorkbookLimits | None = None, name: str | None = None, header_row: int = 1
+) -> Iterator[Sheet]:
+    """A CSV file, or of a workbook the sheet called `name`, else the first that holds anything: `Sheet.others` says what else
+    there is to read. The header is the first row from `header_row` on that holds anything. Raises `FileFault`, also while
+    rows are read."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise FileFault(f"不认识的文件类型 {suffix or path.name}。可以用 CSV 和 XLSX")
-    with open_csv(path) if suffix in TEXTS else open_workbook(path, limits or WorkbookLimits()) as sheet:
+    with (
+        open_csv(path, header_row)
+        if suffix in TEXTS
+        else open_workbook(path, limits or WorkbookLimits(), name, header_row) as sheet
+    ):
         yield sheet

@@ -23,15 +23,23 @@ class SheetRow(NamedTuple):
         values = {name: value_of(self.cells[place]) for name, place in places.items() if place < len(self.cells)}
         return {name: value for name, value in values.items() if value != ""}
 
+    def beyond(self, header: Sequence[str]) -> list[Any]:
+        """The cells to the right of the header's last column, if one of them holds anything: no column, so nobody reads them."""
+        more = list(self.cells[len(header) :])
+        return more if any(more) else []
+
 
 @dataclass(frozen=True)
 class Sheet:
-    """`rows` can be read once. `size` and `position()` are in one unit (bytes or rows), for a progress bar."""
+    """`rows` can be read once. `size` and `position()` are in one unit (bytes or rows), for a progress bar. `others`: the sheets
+    of the workbook that hold something and are not this one, by name, hidden ones too."""
 
     header: list[str]
     rows: Iterator[SheetRow]
     size: int
     position: Callable[[], int]
+    name: str = ""
+    others: Sequence[str] = ()
 
     def places(self, columns: Mapping[str, str] | None = None) -> dict[str, int]:
         """Name → place of the column. `columns` maps names to column titles; without it every column goes by its title, and

@@ -1,9 +1,12 @@
-"""CSV files, streamed: UTF-8 (with or without BOM), else GB18030, which is what spreadsheets save on Chinese Windows."""
+"""CSV files, streamed: UTF-8 (with or without BOM) or GB18030, which is what spreadsheets save on Chinese Windows."""
 
 import csv
-from collections.abc import Callable, Iterator
+import re
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,41 +14,100 @@ from shared.sheets.sheet import FileFault, Sheet, SheetRow
 
 ENCODINGS = ("utf-8-sig", "gb18030")
 LINE_MAX_CHARS = 64 * 1024
-READ_BYTES = 1024 * 1024
+LINES_ABOVE_MAX = 20  # looked at for the delimiter, where titles stand above the header
+_ENDS = " \r\n"
+DELIMITERS = ",\t;"
+_SEP = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
+LINE_MAX_BYTES = 4 * LINE_MAX_CHARS
+
+_THREE_BYTES = "\u0800"  # in UTF-8, as Chinese takes; a pair of bytes may be UTF-8 by chance
+_ONE_ENCODING = "多半是几个文件拼在了一起。请从平台重新导出，或在表格软件里改好这些行，另存为“CSV UTF-8”"
+_QUOTES = "多半是一个引号没有配对：以引号开头的格也要以引号结束，格里的引号要写成两个。请改好后重新导入"
 
 
 def encoding_of(path: Path) -> str:
-    """The first of `ENCODINGS` that reads every byte of the file. Raises `FileFault` where none does."""
-    for encoding in ENCODINGS:
-        try:
-            with path.open(encoding=encoding, newline="") as file:
-                while file.read(READ_BYTES):
-                    pass
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise FileFault(f"{path.name} 既不是 UTF-8 也不是 GB18030 编码。请在表格软件里另存为“CSV UTF-8”")
+    """The one of `ENCODINGS` that every line of the file is in. Raises `FileFault`, with the line, where there is none."""
+    with path.open(
+        encoding="latin-1", newline=""
+    ) as file:  # each byte a character: lines before anything is known of them
+        lines = (line.encode("latin-1") for line in iter(partial(file.readline, LINE_MAX_BYTES), ""))
+        return _encoding(lines, path.name)
 
 
 def decoded(body: bytes) -> str | None:
-    """A file's content, which is in memory already, as text; None where no encoding reads it."""
-    for encoding in ENCODINGS:
-        try:
-            return body.decode(encoding)
-        except UnicodeDecodeError:
+    """The same of what is in memory already; None where there is none."""
+    try:
+        return body.decode(_encoding(body.splitlines(keepends=True), ""))
+    except FileFault:
+        return None
+
+
+def _encoding(lines: Iterable[bytes], name: str) -> str:
+    """By majority: a line that is no UTF-8, or that reads as Chinese in UTF-8, says what it is in; the rest could be either."""
+    marked = False
+    utf_8, others, mistaken = _Found(), _Found(), _Found()
+    for number, line in enumerate(lines, start=1):
+        if line.isascii():
             continue
-    return None
+        marked = marked or (number == 1 and line.startswith(BOM_UTF8))
+        if len(line) == LINE_MAX_BYTES and not line.endswith(b"\n"):
+            raise FileFault(f"第 {number} 行太长，多半是前面少了一个引号。请改好后重新导入")
+        if (text := _read(line, "utf-8")) is None:
+            others.add(number, readable=_read(line, "gb18030") is not None)
+        elif any(char >= _THREE_BYTES for char in text):
+            utf_8.add(number)
+            if _read(text, "gb2312") and not _read(_read(line, "gb18030") or "", "gb2312"):
+                mistaken.add(number)
+    if not others.count:
+        return "utf-8-sig"
+    if marked or utf_8.count >= others.count:
+        raise FileFault(f"{name} 是 UTF-8 编码，只有第 {others.first} 行不是（共 {others.count} 行）。{_ONE_ENCODING}")
+    if others.unreadable:
+        raise FileFault(f"{name} 的第 {others.unreadable} 行既不是 UTF-8 也不是 GB18030 编码。{_ONE_ENCODING}")
+    if mistaken.count:
+        raise FileFault(
+            f"{name} 是 GB18030 编码，只有第 {mistaken.first} 行是 UTF-8（共 {mistaken.count} 行）。{_ONE_ENCODING}"
+        )
+    return "gb18030"
+
+
+class _Found:
+    """How many lines of one kind, and the first of them; of unreadable ones the first."""
+
+    def __init__(self) -> None:
+        self.count = self.first = self.unreadable = 0
+
+    def add(self, number: int, readable: bool = True) -> None:
+        self.count += 1
+        self.first = self.first or number
+        self.unreadable = self.unreadable or (0 if readable else number)
+
+
+def _read(line: bytes | str, encoding: str) -> str | None:
+    """A line in that encoding, or a text that can be written in it, else None."""
+    try:
+        return line.decode(encoding) if isinstance(line, bytes) else line if line.encode(encoding) else ""
+    except UnicodeError:
+        return None
 
 
 @contextmanager
-def open_csv(path: Path) -> Iterator[Sheet]:
-    """Opens a CSV file. Its delimiter is the one that the first line has most of: comma, tab or semicolon."""
+def open_csv(path: Path, header_row: int = 1) -> Iterator[Sheet]:
+    """The header is the first row from `header_row` on that holds anything."""
     with path.open(encoding=encoding_of(path), newline="") as file:
-        first = file.readline(LINE_MAX_CHARS)
+        delimiter = _delimiter(list(islice(iter(partial(file.readline, LINE_MAX_CHARS), ""), LINES_ABOVE_MAX)))
         file.seek(0)
-        reader = csv.reader(_lines_of(file), delimiter=max(",\t;", key=first.count))
-        header = [column.strip() for column in next(reader, [])]
-        yield Sheet(header, _rows(reader), path.stat().st_size, bytes_read(file))
+        reader = csv.reader(_lines_of(file), delimiter=delimiter, strict=True)
+        header = next((row for row in _rows(reader, 0) if row.number >= header_row), SheetRow(0, []))
+        columns = [column.strip() for column in header.cells]
+        yield Sheet(columns, _rows(reader, len(columns)), path.stat().st_size, bytes_read(file))
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What the first line says (`sep=;`, for spreadsheets), else what the first line that has any has most of."""
+    if lines and (told := _SEP.fullmatch(lines[0].strip(_ENDS))):
+        return told[1]
+    return next((max(DELIMITERS, key=line.count) for line in lines if any(map(line.count, DELIMITERS))), ",")
 
 
 def bytes_read(file: TextIO) -> Callable[[], int]:
@@ -54,23 +116,37 @@ def bytes_read(file: TextIO) -> Callable[[], int]:
 
 
 def _lines_of(file: TextIO) -> Iterator[str]:
-    """The lines of a CSV file; none is read that is longer than a row can be."""
+    """The lines of a CSV file; none is read that is longer than a row can be, or that was damaged on its way."""
     for number, line in enumerate(iter(partial(file.readline, LINE_MAX_CHARS), ""), start=1):
         if len(line) == LINE_MAX_CHARS and not line.endswith("\n"):
             raise FileFault(f"第 {number} 行超过 {LINE_MAX_CHARS} 个字符，多半是前面少了一个引号。请改好后重新导入")
-        yield line
+        if "\0" in line:
+            raise FileFault(f"第 {number} 行有空字节（NUL），文件多半在传送时损坏了。请从平台重新导出")
+        yield "\n" if number == 1 and _SEP.fullmatch(line.strip(_ENDS)) else line
 
 
-def _rows(reader: Any) -> Iterator[SheetRow]:
-    """Numbers the rows. A quoted cell may span lines; the row's number is then its last line."""
+def _rows(reader: Any, width: int) -> Iterator[SheetRow]:
+    """A quoted cell may span lines; the row's number is then its last line. `width`: how many columns the header has.
+
+    A quote that is never closed would take the rows below it into its cell, so a cell that spans lines and looks like rows is no
+    cell, and whatever else is no CSV ends the file with the line at which it begins."""
     while True:
+        begins = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise FileFault(
-                f"第 {reader.line_num} 行读不下去（{error}），多半是前面少了一个引号。请改好后重新导入"
-            ) from error
+            raise FileFault(f"第 {begins} 行起读不下去。{_QUOTES}") from error
         if cells is None:
             return
+        if (
+            width > 1
+            and reader.line_num > begins
+            and any(_has_rows(cell, reader.dialect.delimiter, width) for cell in cells)
+        ):
+            raise FileFault(f"第 {begins} 行有一格把后面的行（到第 {reader.line_num} 行）也包了进去。{_QUOTES}")
         if any(cells):
             yield SheetRow(reader.line_num, cells)
+
+
+def _has_rows(cell: str, delimiter: str, width: int) -> bool:
+    return any(line.count(delimiter) >= width - 1 for line in cell.splitlines()[1:])

@@ -12,17 +12,28 @@ import python_calamine
 ROWS_AT_ONCE = 1_000
 
 
-def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int) -> None:
-    """Sends the number of rows, then the rows in portions, then an empty portion. Where something is wrong it sends a text
-    instead, or a limit ends the process."""
+def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name: str) -> None:
+    """Sends the sheets that hold anything, the number of rows of the one called `name` (of the first, where it is ""), its rows
+    in portions, and an empty portion; or, as text, what is wrong; or a limit ends it."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_max_bytes, memory_max_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        sheet = python_calamine.CalamineWorkbook.from_path(path).get_sheet_by_index(0)
-        to.send(sheet.total_height)
+        book = python_calamine.CalamineWorkbook.from_path(path)
+        names: list[str] = []
+        wanted: python_calamine.CalamineSheet | None = None
+        for each in book.sheet_names:
+            sheet = _sheet(book, each)
+            if sheet is not None and sheet.start is not None:
+                names.append(each)
+                wanted = sheet if each == name or not (name or wanted) else wanted
+        to.send(names)
+        if name and wanted is None:
+            to.send(f"没有名为“{name}”的工作表，或者它是空的。有内容的工作表：{'、'.join(names) or '（没有）'}")
+            return
+        to.send(wanted.total_height if wanted else 0)
         portion: list[Sequence[Any]] = []
-        for row in sheet.iter_rows():
+        for row in wanted.iter_rows() if wanted else ():
             portion.append(row)
             if len(portion) == ROWS_AT_ONCE:
                 to.send(portion)
@@ -35,6 +46,14 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int) -> No
         to.send(f"{name} 打不开（{error}）。请在表格软件里打开，另存为 XLSX 或“CSV UTF-8”")
 
 
+def _sheet(book: python_calamine.CalamineWorkbook, name: str) -> python_calamine.CalamineSheet | None:
+    """None for charts and macros, which are sheets without cells."""
+    try:
+        return book.get_sheet_by_name(name)
+    except python_calamine.WorksheetNotFound:
+        return None
+
+
 if __name__ == "__main__":
-    _path, _descriptor, _memory_max_bytes, _cpu_max_s = sys.argv[1:]
-    read(_path, Connection(int(_descriptor), readable=False), int(_memory_max_bytes), int(_cpu_max_s))
+    _path, _descriptor, _memory_max_bytes, _cpu_max_s, _name = sys.argv[1:]
+    read(_path, Connection(int(_descriptor), readable=False), int(_memory_max_bytes), int(_cpu_max_s), _name)

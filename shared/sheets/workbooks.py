@@ -29,12 +29,20 @@ class WorkbookLimits:
 
 
 @contextmanager
-def open_workbook(path: Path, limits: WorkbookLimits) -> Iterator[Sheet]:
-    """The first sheet; its header is its first row that holds anything. Raises `FileFault`, also while rows are read."""
+def open_workbook(path: Path, limits: WorkbookLimits, name: str | None = None, header_row: int = 1) -> Iterator[Sheet]:
+    """The sheet called `name`, else the first that holds anything; its header is its first row from `header_row` on that
+    does. Raises `FileFault`, also while rows are read."""
     _check_size(path, limits)
-    with _cells(path, limits) as (height, rows):
+    with _cells(path, limits, name or "") as (names, height, rows):
         numbered = enumerate(rows, start=1)
-        header = next(([str(cell).strip() for cell in cells] for _, cells in numbered if any(cells)), [])
+        header = next(
+            (
+                [str(cell).strip() for cell in cells]
+                for number, cells in numbered
+                if number >= header_row and any(cells)
+            ),
+            [],
+        )
         at = [0]
 
         def below() -> Iterator[SheetRow]:
@@ -43,7 +51,8 @@ def open_workbook(path: Path, limits: WorkbookLimits) -> Iterator[Sheet]:
                 if any(cell != "" for cell in cells):
                     yield SheetRow(number, cells)
 
-        yield Sheet(header, below(), height, lambda: at[0])
+        read = name or next(iter(names), "")
+        yield Sheet(header, below(), height, lambda: at[0], read, [other for other in names if other != read])
 
 
 def _check_size(path: Path, limits: WorkbookLimits) -> None:
@@ -55,10 +64,10 @@ def _check_size(path: Path, limits: WorkbookLimits) -> None:
 
 
 @contextmanager
-def _cells(path: Path, limits: WorkbookLimits) -> Iterator[tuple[int, Iterator[Sequence[Any]]]]:
-    """How many rows the first sheet has, and the cells of each from the top."""
+def _cells(path: Path, limits: WorkbookLimits, name: str) -> Iterator[tuple[list[str], int, Iterator[Sequence[Any]]]]:
+    """The sheets that hold anything, how many rows the one to be read has, and the cells of each from the top."""
     ours, theirs = Pipe(duplex=False)
-    told = [str(path), str(theirs.fileno()), str(limits.memory_max_bytes), str(limits.cpu_max_s)]
+    told = [str(path), str(theirs.fileno()), str(limits.memory_max_bytes), str(limits.cpu_max_s), name]
     child = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "shared.sheets.workbook_process", *told],
         pass_fds=[theirs.fileno()],
@@ -68,7 +77,7 @@ def _cells(path: Path, limits: WorkbookLimits) -> Iterator[tuple[int, Iterator[S
     )
     theirs.close()
     try:
-        yield _next(ours, path, limits), _rows(ours, path, limits)
+        yield _next(ours, path, limits), _next(ours, path, limits), _rows(ours, path, limits)
     finally:
         ours.close()
         child.kill()

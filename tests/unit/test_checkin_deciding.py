@@ -138,7 +138,7 @@ def test_enrolments_apply_in_the_order_they_arrived() -> None:
     part = part_of(arrivals)
     assert [new.enrolment_id for new in part.enrolment_rows()] == ["2", "1", "3"]
     enrolled = part.enrolled({("a", "1"), ("a", "2"), ("b", "3")})
-    assert {viewer: latest and latest.enrolment_id for viewer, _, latest in part.viewers(enrolled)} == {
+    assert {viewer: told and told.latest.enrolment_id for viewer, _, told in part.viewers(enrolled)} == {
         "a": "2",
         "b": "3",
     }
@@ -164,6 +164,18 @@ def test_what_a_viewer_had_moves_with_them() -> None:
     assert moved.contract.FACT == "viewer_reassigned"
     assert moved.rows == [
         ("a", "2024-06-29", "live", False, True, True, "11", "student", "111", "general", at, "n"),
+    ]
+
+
+def test_unit_and_group_given_by_two_enrolments_are_two_moves() -> None:
+    first, second = "2024-06-29T19:20:00+08:00", "2024-06-29T19:28:00+08:00"
+    arrivals = arrivals_of(enrolment("a", second, "2", group="general"), enrolment("a", first, "1", unit_code="111"))
+    enrolled = part_of(arrivals).enrolled({("a", "1"), ("a", "2")})
+    stored = Stored(enrolled, [row("a", Lessons(live=1, first=0), live=1, unit_after="111", group_after="general")])
+    [_, moved] = decided(arrivals, stored).facts
+    assert [move[6:] for move in moved.rows] == [
+        ("11", "student", "111", "student", datetime.fromisoformat(first), "1"),
+        ("111", "student", "111", "general", datetime.fromisoformat(second), "2"),
     ]
 
 

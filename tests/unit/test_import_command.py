@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def result(event: dict[str, Any]) -> dict[str, Any]:
     """Replays are stored, ids that are none are malformed, the rest is recorded."""
     if not event["viewer_id"].isalnum():
         return {"event_id": None, "verdict": "rejected", "reason": "malformed"}
-    if event["occurred_at"][11:13] != "19":
+    if datetime.fromisoformat(event["occurred_at"]).astimezone(READING.zone).hour != 19:
         return {"event_id": event["event_id"], "verdict": "stored", "reason": "replay_not_credited"}
     return {"event_id": event["event_id"], "verdict": "recorded", "reason": None}
 
@@ -133,6 +134,21 @@ def test_an_answer_of_something_else_is_told() -> None:
         send(Checkin(lambda _: httpx.Response(200, text="<html>")), rows(1))
 
 
+@pytest.mark.parametrize(
+    ("accounts", "rounded"),
+    [
+        (["6912345678901230000", "6912345678901230000", "ks1"], 2),
+        (["6912345678901230000", "6912345678901234567"], 0),
+        (["1234567890123450"], 0),  # one in ten
+        (["123456789012000", "ks0000000000000000"], 0),
+    ],
+)
+def test_accounts_that_all_end_in_zeros_are_pointed_out(accounts: list[str], rounded: int) -> None:
+    source = (Row(at, [], {"viewer_id": each, "occurred_at": "2024/6/29 19:31"}) for at, each in enumerate(accounts))
+    tally, _ = send(Checkin(), source)
+    assert tally.as_json().get("rounded_ids", 0) == rounded
+
+
 def test_refused_rows_are_explained_where_they_stand() -> None:
     source = [
         Row(2, [], {"viewer_id": "ks1", "occurred_at": "2024/6/29 19:31"}),
@@ -198,6 +214,16 @@ def test_import_counts_and_writes_refused_rows_that_no_spreadsheet_runs(checkin:
         assert next(again.rows).fields["viewer_id"] == "=HYPERLINK(1)"
 
 
+def test_a_refused_row_keeps_the_cells_that_no_column_has(checkin: JsonServer, tmp_path: Path) -> None:
+    source, refused = tmp_path / "a.csv", tmp_path / "拒收.csv"
+    source.write_text("账号,时间,姓名\nks1,2024/6/29 19:31,大,=山\n")
+    run(source, "--campaign", "small-2024", "--rejected", refused)
+    with refused.open(encoding="utf-8-sig", newline="") as file:
+        _, row = csv.reader(file)
+    assert row[:4] == ["ks1", "2024/6/29 19:31", "大", "2"]
+    assert row[5:] == ["'=山"]
+
+
 def test_json_for_scripts_and_strict(checkin: JsonServer, tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text(FILE)
@@ -206,6 +232,33 @@ def test_json_for_scripts_and_strict(checkin: JsonServer, tmp_path: Path) -> Non
     answer = json.loads(done.stdout)
     assert answer["complete"] is True
     assert answer["verdicts"] == {"recorded": 1, "stored": 1, "rejected": 1}
+
+
+def test_times_of_another_zone_are_converted_and_unused_columns_named(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("账号,签到时间（UTC）,昵称\nks1,2024/6/29 11:31,x\n")
+    done = run(source, "--campaign", "small-2024")
+    assert "没有用到的列：昵称" in done.output
+    assert "已记录" in done.output  # by the stand-in only between 19:00 and 20:00 in Beijing
+
+
+def test_unknown_codes_are_counted_and_named(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(
+        "账号,时间,渠道码\nks1,2024/6/29 19:31,QR-9999\nks2,2024/6/29 19:31,QR-9999\nks3,2024/6/29 19:31,QR-1\n"
+    )
+    done = run(source, "--campaign", "small-2024", "--type", "报名")
+    assert "活动里没有的渠道码，没有给出单位：QR-9999（2 行）。" in done.output.replace("\n", "")
+    done = run(source, "--campaign", "small-2024", "--type", "报名", "--json")
+    assert json.loads(done.stdout)["unknown_codes"] == {"channel": {"QR-9999": 2}}
+
+
+def test_rounded_accounts_are_a_warning_and_a_fault_where_asked(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("账号,时间\n6912345678901230000,2024/6/29 19:31\n6912345678901230000,2024/6/29 19:32\n")
+    done = run(source, "--campaign", "small-2024")
+    assert (done.exit_code, "丢掉了后几位" in done.output) == (0, True)
+    assert run(source, "--campaign", "small-2024", "--strict").exit_code == 1
 
 
 def test_a_stopped_import_says_how_to_go_on(checkin: JsonServer, tmp_path: Path) -> None:

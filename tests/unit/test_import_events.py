@@ -1,6 +1,6 @@
 """How a row of an export file becomes an event."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -68,12 +68,29 @@ def test_what_is_no_time(cell: Any) -> None:
         (datetime(2024, 6, 29, 19, 59, 59, 700_000), "19:59:59"),
         (45472.83333333334 - 0.2 / 86_400, "19:59:59"),
         (45472.83333333333, "20:00:00"),  # 20:00 as a spreadsheet keeps it, 0.3 microseconds less
+        (datetime(2024, 6, 29, 19, 59, 59, 999_600), "19:59:59"),
+        (45472.8333333287, "19:59:59"),  # 19:59:59.9996
         ("2024/6/29 19:59:59.9999999", "19:59:59"),
         ("2024-06-29T19:59:59.9999999+08:00", "19:59:59.999999"),
     ],
 )
 def test_no_time_is_rounded_into_the_next_window(cell: Any, means: str) -> None:
     assert moment(cell, SHANGHAI) == datetime.fromisoformat(f"2024-06-29T{means}+08:00")
+
+
+@pytest.mark.parametrize("day", ["2024/6/29", date(2024, 6, 29), datetime(2024, 6, 29)])
+@pytest.mark.parametrize("clock", ["19:31", time(19, 31), (19 * 60 + 31) / 1440])
+def test_a_day_and_a_time_of_two_columns_are_one_time(day: Any, clock: Any) -> None:
+    if isinstance(day, str) and isinstance(clock, float):
+        return
+    assert event(occurred_on=day, occurred_at=clock) == event()
+
+
+def test_codes_that_the_campaign_does_not_have_are_told() -> None:
+    found = read("viewer.enrolled", unit_code="999", channel="QR-9999", group="学生")
+    assert found.unknown == (("unit_code", "999"), ("channel", "QR-9999"))
+    assert read("viewer.enrolled", unit_code="111", channel="QR-1").unknown == ()
+    assert read(unit_code="999").unknown == ()  # a check-in has no use for it
 
 
 def test_noon_and_midnight_in_half_days() -> None:
@@ -112,6 +129,51 @@ def test_the_event_is_what_the_platform_would_have_sent() -> None:
 def test_numbers_of_a_spreadsheet_are_codes() -> None:
     assert event(viewer_id=88120035.0)["viewer_id"] == "88120035"
     assert cell_text(13800000000.0) == "13800000000"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("13800001111.0", "13800001111"),
+        ('="0138"', "0138"),
+        (140902.0, "140902"),
+        ("140902.00", "140902"),
+        ("1.5", "1.5"),
+    ],
+)
+@pytest.mark.parametrize("field", ["viewer_id", "unit_code", "phone"])
+def test_a_code_is_freed_from_what_spreadsheets_put_around_it(written: Any, meant: str, field: str) -> None:
+    assert event("viewer.enrolled", **{field: written})[field] == meant
+
+
+@pytest.mark.parametrize("field", ["viewer_id", "event_id", "unit_code", "channel", "phone"])
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [("1.38E+10", "后几位已丢失"), (6.91e18, "后几位已丢失"), (datetime(2024, 1, 2), "日期"), (True, "是非")],
+)
+def test_a_code_that_a_spreadsheet_has_spoilt_is_not_sent(field: str, written: Any, why: str) -> None:
+    found = read("viewer.enrolled", **{field: written})
+    assert found.event is None
+    assert why in (found.refusal or "")
+
+
+@pytest.mark.parametrize(
+    "word", ["NULL", "nan", "NaN", "None", "N/A", "#N/A", r"\N", "-", "——", "无", "\u200b", "\u3000"]
+)
+def test_words_that_mean_nothing_are_as_an_empty_cell(word: str) -> None:
+    given = event("viewer.enrolled", unit_code=word, channel="QR-0001", group=word, name=word, phone=word)
+    assert given == event("viewer.enrolled", channel="QR-0001")
+    for field, why in (("viewer_id", "没有账号"), ("occurred_at", "没有时间")):
+        assert why in (read(**{field: word}).note or "")
+
+
+def test_a_word_that_the_campaign_has_a_code_for_means_that() -> None:
+    definition = campaign(units=[*campaign_content()["units"], unit("NA", "111", "unit", name="无")])
+    reading = Reading.of(definition, "viewer.enrolled")
+    for written in ("NA", "无"):
+        found = reading.event({"viewer_id": "ks_1", "occurred_at": AT.isoformat(), "unit_code": written}).event
+        assert found is not None
+        assert found["unit_code"] == "NA"
 
 
 def test_chinese_names_of_types_groups_and_units_become_codes() -> None:
@@ -156,6 +218,8 @@ def test_an_id_tells_nothing_of_name_and_phone() -> None:
         ({"viewer_id": "1.23457E+18"}, "后几位已丢失"),
         ({"name": "x" * 1001}, "超过 1000"),
         ({"name": ["x"]}, "name 不是"),
+        ({"name": "李\ufffd"}, "损坏"),
+        ({"name": "锟斤拷"}, "损坏"),
     ],
 )
 def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], why: str) -> None:
@@ -169,6 +233,8 @@ def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], wh
     [
         ({"occurred_at": "昨天晚上"}, "昨天晚上"),
         ({"occurred_at": ""}, "没有时间"),
+        ({"occurred_at": "19:31"}, "--map occurred_at=日期列名+时间列名"),
+        ({"occurred_at": "2024/6/29"}, "--map occurred_at=日期列名+时间列名"),
         ({"viewer_id": "张 三"}, "账号“张 三”不是代码"),
         ({"viewer_id": "=HYPERLINK(1)"}, "账号"),
         ({"type": "报名", "name": "x" * 60}, "50"),

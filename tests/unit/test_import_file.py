@@ -2,7 +2,7 @@
 
 import resource
 import zipfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,103 @@ def test_a_file_in_no_known_encoding_is_named(tmp_path: Path) -> None:
         read(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(("encoding", "other"), [("utf-8", "gb18030"), ("utf-8-sig", "gb18030"), ("gb18030", "utf-8")])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_line_in_another_encoding_than_the_file_is_named(
+    tmp_path: Path, encoding: str, other: str, ending: str
+) -> None:
+    lines = ["账号,时间,姓名", *(f"ks_{n},2024/6/29 19:31,张三" for n in range(20))]
+    rows = [
+        (line + ending).encode(encoding if n == 0 else encoding.removesuffix("-sig")) for n, line in enumerate(lines)
+    ]
+    rows[13] = f"ks_13,2024/6/29 19:31,李四{ending}".encode(other)
+    (tmp_path / "a.csv").write_bytes(b"".join(rows))
+    with pytest.raises(FileFault, match="只有第 14 行"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_mark_at_the_start_says_the_encoding_whatever_most_lines_are(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfuid,occurred_at,name\n" + "a,b,李四\na,b,李四\n".encode("gb18030"))
+    with pytest.raises(FileFault, match="第 2 行"):
+        read(tmp_path / "a.csv")
+
+
+def test_names_that_are_utf_8_by_chance_do_not_spoil_a_gb18030_file(tmp_path: Path) -> None:
+    """The bytes of the first name are two letters of UTF-8, those of the second two Chinese characters."""
+    assert ["撸撸".encode("gb18030").decode(), "浣夸僵".encode("gb18030").decode()] == ["ߣߣ", "使佩"]
+    lines = ["账号,时间,姓名", *("ks_1,2024/6/29 19:31,张三" for _ in range(5))]
+    for name in ("撸撸", "浣夸僵"):
+        lines.append(f"ks_2,2024/6/29 19:31,{name}")
+    assert read(write(tmp_path, "a.csv", "\n".join(lines), "gb18030"))[-1]["name"] == "浣夸僵"
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('ks_2,2024/6/29 19:32,"大山\nks_3,2024/6/29 19:33,a\nks_4,2024/6/29 19:34,b\n', 3),
+        ('ks_2,2024/6/29 19:32,"大山\nks_3,2024/6/29 19:33,"大海"\n', 3),
+        ('ks_2,2024/6/29 19:32,"大山\nks_3,2024/6/29 19:33,大海"\n', 3),
+        ('"ks_2,2024/6/29 19:32,大山\nks_3,2024/6/29 19:33,a\n', 3),
+        ('ks_2,2024/6/29 19:32,"大"山"\nks_3,2024/6/29 19:33,a\n', 3),
+        ("ks_2,2024/6/29 19:32,a\n\0\0\0\0", 4),
+    ],
+)
+def test_where_quotes_or_bytes_are_wrong_the_line_is_named_and_no_row_vanishes(
+    tmp_path: Path, rows: str, line: int
+) -> None:
+    path = write(tmp_path, "a.csv", "账号,时间,姓名\nks_1,2024/6/29 19:31,甲\n" + rows)
+    with pytest.raises(FileFault, match=f"第 {line} 行"):
+        read(path)
+
+
+def test_a_quoted_cell_may_span_lines_and_empty_lines_end_nothing(tmp_path: Path) -> None:
+    content = '\n账号,时间,姓名\n\nks_1,2024/6/29 19:31,"大,\n山"\n,,\n\nks_2,2024/6/29 19:32,"a""b"\n'
+    assert [row["name"] for row in read(write(tmp_path, "a.csv", content))] == ["大,\n山", 'a"b']
+
+
+def test_a_row_with_more_cells_than_columns_is_refused_whole(tmp_path: Path) -> None:
+    content = "账号,时间,姓名\nks_1,2024/6/29 19:31,大,山\nks_2,2024/6/29 19:31,乙,,\n"
+    with open_table(write(tmp_path, "a.csv", content), {}) as table:
+        assert [(row.number, row.fault) for row in table.rows] == [
+            (2, "这一行有 4 格，表头只有 3 列：多半是某一格里的分隔符没有放在引号里"),
+            (3, None),
+        ]
+
+
+@pytest.mark.parametrize("above", ["sep={}\n", '"sep={}"\r\n', "SEP={}\n\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_first_line_for_spreadsheets_says_the_delimiter(tmp_path: Path, above: str, delimiter: str) -> None:
+    content = above.format(delimiter) + "账号,时间,姓名;\nks_1,2024/6/29 19:31,a\n".replace(",", delimiter)
+    with open_table(write(tmp_path, "a.csv", content), {}) as table:
+        assert [(row.number, row.fields["viewer_id"]) for row in table.rows] == [(content.count("\n"), "ks_1")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_a_title_above_the_header_is_told_with_what_to_type(tmp_path: Path, name: str, delimiter: str) -> None:
+    lines = [["6月29日签到明细"], ["导出时间 2024/6/30"], ["账号", "时间"], ["ks_1", "2024/6/29 19:31"]]
+    if name == "a.csv":
+        write(tmp_path, name, "\n".join(delimiter.join(cells) for cells in lines))
+    else:
+        workbook = openpyxl.Workbook()
+        for cells in lines:
+            workbook.active.append(cells)
+        workbook.save(tmp_path / name)
+    with pytest.raises(FileFault, match="--header-row 3"):
+        read(tmp_path / name)
+    with open_table(tmp_path / name, {}, header_row=3) as table:
+        assert [(row.number, row.fields["viewer_id"]) for row in table.rows] == [(4, "ks_1")]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_day_and_time_may_be_two_columns(tmp_path: Path, name: str) -> None:
+    csv, line = "账号,日期,时间\na,2024/6/29,19:31\n", '{"账号": "a", "日期": "2024/6/29", "时间": "19:31"}\n'
+    path = write(tmp_path, name, csv if name == "a.csv" else line)
+    assert read(path, {"occurred_at": "日期+时间"}) == [
+        {"viewer_id": "a", "occurred_on": "2024/6/29", "occurred_at": "19:31"}
+    ]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_delimiters(tmp_path: Path, delimiter: str) -> None:
     assert len(read(write(tmp_path, "a.csv", ROWS.replace(",", delimiter)))) == 2
@@ -61,12 +158,78 @@ def test_told_columns_go_before_recognised_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "told", "column"),
+    [
+        ("用户（昵称）,用户（ID）,签到时间", {"viewer_id": "用户（ID）"}, "用户（ID）"),
+        ("用户（昵称）,用户（ID）,签到时间", {"viewer_id": "用户(ID)"}, "用户（ID）"),
+        ("用户（昵称）,用户（ID）,签到时间", {}, "用户（ID）"),
+        ("账号（昵称）,账号（必填）,签到时间（yyyy-mm-dd）", {}, "账号（必填）"),
+        ("账号,UID,时间", {"viewer_id": "UID"}, "UID"),
+    ],
+)
+def test_a_column_is_taken_by_its_whole_name(tmp_path: Path, header: str, told: dict[str, str], column: str) -> None:
+    with open_table(write(tmp_path, "a.csv", f"{header}\na,b,c\n"), told) as table:
+        assert table.columns["viewer_id"] == column
+        assert list(table.unused) == [each for each in header.split(",")[:2] if each != column]
+
+
+@pytest.mark.parametrize(
+    ("header", "told", "says"),
+    [
+        ("账号（昵称）,时间", {}, "认不出必需的列：viewer_id"),
+        ("账号,UID,时间", {}, r"都像 viewer_id：“账号”、“UID”.*--map viewer_id=列名"),
+        ("账号,报名时间,签到时间", {}, "都像 occurred_at"),
+        ("账号,时间,手机号,手机号", {}, "都像 phone"),
+        ("账号,时间,手机号,手机号", {"phone": "手机号"}, "可以指几列"),
+        ("账号,时间,手 机,手_机", {"phone": "手机"}, "可以指几列：“手 机”、“手_机”"),
+        ("账号,时间（EST）", {"occurred_at": "时间（EST）"}, "EST 是哪个时区"),
+        ("账号,签到时间（美东时间）", {"occurred_at": "签到时间（美东时间）"}, "美东时间 是哪个时区"),
+    ],
+)
+def test_where_two_columns_could_be_meant_or_none_it_asks(
+    tmp_path: Path, header: str, told: dict[str, str], says: str
+) -> None:
+    with pytest.raises(FileFault, match=says):
+        read(write(tmp_path, "a.csv", f"{header}\na,b,c,d\n"), told)
+
+
+@pytest.mark.parametrize(
+    ("column", "offset_h"),
+    [
+        ("签到时间", None),
+        ("签到时间（UTC）", 0),
+        ("签到时间(GMT)", 0),
+        ("签到时间（UTC+8）", 8),
+        ("签到时间（UTC-05:00）", -5),
+        ("签到时间（北京时间）", 8),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_a_zone_in_the_name_of_the_column_is_the_zone_of_its_times(
+    tmp_path: Path, name: str, column: str, offset_h: int | None
+) -> None:
+    csv, line = f"账号,{column}\nks_1,2024/6/29 11:31\n", f'{{"账号": "ks_1", "{column}": "2024/6/29 11:31"}}\n'
+    with open_table(write(tmp_path, name, csv if name == "a.csv" else line), {}) as table:
+        offset = table.zone and table.zone.utcoffset(datetime(2024, 6, 29))
+    assert offset == (None if offset_h is None else timedelta(hours=offset_h))
+
+
+def test_an_object_that_names_the_account_twice_is_refused(tmp_path: Path) -> None:
+    content = (
+        '{"账号": "a", "时间": "t"}\n{"账号": "a", "UID": "b", "时间": "t"}\n{"账号": "", "UID": "b", "时间": "t"}\n'
+    )
+    with open_table(write(tmp_path, "a.ndjson", content), {}) as table:
+        assert [row.fault for row in table.rows] == [None, "有几个字段都像 viewer_id", None]
+
+
+@pytest.mark.parametrize(
     ("content", "told", "says"),
     [
         ("昵称,时间\na,b\n", {}, r"viewer_id.*“昵称”、“时间”.*--map viewer_id=列名"),
         ("账号,时间\na,b\n", {"name": "大名"}, r"没有“大名”这一列"),
         ("账号,时间\na,b\n", {"nme": "账号"}, r"nme 不是字段名"),
         ("", {}, r"（没有）"),
+        ("账号|时间\na|b\n", {}, r"只成了一列.*逗号、分号"),
         ('账号,时间\n"a,b\n' + "x" * 200_000, {}, r"引号"),
     ],
 )
@@ -123,6 +286,27 @@ def test_xlsx_has_typed_cells_and_may_start_below_the_top(tmp_path: Path) -> Non
         "phone": "13800000000",
     }
     assert rows[1].fields["phone"] == "=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("state", ["visible", "hidden", "veryHidden"])
+def test_of_two_sheets_none_is_left_unread_without_a_word(tmp_path: Path, state: str) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.create_sheet("空")
+    for name, viewer in (("第一场", "ks_1"), ("第二场", "ks_2")):
+        sheet = workbook.create_sheet(name)
+        sheet.append(["账号", "时间"])
+        sheet.append([viewer, "2024/6/29 19:31"])
+    workbook["第二场"].sheet_state = state
+    workbook.save(tmp_path / "a.xlsx")
+    with pytest.raises(FileFault, match=r"第一场、第二场.*--sheet '第一场'"):
+        read(tmp_path / "a.xlsx")
+    with open_table(tmp_path / "a.xlsx", {}, sheet_name="第二场") as table:
+        assert [row.fields["viewer_id"] for row in table.rows] == ["ks_2"]
+    with pytest.raises(FileFault, match="第三场"), open_table(tmp_path / "a.xlsx", {}, sheet_name="第三场"):
+        pass
+    del workbook["第二场"]
+    workbook.save(tmp_path / "a.xlsx")
+    assert len(read(tmp_path / "a.xlsx")) == 1
 
 
 def sheet_with(folder: Path, cell: str) -> Path:

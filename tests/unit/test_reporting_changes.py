@@ -96,7 +96,10 @@ def test_a_change_is_left_out_only_where_every_count_is_0(field: str) -> None:
 
 def test_moves_are_the_latest_of_each_viewer_sorted() -> None:
     of_two = together(moved(C, "v1", ("a", "g"), ("b", "g")), moved(C, "v0", ("a", "g"), ("c", "h")))
-    assert latest_moves(of_two) == [Move("v0", "c", "h", AT, "e-1"), Move("v1", "b", "g", AT, "e-1")]
+    assert latest_moves(of_two) == [
+        Move("v0", "c", AT, "e-1", "h", AT, "e-1"),
+        Move("v1", "b", AT, "e-1", None, None, None),
+    ]
 
 
 def test_certificates_are_sorted_each_once() -> None:

@@ -57,7 +57,17 @@ def test_the_latest_enrolment_of_an_event_wins(enrolments: list[tuple[int, str, 
     columns["enrolment_ids"] = [enrolment_id for _, enrolment_id, _ in enrolments]
     columns["to_unit_codes"] = [unit_code for _, _, unit_code in enrolments]
     (latest,) = latest_moves(ViewerReassignedV1(**meta(C), **columns))
-    assert latest.unit_code == "latest"
+    assert (latest.unit_code, latest.group) == ("latest", None)
+
+
+def test_unit_and_group_are_moved_apart_and_what_stayed_was_not_moved() -> None:
+    unit, group = moved(C, "v0", ("a", "g"), ("b", "g")), moved(C, "v0", ("b", "g"), ("b", "h"))
+    columns: dict[str, Any] = {
+        field: [*getattr(group, field), *getattr(unit, field)] for field in ViewerReassignedV1.COLUMNS.values()
+    }
+    columns["enrolled_at"] = [AT, AT + timedelta(seconds=1)]
+    (latest,) = latest_moves(ViewerReassignedV1(**meta(C), **columns))
+    assert latest == ("v0", "b", AT + timedelta(seconds=1), "e-1", "h", AT, "e-1")
 
 
 class TestTree:

@@ -62,14 +62,25 @@ class Change(NamedTuple):
     counts: Counts
 
 
-class Move(NamedTuple):
-    """The unit and group that a viewer belongs to after an enrolment."""
+class Moved(NamedTuple):
+    """To which unit, or group, an enrolment moved a viewer."""
 
     viewer_id: str
-    unit_code: str
-    group: str
+    to: str
     enrolled_at: datetime
     enrolment_id: str
+
+
+class Move(NamedTuple):
+    """Where a viewer belongs after enrolments: unit and group, each with the enrolment that moved it; None where none did."""
+
+    viewer_id: str
+    unit_code: str | None
+    enrolled_at: datetime | None
+    enrolment_id: str | None
+    group: str | None
+    group_enrolled_at: datetime | None
+    group_enrolment_id: str | None
 
 
 class Place(NamedTuple):
@@ -180,12 +191,23 @@ def folded(changes: Iterable[Change]) -> list[Change]:
 
 
 def latest_moves(event: ViewerReassignedV1) -> list[Move]:
-    """Each viewer's latest enrolment in the event (tie: larger enrolment id), sorted by viewer."""
-    moves = (
-        Move(row.viewer_id, row.to_unit_code, row.to_group, row.enrolled_at, row.enrolment_id) for row in event.rows()
-    )
-    latest = latest_enrolments(moves, key=lambda move: move.viewer_id)
-    return [latest[viewer_id] for viewer_id in sorted(latest)]
+    """Each viewer's latest move to a unit and to a group in the event (tie: larger enrolment id), sorted by viewer."""
+    units, groups = [], []
+    for row in event.rows():
+        if row.from_unit_code != row.to_unit_code:
+            units.append(Moved(row.viewer_id, row.to_unit_code, row.enrolled_at, row.enrolment_id))
+        if row.from_group != row.to_group:
+            groups.append(Moved(row.viewer_id, row.to_group, row.enrolled_at, row.enrolment_id))
+    to_unit = latest_enrolments(units, key=lambda moved: moved.viewer_id)
+    to_group = latest_enrolments(groups, key=lambda moved: moved.viewer_id)
+    return [
+        Move(viewer_id, *_of(to_unit.get(viewer_id)), *_of(to_group.get(viewer_id)))
+        for viewer_id in sorted(to_unit.keys() | to_group.keys())
+    ]
+
+
+def _of(moved: Moved | None) -> tuple[str | None, datetime | None, str | None]:
+    return (moved.to, moved.enrolled_at, moved.enrolment_id) if moved else (None, None, None)
 
 
 def issues(event: CertificateIssuedV1) -> list[Issue]:

@@ -51,18 +51,27 @@ async def add_to_totals(tx: Transaction, campaign_id: str, changes: Sequence[Cha
 
 
 async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -> None:
-    """`moves` sorted by viewer, one per viewer. An older enrolment than the known one changes nothing."""
+    """`moves` sorted by viewer, one per viewer. For unit and group each, an older enrolment than the known changes nothing."""
     await tx.execute(
         """
-        INSERT INTO viewer_move AS known (campaign_id, viewer_id, unit_code, group_code, enrolled_at, enrolment_id)
-        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+        INSERT INTO viewer_move AS known (campaign_id, viewer_id, unit_code, enrolled_at, enrolment_id,
+                                          group_code, group_enrolled_at, group_enrolment_id)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[],
+                                 $6::text[], $7::timestamptz[], $8::text[])
         ON CONFLICT (campaign_id, viewer_id) DO UPDATE SET
-            unit_code = excluded.unit_code, group_code = excluded.group_code,
-            enrolled_at = excluded.enrolled_at, enrolment_id = excluded.enrolment_id
-        WHERE (excluded.enrolled_at, excluded.enrolment_id) > (known.enrolled_at, known.enrolment_id)
+            (unit_code, enrolled_at, enrolment_id) = (
+                SELECT * FROM (VALUES
+                    (known.unit_code, known.enrolled_at, known.enrolment_id),
+                    (excluded.unit_code, excluded.enrolled_at, excluded.enrolment_id)) AS moved (code, at, by)
+                ORDER BY at DESC NULLS LAST, by DESC NULLS LAST LIMIT 1),
+            (group_code, group_enrolled_at, group_enrolment_id) = (
+                SELECT * FROM (VALUES
+                    (known.group_code, known.group_enrolled_at, known.group_enrolment_id),
+                    (excluded.group_code, excluded.group_enrolled_at, excluded.group_enrolment_id)) AS moved (code, at, by)
+                ORDER BY at DESC NULLS LAST, by DESC NULLS LAST LIMIT 1)
         """,
         campaign_id,
-        *columns(moves, 5),
+        *columns(moves, 7),
     )
 
 
