@@ -118,7 +118,9 @@ class Decisions:
     def refuse(self, refusals: list[Refusal]) -> None:
         """Refuses events. They are counted later, where their row is new: an event that is refused twice counts once."""
         for position, reason in refusals:
-            self._results[position] = Result(self.arrivals[position].item.event_id, Verdict.REJECTED, reason)
+            item = self.arrivals[position].item
+            field = item.fault if reason is Reason.MALFORMED else msgspec.UNSET
+            self._results[position] = Result(item.event_id, Verdict.REJECTED, reason, field)
             self.keep(position, Verdict.REJECTED, reason)
 
     def keep(self, position: int, verdict: Verdict, reason: Reason) -> None:

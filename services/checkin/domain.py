@@ -47,11 +47,15 @@ class Reason(StrEnum):
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What became of one event. Senders get their results in the order in which they sent the events."""
+    """What became of one event. Senders get their results in the order in which they sent the events.
+
+    `field` is set only where the event is malformed: it names the field that makes it so, or is null where none does.
+    """
 
     event_id: str | None
     verdict: Verdict
     reason: Reason | None = None
+    field: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Slot(msgspec.Struct, frozen=True):

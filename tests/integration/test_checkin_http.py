@@ -57,15 +57,18 @@ def problem_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_answers_in_the_order_sent(service: CheckinUnderTest) -> None:
-    body = json.dumps([checkin("a", event_id="e-1"), {"no": "event"}, checkin("a", event_id="e-2")]).encode()
+    body = json.dumps(
+        [checkin("a", event_id="e-1", channel=""), {"no": "event"}, 17, checkin("a", event_id="e-2")]
+    ).encode()
     answer = await service.post_body(body)
     assert answer.json() == {
         "results": [
             {"event_id": "e-1", "verdict": "recorded", "reason": None},
-            {"event_id": None, "verdict": "rejected", "reason": "malformed"},
+            {"event_id": None, "verdict": "rejected", "reason": "malformed", "field": "event_id"},
+            {"event_id": None, "verdict": "rejected", "reason": "malformed", "field": None},
             {"event_id": "e-2", "verdict": "duplicate", "reason": None},
         ],
-        "counts": {"recorded": 1, "rejected": 1, "duplicate": 1},
+        "counts": {"recorded": 1, "rejected": 2, "duplicate": 1},
     }
 
 
