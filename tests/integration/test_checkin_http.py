@@ -118,6 +118,27 @@ async def test_one_bad_item_spoils_no_other(service: CheckinUnderTest, bad: byte
     assert verdicts == [("recorded", None), ("rejected", "malformed"), ("recorded", None)]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br, gzip", "GZIP", "x"])
+async def test_a_compressed_body_is_refused_before_it_is_read(service: CheckinUnderTest, encoding: str) -> None:
+    body = gzip.compress(GOOD)
+    for path in ("/v1/live/events", "/v1/live/events/kuaishou", "/v1/campaigns/small-2024/imports"):
+        answer = await service.client.post(path, content=body, headers=signature(body) | {"content-encoding": encoding})
+        assert problem_of(answer) == (400, "compressed")
+        assert encoding.lower() in answer.json()["detail"]
+    headers = signature(GOOD) | {"content-encoding": "identity"}
+    assert (await service.client.post("/v1/live/events", content=GOOD, headers=headers)).status_code == 200
+
+
+async def test_head_is_answered_as_get_without_its_body(service: CheckinUnderTest) -> None:
+    for path in ("/health/live", "/metrics", "/v1/campaigns", "/v1/campaigns/small-2024", "/docs", "/me/none"):
+        head, get = await service.client.head(path), await service.client.get(path)
+        assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"]), path
+        assert head.content == b""
+    assert (await service.client.head("/v1/live/events")).status_code == 405
+    assert (await service.client.head("/v1/campaigns", headers={"Authorization": ""})).status_code == 401
+    assert "head" not in (await service.client.get("/openapi.json")).json()["paths"]["/v1/campaigns"]
+
+
 async def test_a_window_ends_before_its_last_second_is_full(service: CheckinUnderTest) -> None:
     await service.post(checkin("a", "2024-06-29T19:59:59.9999999+08:00"), checkin("b", "2024-06-29T20:00:00+08:00"))
     facts = await service.facts("checkin_recorded")
