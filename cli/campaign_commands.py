@@ -40,10 +40,19 @@ def apply(
     path = f"/v1/campaigns/{new.campaign_id}"
     with client("checkin") as checkin:
         old = checkin.find(path)
-        revision = checkin.put(path, new.model_dump(mode="json"))["revision"]
+        answer = checkin.put(path, new.model_dump(mode="json"))
+    revision, attributed = answer["revision"], answer.get("attributed", 0)
+    redirected = [] if old is None else _redirected(old.json(), new)
     changed = None if old is None else changes(old.json(), new.model_dump(mode="json"))
     if as_json:
-        answer = {"campaign_id": new.campaign_id, "revision": revision, "created": old is None, "changes": changed}
+        answer = {
+            "campaign_id": new.campaign_id,
+            "revision": revision,
+            "created": old is None,
+            "changes": changed,
+            "attributed": attributed,
+            "redirected": redirected,
+        }
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     typer.echo(f"活动 {new.campaign_id}：第 {revision} 版")
@@ -51,6 +60,10 @@ def apply(
         typer.echo(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
     if any(rule.channel == "file" for rule in new.messages):
         typer.echo("注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发")
+    if attributed:
+        typer.echo(f"{attributed} 名此前未归属的观众，按现在认识的渠道码归入了单位，签到数随人转入")
+    if redirected:
+        typer.echo(f"注意：渠道码 {_few(redirected)} 改到了另一个单位，只影响以后的报名；已归属的观众不动")
     if changed is None:
         typer.echo(f"新活动：{_summary(new)}")
     elif not changed:
@@ -92,6 +105,12 @@ def show(
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     _print(CampaignDefinition.model_validate(found.json(), extra="ignore"), revision)
+
+
+def _redirected(old: dict[str, Any], new: CampaignDefinition) -> list[str]:
+    """The channels that were known and now lead to another unit."""
+    before: dict[str, str] = old.get("channels") or {}
+    return [channel for channel, unit in new.channels.items() if before.get(channel, unit) != unit]
 
 
 def _without_effect(definition: CampaignDefinition) -> list[str]:

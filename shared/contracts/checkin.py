@@ -69,6 +69,8 @@ class ViewerEnrolledV1(ColumnEvent):
 class ViewerReassignedV1(ColumnEvent):
     """Viewers who had checked in changed unit or group. One row per check-in that moves with its viewer.
 
+    By a new enrolment, or out of no unit when the channel of an old one becomes known: then the enrolment in force is named.
+
     The flags are those the check-in was published with, so that a total subtracts exactly what it once added.
     `made_good` rows move lessons granted by the office.
     """

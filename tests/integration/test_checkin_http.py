@@ -305,10 +305,14 @@ async def test_degraded_without_the_bus_and_still_recording(service: CheckinUnde
 
 async def test_the_same_content_again_is_the_same_revision(service: CheckinUnderTest) -> None:
     content = campaign_content()
-    assert (await service.define(content)).json() == {"revision": 1, "changed": False}
+    assert (await service.define(content)).json() == {"revision": 1, "changed": False, "attributed": 0}
     reordered = dict(reversed(content.items()))
-    assert (await service.define(reordered)).json() == {"revision": 1, "changed": False}
-    assert (await service.define(content | {"title": "新名"})).json() == {"revision": 2, "changed": True}
+    assert (await service.define(reordered)).json() == {"revision": 1, "changed": False, "attributed": 0}
+    assert (await service.define(content | {"title": "新名"})).json() == {
+        "revision": 2,
+        "changed": True,
+        "attributed": 0,
+    }
     read = await service.client.get(PATH)
     assert (read.json()["title"], read.headers["x-revision"]) == ("新名", "2")
     assert len(await service.facts("campaign_defined")) == 2

@@ -180,6 +180,18 @@ async def test_certificates_follow_their_holder_and_forget_the_revoked(service: 
     assert column(await service.totals(C, by="group"), "certificates_claimed") == {"student": 2, "general": 0}
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_certificate_leaves_no_unit_when_the_channel_of_the_same_enrolment_becomes_known(
+    service: ReportingService, first: int
+) -> None:
+    nowhere = ("unassigned", FIN[1])
+    moves = [moved(C, "v0", EDU, nowhere), moved(C, "v0", nowhere, FIN)]
+    await service.deliver(*defined(C), checkins(C, [EDU]), issued(C, [EDU]), moves[first], moves[1 - first])
+    answer = await service.totals(C, by="unit")
+    assert {key: n for key, n in column(answer, "certificates_issued").items() if n} == {FIN[0]: 1}
+    assert {key: n for key, n in column(answer, "checkins").items() if n} == {FIN[0]: 1}
+
+
 async def test_certificates_have_no_lesson_and_no_mode(service: ReportingService) -> None:
     await service.deliver(*defined(C), checkins(C, [EDU]), issued(C, [EDU]))
     for asked in ({"by": "lesson"}, {"by": "mode"}, {"by": "unit", "lesson": DAY_1}, {"by": "unit", "mode": "live"}):

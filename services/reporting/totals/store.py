@@ -51,7 +51,8 @@ async def add_to_totals(tx: Transaction, campaign_id: str, changes: Sequence[Cha
 
 
 async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -> None:
-    """`moves` sorted by viewer, one per viewer. An older enrolment than the known one changes nothing."""
+    """`moves` sorted by viewer, one per viewer. An older enrolment than the known one changes nothing. The same one moves a
+    viewer once more, out of no unit, when its channel becomes known."""
     await tx.execute(
         """
         INSERT INTO viewer_move AS known (campaign_id, viewer_id, unit_code, group_code, enrolled_at, enrolment_id)
@@ -60,6 +61,8 @@ async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -
             unit_code = excluded.unit_code, group_code = excluded.group_code,
             enrolled_at = excluded.enrolled_at, enrolment_id = excluded.enrolment_id
         WHERE (excluded.enrolled_at, excluded.enrolment_id) > (known.enrolled_at, known.enrolment_id)
+           OR (excluded.enrolled_at, excluded.enrolment_id) = (known.enrolled_at, known.enrolment_id)
+              AND known.unit_code = 'unassigned'
         """,
         campaign_id,
         *columns(moves, 5),
