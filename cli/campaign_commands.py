@@ -1,6 +1,7 @@
 """`fanzha campaign apply FILE`, `fanzha campaign list` and `fanzha campaign show [ID]`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from cli.campaign_file import CampaignFileError, load
 from cli.client import client, fail
-from shared.contracts.campaign import LEVELS, CampaignDefinition
+from shared.contracts.campaign import LEVELS, CampaignDefinition, Window
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
 
@@ -177,7 +178,7 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     policy = Table("规则", "内容")
     windows = definition.windows
     for name, listed in (("首播 live", windows.live), ("重播 replay", windows.replay)):
-        policy.add_row(name, "，".join(f"{'次日 ' if w.day else ''}{w.opens}–{w.closes}" for w in listed) or "—")
+        policy.add_row(name, _hours(listed))
     policy.add_row("计入 credit", "、".join(definition.credit))
     policy.add_row("结课天数 required_days", str(definition.required_days))
     policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
@@ -185,10 +186,17 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     for level in LEVELS:
         policy.add_row(f"单位 {level}", str(sum(unit.level == level for unit in definition.units)))
     console.print(policy)
-    lessons = Table("日期", "课程")
+    lessons = Table("日期", "课程", "自己的时段")
     for lesson in definition.lessons:
-        lessons.add_row(str(lesson.date), lesson.title)
+        own = lesson.windows
+        lessons.add_row(
+            str(lesson.date), lesson.title, f"首播 {_hours(own.live)}；重播 {_hours(own.replay)}" if own else ""
+        )
     console.print(lessons)
+
+
+def _hours(windows: Sequence[Window]) -> str:
+    return "，".join(f"{'次日 ' if w.day else ''}{w.opens}–{w.closes}" for w in windows) or "—"
 
 
 def chosen_campaign(given: str | None) -> str:

@@ -23,8 +23,8 @@ CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 CONTROL_CHARACTER_IN_PROSE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # prose may have line breaks and tabs
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-Level = Literal["province", "city", "county", "unit"]
-LEVELS: tuple[Level, ...] = ("province", "city", "county", "unit")
+Level = Literal["country", "province", "city", "county", "unit"]
+LEVELS: tuple[Level, ...] = ("country", "province", "city", "county", "unit")
 
 # The kinds of message that this version knows, each with the placeholders of its template; and the channels that it knows. A
 # writer of definitions may name no others; a reader leaves out rules that do (`read_rules`).
@@ -106,13 +106,6 @@ def added_later(default: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: bool(value == default))
 
 
-class Lesson(Part):
-    """One dated broadcast. Its position in `lessons` is its bit in checkin, so positions of past lessons never move."""
-
-    date: Day
-    title: Line
-
-
 class Window(Part):
     """A half-open stretch of local time; `day` 0 is the lesson's date, 1 the next day. `to` may be 24:00 (FACTS A2)."""
 
@@ -130,6 +123,17 @@ class Window(Part):
 class Windows(Part):
     live: tuple[Window, ...] = Field(min_length=1, max_length=WINDOWS_PER_MODE_MAX)
     replay: tuple[Window, ...] = Field(default=(), max_length=WINDOWS_PER_MODE_MAX)
+
+
+class Lesson(Part):
+    """One dated broadcast. Its position in `lessons` is its bit in checkin, so positions of past lessons never move.
+
+    `windows`: its own hours, live and replay, in place of the campaign's.
+    """
+
+    date: Day
+    title: Line
+    windows: Windows | None = added_later(None)
 
 
 class LessonWindow(NamedTuple):
@@ -176,7 +180,7 @@ class Unit(Part):
     name: Line
     parent_code: Id | None
     level: Level
-    kind: Slug = Field(description="province, city, county, bureau, branch, department, member, …")
+    kind: Slug = Field(description="country, province, city, county, bureau, branch, department, member, …")
     sector: Slug | None = Field(default=None, description="education, finance, telecom, …")
     residents: Residents | None = None
     headcount: int | None = Field(default=None, ge=0, le=10_000_000)
@@ -282,9 +286,10 @@ class RulesContent(Part):
         grace = timedelta(seconds=self.live_grace_s)
         windows: list[LessonWindow] = []
         for index, lesson in enumerate(self.lessons):
-            live = self._instants(lesson, self.windows.live)
+            hours = lesson.windows or self.windows
+            live = self._instants(lesson, hours.live)
             windows += [LessonWindow(opens, closes + grace, index, "live") for opens, closes in live]
-            for opens, closes in self._instants(lesson, self.windows.replay):
+            for opens, closes in self._instants(lesson, hours.replay):
                 cut = [end + grace for _, end in live if end <= opens < end + grace]
                 windows.append(LessonWindow(max([opens, *cut]), closes, index, "replay"))
         return tuple(sorted(windows))
