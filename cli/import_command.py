@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlencode
 
 import httpx
 import typer
@@ -81,6 +82,9 @@ def import_file(
         list[str] | None,
         typer.Option("--map", help="字段=列名，可写多次，如 --map viewer_id=账号 --map occurred_at=时间"),
     ] = None,
+    source: Annotated[
+        str, typer.Option(help="这是哪个平台的文件：按平台汇总（totals --by platform）时记在它名下；不写则记为 import")
+    ] = "",
     rejected: Annotated[Path | None, typer.Option(help="把拒收的行连同“错误原因”写入这个 CSV")] = None,
     from_row: Annotated[int, typer.Option(min=0, help="从这一行继续（中断时会给出行号）")] = 0,
     give_up_after_s: Annotated[int, typer.Option(min=1, max=86_400, help="一批数据连续多少秒发不出去就停下")] = 120,
@@ -102,7 +106,8 @@ def import_file(
             table = opened.enter_context(open_table(file, told))
             refusals = opened.enter_context(refusals_to(rejected, table.header))
             http = opened.enter_context(_http())
-            sender = Sender(http, f"/v1/campaigns/{campaign_id}/imports", give_up_after_s=give_up_after_s)
+            path = f"/v1/campaigns/{campaign_id}/imports" + (f"?{urlencode({'source': source})}" if source else "")
+            sender = Sender(http, path, give_up_after_s=give_up_after_s)
             _send_with_progress(
                 table, send_rows(table.rows, reading, sender, refusals, tally, from_row), tally, file.name
             )

@@ -207,13 +207,18 @@ def _events(router: APIRouter, intake: Intake) -> None:
         summary="Events from an export file",
         max_body_size=EVENTS_MAX_BYTES,
     )
-    async def imports(campaign_id: PathId, request: Request, principal: Office) -> Response:
+    async def imports(
+        campaign_id: PathId,
+        request: Request,
+        principal: Office,
+        source: Annotated[Id, Query(description="whose file it is: its check-ins count under this name")] = "import",
+    ) -> Response:
         """The same events as the live platform posts, sent by the office from a file (`fanzha import`); safe to repeat."""
         items = _read(await request.body())
         for item in items:
             if item.event is not None and item.event.campaign_id != campaign_id:
                 raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"every event must be of {campaign_id}")
-        return await intake.record(items, "import")
+        return await intake.record(items, source)
 
 
 def _not_signed() -> Problem:

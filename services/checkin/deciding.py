@@ -224,7 +224,7 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
     """A check-in is recorded or stored where the database did not have its bit, else it is a duplicate. New ones are
     published."""
     campaign, course = part.campaign, part.campaign.course
-    rows: dict[tuple[int, str], list[tuple[Any, ...]]] = defaultdict(list)
+    rows: dict[tuple[int, str, str], list[tuple[Any, ...]]] = defaultdict(list)
     completed: set[str] = set()
     for checkin in part.checkins:
         event, slot = checkin.event, checkin.slot
@@ -243,7 +243,7 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
         if reached:
             completed.add(event.viewer_id)
         flags = part.lessons[event.viewer_id].flags(slot.lesson, slot.mode, change.before)
-        rows[slot.lesson, slot.mode].append(
+        rows[slot.lesson, slot.mode, decisions.arrivals[checkin.position].source].append(
             (
                 event.viewer_id,
                 change.row.unit_after,
@@ -255,8 +255,8 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
                 course.dates(change.credited_after) if reached else None,
             )
         )
-    for (lesson, mode), found in sorted(rows.items()):
-        fields = {"lesson_date": campaign.lesson_texts[lesson], "mode": mode}
+    for (lesson, mode, source), found in sorted(rows.items()):
+        fields = {"lesson_date": campaign.lesson_texts[lesson], "mode": mode, "source": source}
         decisions.publish(CheckinRecordedV1, campaign, found, fields)
 
 

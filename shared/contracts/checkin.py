@@ -141,6 +141,7 @@ class CheckinRecordedV1(ColumnEvent):
     IMPERSONAL: ClassVar[Fields] = (
         "lesson_date",
         "mode",
+        "source",
         "unit_codes",
         "groups",
         "checked_in_at",
@@ -153,6 +154,10 @@ class CheckinRecordedV1(ColumnEvent):
 
     lesson_date: date
     mode: Mode
+    source: Id | None = Field(
+        default=None,
+        description="who sent them: a webhook's source, `bus`, or what an import called it; null before 0.2.0",
+    )
     viewer_ids: list[Id]
     unit_codes: list[Id]
     groups: list[Id]

@@ -564,6 +564,10 @@ async def test_an_import_is_the_same_use_case_without_a_signature(service: Check
         f"{PATH}/imports", json=[checkin("a", event_id="row-1"), checkin("b", event_id="row-2")]
     )
     assert answer.json()["counts"] == {"duplicate": 1, "recorded": 1}
+    named = await service.client.post(f"{PATH}/imports?source=kuaishou", json=[checkin("c", event_id="row-3")])
+    assert named.json()["counts"] == {"recorded": 1}
+    sources = [(fact["source"], fact["viewer_ids"]) for fact in await service.facts("checkin_recorded")]
+    assert sources == [("standard", ["a"]), ("import", ["b"]), ("kuaishou", ["c"])]
     foreign = [checkin("c", campaign_id="other-campaign")]
     assert problem_of(await service.client.post(f"{PATH}/imports", json=foreign)) == (422, "other-campaign")
 

@@ -122,6 +122,26 @@ async def test_by_group_lesson_and_mode_are_named_and_ordered(service: Reporting
     assert column(modes, "checkins") == {"live": 1, "replay": 4, "made_good": 0}
 
 
+async def test_by_platform_counts_check_ins_under_who_sent_them(service: ReportingService) -> None:
+    await service.deliver(
+        *defined(C),
+        checkins(C, [EDU, FIN, FIN], source="kuaishou"),
+        checkins(C, [EDU], lesson=DAY_2, first_for_campaign=False, source="kuaishou"),
+        checkins(C, [FIN], lesson=DAY_2, first_for_campaign=False, source="bus", late=True),
+        checkins(C, [DEP]),
+        moved(C, "v1", FIN, EDU),
+    )
+    answer = await service.totals(C, by="platform")
+    assert column(answer, "checkins") == {"bus": 1, "kuaishou": 4, "unassigned": 1}
+    assert column(answer, "viewers") == {"bus": 0, "kuaishou": 3, "unassigned": 1}
+    assert column(answer, "credited") == {"bus": 0, "kuaishou": 4, "unassigned": 1}
+    assert column(answer, "certificates_issued") == dict.fromkeys(("bus", "kuaishou", "unassigned"))
+    assert answer["sum"]["checkins"] == 6
+    assert column(await service.totals(C, by="platform", lesson=DAY_2), "viewers") == {"bus": 1, "kuaishou": 1}
+    refused = await service.get(f"/v1/campaigns/{C}/totals", token(unit="140902"), by="platform")
+    assert (refused.status_code, refused.json()["type"]) == (403, "/problems/whole-campaign-only")
+
+
 async def test_viewers_are_people_of_the_lesson_the_campaign_or_the_mode(service: ReportingService) -> None:
     """One viewer in both modes of day 1 and live on day 2."""
     await service.deliver(

@@ -15,8 +15,8 @@ from tests.support.checkin import CAMPAIGN, DURING, LIVE, REPLAY, SECOND_LIVE, c
 CAMPAIGNS = {CAMPAIGN: Campaign.of(1, 1, CampaignDefinition.model_validate(campaign_content()))}
 
 
-def arrivals_of(*events: Any, at: datetime = DURING) -> list[Arrival]:
-    return [Arrival(item, "standard", at) for item in read_body(json.dumps(events).encode())]
+def arrivals_of(*events: Any, at: datetime = DURING, source: str = "standard") -> list[Arrival]:
+    return [Arrival(item, source, at) for item in read_body(json.dumps(events).encode())]
 
 
 def decided(arrivals: list[Arrival], stored: Stored | None = None) -> Decisions:
@@ -89,10 +89,21 @@ def test_check_ins_are_new_or_repeats_of_the_batch_or_of_what_was_there() -> Non
     [fact] = decisions.facts
     at = datetime.fromisoformat(LIVE)
     assert (fact.fields, fact.rows) == (
-        {"lesson_date": "2024-06-29", "mode": "live"},
+        {"lesson_date": "2024-06-29", "mode": "live", "source": "standard"},
         [("new", "11", "student", at, False, True, True, 1, None)],
     )
     assert decisions.days == {(CAMPAIGN, 0): -1, (CAMPAIGN, 1): 1}
+
+
+def test_check_ins_of_several_sources_in_one_commit_are_published_apart() -> None:
+    arrivals = [
+        *arrivals_of(checkin("a"), source="kuaishou"),
+        *arrivals_of(checkin("b"), checkin("a"), source="bus"),
+        *arrivals_of(checkin("c"), source="kuaishou"),
+    ]
+    decisions = decided(arrivals, Stored(viewers=[row(viewer, live=1) for viewer in "abc"]))
+    published = [(fact.fields["source"], [viewer for viewer, *_ in fact.rows]) for fact in decisions.facts]
+    assert published == [("bus", ["b"]), ("kuaishou", ["a", "c"])]  # who sent first has the check-in
 
 
 def test_who_reaches_the_required_days_is_said_once_with_the_days() -> None:

@@ -14,6 +14,7 @@ from services.reporting.totals.domain import (
     LiveRoomKey,
     Move,
     Place,
+    PlatformKey,
     TotalsLine,
     difference,
 )
@@ -47,6 +48,31 @@ async def add_to_totals(tx: Transaction, campaign_id: str, changes: Sequence[Cha
         """,
         campaign_id,
         *columns([(*change.key, *change.counts) for change in changes], 9),
+    )
+
+
+async def add_to_platform_totals(
+    tx: Transaction, campaign_id: str, changes: Sequence[tuple[PlatformKey, Counts]]
+) -> None:
+    """`changes` sorted by key, one per key."""
+    await tx.execute(
+        """
+        INSERT INTO platform_total AS known
+        SELECT $1, * FROM unnest($2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+        ON CONFLICT (campaign_id, lesson_date, mode, source) DO UPDATE SET
+            checkins = known.checkins + excluded.checkins,
+            late = known.late + excluded.late,
+            first_for_lesson = known.first_for_lesson + excluded.first_for_lesson,
+            first_for_campaign = known.first_for_campaign + excluded.first_for_campaign
+        """,
+        campaign_id,
+        *columns(
+            [
+                (*key, counts.checkins, counts.late, counts.first_for_lesson, counts.first_for_campaign)
+                for key, counts in changes
+            ],
+            7,
+        ),
     )
 
 
@@ -229,6 +255,24 @@ async def totals_by(
     return [TotalsLine(key, row_mode, Counts(*counts)) for key, row_mode, *counts in rows]
 
 
+async def totals_by_platform(
+    tx: Transaction, campaign_id: str, *, lesson: date | None = None, mode: str | None = None
+) -> list[TotalsLine]:
+    """Of the whole campaign: a viewer who moves takes their check-ins to another unit, and not to another platform."""
+    rows = await tx.fetch(
+        """
+        SELECT source, mode, sum(checkins)::bigint, sum(late)::bigint, sum(first_for_lesson)::bigint,
+               sum(first_for_campaign)::bigint
+        FROM platform_total
+        WHERE campaign_id = $1 AND ($2::date IS NULL OR lesson_date = $2) AND ($3::text IS NULL OR mode = $3) GROUP BY 1, 2
+        """,
+        campaign_id,
+        lesson,
+        mode,
+    )
+    return [TotalsLine(source, row_mode, Counts(*counts)) for source, row_mode, *counts in rows]
+
+
 async def certificates_by(
     tx: Transaction, campaign_id: str, by: Literal["unit", "group"], *, scope: Scope = None
 ) -> dict[str, Certificates]:
@@ -299,7 +343,7 @@ async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
 async def forget_everything_derived(tx: Transaction) -> None:
     """Empties all tables that events fill, so that the other services' ledgers fill them anew. Needs the owner role."""
     await tx.execute(
-        "TRUNCATE inbox, total, live_room_total, certificate_holder, certificate_total, viewer_move, "
+        "TRUNCATE inbox, total, platform_total, live_room_total, certificate_holder, certificate_total, viewer_move, "
         "definition_page, unit, definition"
     )
 
