@@ -22,6 +22,7 @@ ROW_KEYS = {
     "units": "unit_code",
     "lessons": "date",
     "groups": "code",
+    "platforms": "source",
     "channels": None,
 }  # the key that names a row; channels are a mapping
 
@@ -128,8 +129,8 @@ def _without_effect(definition: CampaignDefinition) -> list[str]:
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs between two definitions (JSON form), one line per key; rows of lists are named by their codes."""
     lines: list[str] = []
-    for key in new:
-        before, after = old.get(key), new[key]
+    for key in {**new, **old}:  # a later key that says nothing is left out of a definition
+        before, after = old.get(key), new.get(key)
         if before == after:
             continue
         if key in ROW_KEYS:
@@ -183,6 +184,9 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     policy.add_row("结课天数 required_days", str(definition.required_days))
     policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
     policy.add_row("领取证书 claim_from", definition.certificate.claim_from.isoformat())
+    for platform in definition.platforms:
+        hours = f"，{_hours(platform.windows)}" if platform.windows else ""
+        policy.add_row(f"平台 {platform.source}", f"{platform.title}：{'、'.join(platform.modes)}{hours}")
     for level in LEVELS:
         policy.add_row(f"单位 {level}", str(sum(unit.level == level for unit in definition.units)))
     console.print(policy)

@@ -160,7 +160,7 @@ class Decisions:
         for row in self.uncounted:
             if row.verdict == Verdict.REJECTED and (row.source, row.event_key) in left:
                 left.discard((row.source, row.event_key))
-                known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW)
+                known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW, Reason.NOT_OF_PLATFORM)
                 campaign_id = (row.campaign_id or "") if known else ""  # a sender must not invent metric labels
                 self.counts[campaign_id, row.type or "", "", "", row.verdict, row.reason] += 1
 

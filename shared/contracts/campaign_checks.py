@@ -45,6 +45,7 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
             Fault("required_days", f"{rules.required_days} 多于课程数 {len(dates)}；请写 1 到 {len(dates)} 之间的数")
         )
     faults += _duplicates("credit", rules.credit)
+    faults += _duplicates("platforms", [platform.source for platform in rules.platforms], "source")
     faults += _duplicates("groups", [group.code for group in rules.groups], "code")
     faults += _duplicates("messages", [f"{rule.event}/{rule.channel}" for rule in rules.messages])
     faults += _duplicates("non_working_days", map(str, rules.non_working_days))
@@ -77,6 +78,15 @@ def window_faults(rules: RulesContent) -> list[Fault]:
             )
         if len(faults) >= 3:  # the same windows overlap on every day: three examples are enough
             break
+    if not faults:
+        faults += [
+            Fault(
+                f"platforms[{index}].windows",
+                f"{platform.source} 的时段和方式与课程的时段没有交集；请核对 windows 和 modes",
+            )
+            for index, platform in enumerate(rules.platforms)
+            if not rules.hours_of(platform)
+        ]
     first = min(window.opens_at for window in rules.timeline)
     if not faults and rules.certificate.claim_from < first:
         faults.append(

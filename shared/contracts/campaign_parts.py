@@ -16,6 +16,7 @@ from shared.contracts.base import UNASSIGNED, Id, Mode
 LESSONS_MAX = 62  # a viewer's lessons are the bits of a bigint; the sign bit and one spare stay unused
 GROUPS_MAX = 50
 WINDOWS_PER_MODE_MAX = 8
+PLATFORMS_MAX = 20
 LIVE_GRACE_MAX_S = 3600
 SEAL_AFTER_MAX_HOURS = 24 * 30
 
@@ -145,6 +146,18 @@ class LessonWindow(NamedTuple):
     mode: Mode
 
 
+class Platform(Part):
+    """A platform that broadcasts the course. `source`: the name under which this deployment verifies its posts, and imports bring
+    its files. It sends events of its modes and, where it has `windows`, of these hours."""
+
+    source: Id
+    title: Line
+    modes: Annotated[tuple[Mode, ...], AfterValidator(_sorted)] = Field(
+        default=("live", "replay"), min_length=1, max_length=2
+    )
+    windows: tuple[Window, ...] = Field(default=(), max_length=2 * WINDOWS_PER_MODE_MAX)
+
+
 class OpenWindow(NamedTuple):
     mode: Mode
     opens_at: datetime
@@ -265,6 +278,7 @@ class RulesContent(Part):
     closing_time: ClockTime = "18:00"
     non_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
     extra_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
+    platforms: Annotated[tuple[Platform, ...], Field(max_length=PLATFORMS_MAX)] = added_later(())
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -299,6 +313,24 @@ class RulesContent(Part):
         return [
             (self.at(day, window.opens), self.at(day, window.closes)) for day, window in zip(days, windows, strict=True)
         ]
+
+    def hours_of(self, platform: Platform) -> list[tuple[datetime, datetime]]:
+        """When events that this platform sends can be: half-open, by time, disjoint. The timeline's windows of its modes, cut to
+        its own hours; the grace prolongs these too."""
+        grace = timedelta(seconds=self.live_grace_s)
+        found: list[tuple[datetime, datetime]] = []
+        for window in self.timeline:
+            own = self._instants(self.lessons[window.lesson_index], platform.windows)
+            spans = [(opens, closes + grace) for opens, closes in own] or [(window.opens_at, window.closes_at)]
+            if window.mode in platform.modes:
+                found += [(max(opens, window.opens_at), min(closes, window.closes_at)) for opens, closes in spans]
+        merged: list[tuple[datetime, datetime]] = []
+        for opens, closes in sorted(span for span in found if span[0] < span[1]):
+            if merged and opens <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(merged[-1][1], closes)
+            else:
+                merged.append((opens, closes))
+        return merged
 
     def opens_closes(self, lesson_index: int) -> list[OpenWindow]:
         """The windows of one lesson by time, as (mode, opens_at, closes_at) in UTC, grace included."""

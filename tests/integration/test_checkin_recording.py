@@ -144,6 +144,16 @@ async def test_attributing_goes_on_after_the_viewer_where_a_page_ended(service: 
     assert await service.facts("viewer_reassigned") == []  # nobody had checked in
 
 
+async def test_a_platform_sends_only_what_it_broadcasts(service: CheckinUnderTest) -> None:
+    platforms = [{"source": "standard", "title": "快手", "modes": ["live"]}]
+    assert (await service.define(campaign_content(platforms=platforms))).json()["revision"] == 2
+    assert await service.post(checkin("a"), checkin("a", REPLAY, "r")) == [NEW, ("rejected", "not_of_platform")]
+    answer = await service.client.post("/v1/campaigns/small-2024/imports", json=[checkin("a", REPLAY, "r")])
+    assert answer.json()["results"][0]["reason"] == "replay_not_credited"  # from a file it may come
+    counted = await service.rows("SELECT campaign_id, type, n FROM verdict_count WHERE reason = 'not_of_platform'")
+    assert counted == [("small-2024", "viewer.checked_in", 1)]
+
+
 async def test_reasons_have_a_precedence(service: CheckinUnderTest) -> None:
     everything_wrong = {"type": "gift.sent", "campaign_id": "other", "at": "2031-01-01T00:00:00+08:00"}
     assert await service.post(

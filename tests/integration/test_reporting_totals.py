@@ -123,8 +123,9 @@ async def test_by_group_lesson_and_mode_are_named_and_ordered(service: Reporting
 
 
 async def test_by_platform_counts_check_ins_under_who_sent_them(service: ReportingService) -> None:
+    platforms = [{"source": "kuaishou", "title": "快手"}, {"source": "bus", "title": "自建"}]
     await service.deliver(
-        *defined(C),
+        *defined(C, platforms=platforms),
         checkins(C, [EDU, FIN, FIN], source="kuaishou"),
         checkins(C, [EDU], lesson=DAY_2, first_for_campaign=False, source="kuaishou"),
         checkins(C, [FIN], lesson=DAY_2, first_for_campaign=False, source="bus", late=True),
@@ -132,6 +133,11 @@ async def test_by_platform_counts_check_ins_under_who_sent_them(service: Reporti
         moved(C, "v1", FIN, EDU),
     )
     answer = await service.totals(C, by="platform")
+    assert [(row["key"], row["name"]) for row in answer["rows"]] == [
+        ("kuaishou", "快手"),
+        ("bus", "自建"),
+        ("unassigned", "未归属"),
+    ]
     assert column(answer, "checkins") == {"bus": 1, "kuaishou": 4, "unassigned": 1}
     assert column(answer, "viewers") == {"bus": 0, "kuaishou": 3, "unassigned": 1}
     assert column(answer, "credited") == {"bus": 0, "kuaishou": 4, "unassigned": 1}

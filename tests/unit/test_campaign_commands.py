@@ -126,6 +126,17 @@ def test_a_channel_that_is_given_another_unit_moves_nobody_and_apply_says_so(che
     assert "改到" not in fanzha("apply", file.parent / file.name).output
 
 
+def test_platforms_are_told_when_they_come_change_and_go(checkin: Checkin, file: Path) -> None:
+    fanzha("apply", file)
+    platform = {"source": "kuaishou", "title": "快手", "modes": ["live"]}
+    for platforms, told in (
+        ([platform], "platforms：新增 1 项（kuaishou）"),
+        ([platform | {"title": "直播"}], "platforms：修改 1 项（kuaishou）"),
+        ([], "platforms：删除 1 项（kuaishou）"),
+    ):
+        assert told in fanzha("apply", write(file.parent, platforms=platforms)).output
+
+
 def test_viewers_who_were_given_a_unit_are_told(checkin: Checkin, file: Path) -> None:
     checkin.attributed = 3
     assert "3 名此前未归属的观众" in fanzha("apply", file).output

@@ -104,6 +104,16 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "lessons[0].windows.live",
         "1",
     ),
+    "a platform twice": (
+        {"platforms": [{"source": "ks", "title": "快手"}, {"source": "ks", "title": "快手"}]},
+        "platforms[1].source",
+        "重复",
+    ),
+    "a platform that never broadcasts": (
+        {"platforms": [{"source": "ks", "title": "快手", "modes": ["live"], "windows": [span("08:00", "09:00")]}]},
+        "platforms[0].windows",
+        "没有交集",
+    ),
     "a replay nobody can see": (
         {"credit": ["replay"], "windows": windows([span("19:30", "20:00")])},
         "credit",
@@ -352,7 +362,7 @@ def test_equal_content_has_an_equal_hash_however_it_is_spelled() -> None:
 
 def test_rules_leave_out_units_and_channels() -> None:
     rules = campaign().rules()
-    assert set(rules) == set(CampaignRules.model_fields)
+    assert set(rules) == set(CampaignRules.model_fields) - {"platforms"}  # a later key, at its default
     assert read_rules(rules).timeline == campaign().timeline
 
 
@@ -430,6 +440,23 @@ def test_values_are_not_read_as_placeholders() -> None:
 )
 def test_the_windows_of_the_notice(at: str, expected: tuple[int, str] | None) -> None:
     assert lesson_and_mode(campaign(), shanghai(at)) == expected
+
+
+def test_the_hours_of_a_platform_are_those_of_the_course_in_its_modes_and_hours() -> None:
+    rules = campaign(
+        live_grace_s=60,
+        platforms=[
+            {"source": "a", "title": "甲", "modes": ["live"]},
+            {"source": "b", "title": "乙", "windows": [span("19:00", "19:50"), span("19:40", "20:30")]},
+        ],
+    )
+    both = [[(o.astimezone(SHANGHAI).strftime("%d %H:%M"), c.astimezone(SHANGHAI).strftime("%H:%M")) for o, c in hours]
+            for hours in map(rules.hours_of, rules.platforms)]  # fmt: skip
+    assert both == [
+        [("29 19:30", "20:01"), ("30 19:30", "20:01")],
+        [("29 19:30", "20:31"), ("30 19:30", "20:31")],
+    ]
+    assert "platforms" not in campaign().model_dump(mode="json")
 
 
 def test_a_lesson_may_have_hours_of_its_own() -> None:

@@ -265,7 +265,7 @@ def name(definition: Definition, question: Question, key: str) -> str | None:
         case "lesson":
             return definition.lessons.get(date.fromisoformat(key))
         case "platform":
-            return None
+            return definition.platforms.get(key, UNASSIGNED_NAME if key == UNASSIGNED else None)
         case "mode":
             return {str(mode): text for mode, text in MODE_NAMES.items()}.get(key)
         case _:
@@ -276,7 +276,11 @@ def order(definition: Definition, question: Question, key: str) -> tuple[int, in
     """Units as in the tree, groups as in the definition, modes as they follow each other; then by key, `unassigned` last."""
     if question.keeps_units:
         return definition.tree.order(key)
-    listed = {"group": list(definition.groups), "mode": [str(mode) for mode in MODE_NAMES]}.get(question.by, [])
+    listed = {
+        "group": list(definition.groups),
+        "mode": [str(mode) for mode in MODE_NAMES],
+        "platform": list(definition.platforms),
+    }.get(question.by, [])
     return key == UNASSIGNED, listed.index(key) if key in listed else len(listed), key
 
 
