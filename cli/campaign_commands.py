@@ -1,6 +1,7 @@
 """`fanzha campaign apply FILE`, `fanzha campaign list` and `fanzha campaign show [ID]`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from cli.campaign_file import CampaignFileError, load
 from cli.client import client, fail
-from shared.contracts.campaign import LEVELS, CampaignDefinition
+from shared.contracts.campaign import LEVELS, CampaignDefinition, Window
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
 
@@ -21,6 +22,7 @@ ROW_KEYS = {
     "units": "unit_code",
     "lessons": "date",
     "groups": "code",
+    "platforms": "source",
     "channels": None,
 }  # the key that names a row; channels are a mapping
 
@@ -40,10 +42,19 @@ def apply(
     path = f"/v1/campaigns/{new.campaign_id}"
     with client("checkin") as checkin:
         old = checkin.find(path)
-        revision = checkin.put(path, new.model_dump(mode="json"))["revision"]
+        answer = checkin.put(path, new.model_dump(mode="json"))
+    revision, attributed = answer["revision"], answer.get("attributed", 0)
+    redirected = [] if old is None else _redirected(old.json(), new)
     changed = None if old is None else changes(old.json(), new.model_dump(mode="json"))
     if as_json:
-        answer = {"campaign_id": new.campaign_id, "revision": revision, "created": old is None, "changes": changed}
+        answer = {
+            "campaign_id": new.campaign_id,
+            "revision": revision,
+            "created": old is None,
+            "changes": changed,
+            "attributed": attributed,
+            "redirected": redirected,
+        }
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     typer.echo(f"活动 {new.campaign_id}：第 {revision} 版")
@@ -51,6 +62,10 @@ def apply(
         typer.echo(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
     if any(rule.channel == "file" for rule in new.messages):
         typer.echo("注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发")
+    if attributed:
+        typer.echo(f"{attributed} 名此前未归属的观众，按现在认识的渠道码归入了单位，签到数随人转入")
+    if redirected:
+        typer.echo(f"注意：渠道码 {_few(redirected)} 改到了另一个单位，只影响以后的报名；已归属的观众不动")
     if changed is None:
         typer.echo(f"新活动：{_summary(new)}")
     elif not changed:
@@ -94,6 +109,12 @@ def show(
     _print(CampaignDefinition.model_validate(found.json(), extra="ignore"), revision)
 
 
+def _redirected(old: dict[str, Any], new: CampaignDefinition) -> list[str]:
+    """The channels that were known and now lead to another unit."""
+    before: dict[str, str] = old.get("channels") or {}
+    return [channel for channel, unit in new.channels.items() if before.get(channel, unit) != unit]
+
+
 def _without_effect(definition: CampaignDefinition) -> list[str]:
     """Keys that the author wrote and that nothing reads yet; the reporting by units will read them (FACTS A8, A9)."""
     named = [
@@ -108,8 +129,8 @@ def _without_effect(definition: CampaignDefinition) -> list[str]:
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs between two definitions (JSON form), one line per key; rows of lists are named by their codes."""
     lines: list[str] = []
-    for key in new:
-        before, after = old.get(key), new[key]
+    for key in {**new, **old}:  # a later key that says nothing is left out of a definition
+        before, after = old.get(key), new.get(key)
         if before == after:
             continue
         if key in ROW_KEYS:
@@ -158,18 +179,28 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     policy = Table("规则", "内容")
     windows = definition.windows
     for name, listed in (("首播 live", windows.live), ("重播 replay", windows.replay)):
-        policy.add_row(name, "，".join(f"{'次日 ' if w.day else ''}{w.opens}–{w.closes}" for w in listed) or "—")
+        policy.add_row(name, _hours(listed))
     policy.add_row("计入 credit", "、".join(definition.credit))
     policy.add_row("结课天数 required_days", str(definition.required_days))
     policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
     policy.add_row("领取证书 claim_from", definition.certificate.claim_from.isoformat())
+    for platform in definition.platforms:
+        hours = f"，{_hours(platform.windows)}" if platform.windows else ""
+        policy.add_row(f"平台 {platform.source}", f"{platform.title}：{'、'.join(platform.modes)}{hours}")
     for level in LEVELS:
         policy.add_row(f"单位 {level}", str(sum(unit.level == level for unit in definition.units)))
     console.print(policy)
-    lessons = Table("日期", "课程")
+    lessons = Table("日期", "课程", "自己的时段")
     for lesson in definition.lessons:
-        lessons.add_row(str(lesson.date), lesson.title)
+        own = lesson.windows
+        lessons.add_row(
+            str(lesson.date), lesson.title, f"首播 {_hours(own.live)}；重播 {_hours(own.replay)}" if own else ""
+        )
     console.print(lessons)
+
+
+def _hours(windows: Sequence[Window]) -> str:
+    return "，".join(f"{'次日 ' if w.day else ''}{w.opens}–{w.closes}" for w in windows) or "—"
 
 
 def chosen_campaign(given: str | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlencode
 
 import httpx
 import typer
@@ -84,6 +85,9 @@ def import_file(
     ] = None,
     sheet: Annotated[str | None, typer.Option("--sheet", help="工作簿里有几个工作表时，导入哪一个")] = None,
     header_row: Annotated[int, typer.Option("--header-row", min=1, help="表头在第几行（上面有标题时）")] = 1,
+    source: Annotated[
+        str, typer.Option(help="这是哪个平台的文件：按平台汇总（totals --by platform）时记在它名下；不写则记为 import")
+    ] = "",
     rejected: Annotated[Path | None, typer.Option(help="把拒收的行连同“错误原因”写入这个 CSV")] = None,
     from_row: Annotated[int, typer.Option(min=0, help="从这一行继续（中断时会给出行号）")] = 0,
     give_up_after_s: Annotated[int, typer.Option(min=1, max=86_400, help="一批数据连续多少秒发不出去就停下")] = 120,
@@ -105,7 +109,8 @@ def import_file(
             table = opened.enter_context(open_table(file, told, sheet_name=sheet, header_row=header_row))
             refusals = opened.enter_context(refusals_to(rejected, table.header))
             http = opened.enter_context(_http())
-            sender = Sender(http, f"/v1/campaigns/{campaign_id}/imports", give_up_after_s=give_up_after_s)
+            path = f"/v1/campaigns/{campaign_id}/imports" + (f"?{urlencode({'source': source})}" if source else "")
+            sender = Sender(http, path, give_up_after_s=give_up_after_s)
             posts = send_rows(table.rows, reading.in_zone(table.zone), sender, refusals, tally, from_row)
             _send_with_progress(table, posts, tally, file.name)
         except OSError as error:

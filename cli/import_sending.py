@@ -30,6 +30,7 @@ REASONS = {
     "unknown_campaign": "活动不存在",
     "in_future": "时间在将来",
     "outside_window": "不在任何课程的签到时段内",
+    "not_of_platform": "不是这个平台的播出方式或时段（活动文件 platforms）",
     "replay_not_credited": "重播签到，本活动不计入",
     "late": "逾期：封账以后才收到",
     "superseded": "已有更新的报名信息",

@@ -11,7 +11,7 @@ from rich.table import Table
 from cli.campaign_commands import chosen_campaign
 from cli.client import client
 
-By = Literal["unit", "county", "city", "group", "lesson", "mode"]
+By = Literal["unit", "county", "city", "group", "lesson", "mode", "platform"]
 BY_NAMES: dict[By, str] = {
     "unit": "单位",
     "county": "县（市、区）",
@@ -19,6 +19,7 @@ BY_NAMES: dict[By, str] = {
     "group": "人群",
     "lesson": "课程",
     "mode": "首播/重播",
+    "platform": "平台",
 }
 COLUMNS = {
     "checkins": "签到\n人次",

@@ -31,6 +31,10 @@ SEND_FOR = timedelta(days=7)
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NEEDED = {
+    ENROLLED: ("unit_code", "channel", "group", "name", "phone"),
+    **{kind: (item,) for kind, item in ACTIONS.items()},
+}
 _TEXTS = {"name": 50, "phone": 32, "quiz": 100, "prize": 100, "account": 100}
 
 
@@ -381,14 +385,15 @@ def _well_formed(event: Any) -> datetime | None:
         return None
     if not isinstance(event.get("type"), str) or len(event["type"]) > 64:
         return None
-    for key in ("unit_code", "channel", "group"):
-        if event.get(key) is not None and not _is_id(event[key]):
-            return None
-    for key, limit in _TEXTS.items():
-        text = event.get(key)
-        if text is not None and (not isinstance(text, str) or len(text) > limit or _CONTROL.search(text)):
+    for key in _NEEDED.get(event["type"], ()):
+        value = event.get(key)
+        if value is not None and not (_is_text(value, _TEXTS[key]) if key in _TEXTS else _is_id(value)):
             return None
     return _moment(event.get("occurred_at"))
+
+
+def _is_text(value: Any, max_chars: int) -> bool:
+    return isinstance(value, str) and len(value) <= max_chars and not _CONTROL.search(value)
 
 
 def _is_id(value: Any) -> bool:

@@ -7,7 +7,8 @@ from demo.deliveries import Fault, Item, Post, body_of, item_of
 
 
 def items(good: dict[str, Any]) -> list[Item]:
-    """Items that are each wrong in one way; their ids are made from that of `good`."""
+    """Items that are each wrong in one way; their ids are made from that of `good`. The last of the changes is wrong in a field
+    that a check-in has no use for, so it counts."""
     event_id = good["event_id"]
     changes: list[dict[str, Any]] = [
         {"type": "viewer.left"},
@@ -22,6 +23,7 @@ def items(good: dict[str, Any]) -> list[Item]:
         {"type": "quiz.answered", "quiz": "a\x00b"},
         {"type": "viewer.enrolled", "group": "学生"},
         {"type": "quiz.answered", "quiz": "长" * 101},
+        {"channel": "", "unit_code": 7, "quiz": "长" * 101},
     ]
     wrong = [item_of(good | {"event_id": f"odd-{event_id}-{n}"} | change) for n, change in enumerate(changes)]
     without_id: list[Any] = [good | {"event_id": "e 1"}, {"hello": event_id}, ["an", "array", event_id], event_id, None]

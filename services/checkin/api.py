@@ -182,7 +182,7 @@ def build_webhook(intake: Intake) -> DirectRoute:
 def build_api(settings: Settings, db: Database, clock: Clock, intake: Intake, catalogue: Catalogue) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
     _events(router, intake)
-    _campaigns(router, db, clock)
+    _campaigns(router, db, clock, catalogue)
     _decisions(router, db, clock, catalogue)
     _viewers(router, settings, db, clock, catalogue)
     return router
@@ -207,13 +207,18 @@ def _events(router: APIRouter, intake: Intake) -> None:
         summary="Events from an export file",
         max_body_size=EVENTS_MAX_BYTES,
     )
-    async def imports(campaign_id: PathId, request: Request, principal: Office) -> Response:
+    async def imports(
+        campaign_id: PathId,
+        request: Request,
+        principal: Office,
+        source: Annotated[Id, Query(description="whose file it is: its check-ins count under this name")] = "import",
+    ) -> Response:
         """The same events as the live platform posts, sent by the office from a file (`fanzha import`); safe to repeat."""
         items = _read(await request.body())
         for item in items:
             if item.event is not None and item.event.campaign_id != campaign_id:
                 raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"every event must be of {campaign_id}")
-        return await intake.record(items, "import")
+        return await intake.record(items, source)
 
 
 def _not_signed() -> Problem:
@@ -239,7 +244,7 @@ def _answer(results: list[Result]) -> Response:
 # ---- campaigns -------------------------------------------------------------------------------------------------------
 
 
-def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
+def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalogue) -> None:
     @router.put(
         "/v1/campaigns/{campaign_id}",
         tags=["office"],
@@ -247,13 +252,15 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
         max_body_size=DEFINITION_MAX_BYTES,
     )
     async def put_campaign(campaign_id: PathId, request: Request, principal: Admin) -> JSONResponse:
-        """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision."""
+        """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision. `attributed`:
+        viewers who lay in no unit and gave a channel that is known now; sending the definition again goes on after a crash."""
         draft = await asyncio.to_thread(_draft, await request.body(), campaign_id)  # up to 4 s
         now = clock.now()
         revision, changed = await db.in_transaction(
             lambda tx: usecases.define_campaign(tx, draft, principal.subject, now)
         )
-        return JSONResponse({"revision": revision, "changed": changed})
+        attributed = await _attribute(db, catalogue, campaign_id, now)
+        return JSONResponse({"revision": revision, "changed": changed, "attributed": attributed})
 
     @router.get("/v1/campaigns", tags=["office"], summary="The campaigns that this token is for")
     async def list_campaigns(
@@ -284,6 +291,19 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock) -> None:
             raise Problem(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中")
         headers = {"etag": etag, "x-revision": str(row["revision"])}
         return Response(definition, media_type="application/json", headers=headers)
+
+
+async def _attribute(db: Database, catalogue: Catalogue, campaign_id: str, now: datetime) -> int:
+    """Page by page, each in a transaction of its own, so that check-ins do not wait."""
+    attributed, after = 0, ""
+    while True:
+        page = await db.in_transaction(
+            partial(usecases.attribute_page, catalogue=catalogue, campaign_id=campaign_id, after=after, now=now)
+        )
+        attributed += page.attributed
+        if page.last is None:
+            return attributed
+        after = page.last
 
 
 def _draft(body: bytes, campaign_id: str) -> usecases.Draft:

@@ -118,7 +118,9 @@ class Decisions:
     def refuse(self, refusals: list[Refusal]) -> None:
         """Refuses events. They are counted later, where their row is new: an event that is refused twice counts once."""
         for position, reason in refusals:
-            self._results[position] = Result(self.arrivals[position].item.event_id, Verdict.REJECTED, reason)
+            item = self.arrivals[position].item
+            field = item.fault if reason is Reason.MALFORMED else msgspec.UNSET
+            self._results[position] = Result(item.event_id, Verdict.REJECTED, reason, field)
             self.keep(position, Verdict.REJECTED, reason)
 
     def keep(self, position: int, verdict: Verdict, reason: Reason) -> None:
@@ -158,7 +160,7 @@ class Decisions:
         for row in self.uncounted:
             if row.verdict == Verdict.REJECTED and (row.source, row.event_key) in left:
                 left.discard((row.source, row.event_key))
-                known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW)
+                known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW, Reason.NOT_OF_PLATFORM)
                 campaign_id = (row.campaign_id or "") if known else ""  # a sender must not invent metric labels
                 self.counts[campaign_id, row.type or "", "", "", row.verdict, row.reason] += 1
 
@@ -222,7 +224,7 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
     """A check-in is recorded or stored where the database did not have its bit, else it is a duplicate. New ones are
     published."""
     campaign, course = part.campaign, part.campaign.course
-    rows: dict[tuple[int, str], list[tuple[Any, ...]]] = defaultdict(list)
+    rows: dict[tuple[int, str, str], list[tuple[Any, ...]]] = defaultdict(list)
     completed: set[str] = set()
     for checkin in part.checkins:
         event, slot = checkin.event, checkin.slot
@@ -241,7 +243,7 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
         if reached:
             completed.add(event.viewer_id)
         flags = part.lessons[event.viewer_id].flags(slot.lesson, slot.mode, change.before)
-        rows[slot.lesson, slot.mode].append(
+        rows[slot.lesson, slot.mode, decisions.arrivals[checkin.position].source].append(
             (
                 event.viewer_id,
                 change.row.unit_after,
@@ -253,8 +255,8 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
                 course.dates(change.credited_after) if reached else None,
             )
         )
-    for (lesson, mode), found in sorted(rows.items()):
-        fields = {"lesson_date": campaign.lesson_texts[lesson], "mode": mode}
+    for (lesson, mode, source), found in sorted(rows.items()):
+        fields = {"lesson_date": campaign.lesson_texts[lesson], "mode": mode, "source": source}
         decisions.publish(CheckinRecordedV1, campaign, found, fields)
 
 

@@ -4,6 +4,7 @@ A viewer's lessons are bits: bit i is lesson i of the campaign (`LESSONS_MAX` of
 every event are msgspec structs, which cost a quarter of a dataclass or named tuple.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,24 +35,29 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an event was not counted. The first five refuse it, in this precedence (DESIGN §5.1)."""
+    """Why an event was not counted. The first six refuse it, in this precedence (DESIGN §5.1)."""
 
     MALFORMED = "malformed"
     UNKNOWN_TYPE = "unknown_type"
     UNKNOWN_CAMPAIGN = "unknown_campaign"
     IN_FUTURE = "in_future"
     OUTSIDE_WINDOW = "outside_window"
+    NOT_OF_PLATFORM = "not_of_platform"
     REPLAY_NOT_CREDITED = "replay_not_credited"
     LATE = "late"
     SUPERSEDED = "superseded"
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What became of one event. Senders get their results in the order in which they sent the events."""
+    """What became of one event. Senders get their results in the order in which they sent the events.
+
+    `field` is set only where the event is malformed: it names the field that makes it so, or is null where none does.
+    """
 
     event_id: str | None
     verdict: Verdict
     reason: Reason | None = None
+    field: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -80,6 +86,20 @@ class Course:
             Slot(window.lesson_index, window.mode, rules.sealed_at(window.lesson_index).timestamp())
             for window in rules.timeline
         ]
+
+        self._hours_of = {
+            platform.source: [(opens.timestamp(), closes.timestamp()) for opens, closes in rules.hours_of(platform)]
+            for platform in rules.platforms
+        }
+
+    def can_come_from(self, source: str, occurred_at_s: float) -> bool:
+        """Whether this source can have sent an event of this time, which lies in a window. Who is not among the campaign's
+        platforms (the bus, an import, a source of another campaign's) may send everything."""
+        hours = self._hours_of.get(source)
+        if hours is None:
+            return True
+        position = bisect_right(hours, (occurred_at_s, math.inf)) - 1
+        return position >= 0 and occurred_at_s < hours[position][1]
 
     def locate(self, occurred_at_s: float) -> Slot | None:
         """The lesson and mode of a time (seconds since 1970), None outside all windows, which are half-open and disjoint (FACTS

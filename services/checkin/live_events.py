@@ -27,22 +27,45 @@ def _text(max_length: int) -> msgspec.Meta:
     return msgspec.Meta(max_length=max_length, pattern=_NO_CONTROL)
 
 
-class LiveEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event as the platform sends it. Unknown fields are ignored."""
+_Text = Annotated[str, _text(ITEM_MAX_CHARS)] | None
+
+
+class _AnyEvent(msgspec.Struct, frozen=True, gc=False):
+    """What every event needs, and all that a check-in needs. Other fields are ignored."""
 
     event_id: _Id
     type: Annotated[str, _text(64)]
     campaign_id: _Id
     viewer_id: _Id
     occurred_at: _Time
+
+
+class _Enrolled(_AnyEvent, frozen=True, gc=False):
     unit_code: _Id | None = None
     channel: _Id | None = None
     group: _Id | None = None
     name: Annotated[str, _text(NAME_SENT_MAX_CHARS)] | None = None
     phone: Annotated[str, _text(PHONE_MAX_CHARS)] | None = None
-    quiz: Annotated[str, _text(ITEM_MAX_CHARS)] | None = None
-    prize: Annotated[str, _text(ITEM_MAX_CHARS)] | None = None
-    account: Annotated[str, _text(ITEM_MAX_CHARS)] | None = None
+
+
+class _QuizAnswered(_AnyEvent, frozen=True, gc=False):
+    quiz: _Text = None
+
+
+class _PrizeWon(_AnyEvent, frozen=True, gc=False):
+    prize: _Text = None
+
+
+class _AccountFollowed(_AnyEvent, frozen=True, gc=False):
+    account: _Text = None
+
+
+class LiveEvent(_Enrolled, frozen=True, gc=False):
+    """One event as the platform sends it: every field that some type has a use for. Unknown fields are ignored."""
+
+    quiz: _Text = None
+    prize: _Text = None
+    account: _Text = None
 
     @property
     def item(self) -> str | None:
@@ -51,11 +74,15 @@ class LiveEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One item of a post: its event, or None where it is malformed. `raw` is hashed if it is refused, and never kept."""
+    """One item of a post: its event, or None where it is malformed. `raw` is hashed if it is refused, and never kept.
+
+    `fault`: the field that makes it malformed; None where no field does (it is no object, or nested too deep).
+    """
 
     event: LiveEvent | None
     event_id: str | None
     raw: msgspec.Raw
+    fault: str | None = None
 
 
 class _OnlyId(msgspec.Struct):
@@ -90,6 +117,15 @@ _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_item = msgspec.json.Decoder(msgspec.Raw)
 _event = msgspec.json.Decoder(LiveEvent)
 _events = msgspec.json.Decoder(list[LiveEvent])
+_any_event = msgspec.json.Decoder(_AnyEvent)
+_needed: dict[str, msgspec.json.Decoder[_AnyEvent]] = {
+    "viewer.enrolled": msgspec.json.Decoder(_Enrolled),
+    "quiz.answered": msgspec.json.Decoder(_QuizAnswered),
+    "prize.won": msgspec.json.Decoder(_PrizeWon),
+    "account.followed": msgspec.json.Decoder(_AccountFollowed),
+}
+# How msgspec names the field in what it says about it; a test goes through all of them.
+_FIELD = re.compile(r"at `\$\.(\w+)`$|required field `(\w+)`$")
 _only_id = msgspec.json.Decoder(_OnlyId)
 _only_time = msgspec.json.Decoder(_OnlyTime)
 
@@ -167,20 +203,39 @@ def _checked(item: bytes) -> msgspec.Raw:
 
 def _read_item(raw: msgspec.Raw, may_be_rounded: bool) -> Item:
     try:
-        event = _event.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+        event = _lenient(raw)
+    except msgspec.MsgspecError as error:
+        return Item(None, _id_of(raw), raw, _field_of(error))
+    except RecursionError:
         return Item(None, _id_of(raw), raw)
     if may_be_rounded and event.occurred_at.microsecond == 0:
         event = _with_exact_time(event, raw)
     return _item(event, raw)
 
 
+def _lenient(raw: msgspec.Raw) -> LiveEvent:
+    """A field that an event of its type has no use for does not spoil it, and is then left out."""
+    try:
+        return _event.decode(raw)
+    except msgspec.ValidationError:
+        event = _any_event.decode(raw)
+        if decoder := _needed.get(event.type):
+            event = decoder.decode(raw)
+        return LiveEvent(**msgspec.structs.asdict(event))
+
+
+def _field_of(error: msgspec.MsgspecError) -> str | None:
+    found = _FIELD.search(str(error))
+    return (found[1] or found[2]) if found else None
+
+
 def _item(event: LiveEvent, raw: msgspec.Raw) -> Item:
-    acceptable = event.occurred_at.year in _YEARS
+    fault = None if event.occurred_at.year in _YEARS else "occurred_at"
     if event.name is not None:
         event = msgspec.structs.replace(event, name=unicodedata.normalize("NFC", event.name))
-        acceptable = acceptable and len(event.name or "") <= NAME_MAX_CHARS
-    return Item(event if acceptable else None, event.event_id, raw)
+        if len(event.name or "") > NAME_MAX_CHARS and event.type == "viewer.enrolled":
+            fault = fault or "name"
+    return Item(None if fault else event, event.event_id, raw, fault)
 
 
 def _with_exact_time(event: LiveEvent, raw: msgspec.Raw) -> LiveEvent:

@@ -7,7 +7,7 @@ public course check-in event of either platform is documented (FACTS, "How a liv
 import hashlib
 import hmac
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from functools import cache
 from math import floor
@@ -42,20 +42,18 @@ def _standard(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, tolerance 5 minutes.
 
     Verifies the bytes as they came. The scheme's own library verifies only text, but a sender without a right gets 401 for a body
-    in any encoding (DESIGN §5.1). Tests show that the two agree on text.
+    in any encoding (DESIGN §5.1). Tests show that the two agree on text, with one exception: a token that cannot be read ends the
+    search of the library, and here the next one is tried.
     """
     given = _standard_headers(headers)
     if given is None:
         return False
     try:
-        expected = hmac.digest(_key(secret), f"{given.id}.{given.signed_at_s}.".encode() + body, "sha256")
-        for versioned in given.signatures.split(" "):
-            version, signature = versioned.split(",")
-            if version == "v1" and hmac.compare_digest(expected, b64decode(signature)):
-                return True
-    except ValueError:  # not base64, not version and signature
+        digest = hmac.digest(_key(secret), f"{given.id}.{given.signed_at_s}.".encode() + body, "sha256")
+    except ValueError:  # the secret is not base64
         return False
-    return False
+    expected = b"v1," + b64encode(digest)
+    return any(hmac.compare_digest(expected, each.encode()) for each in given.signatures.split(" "))
 
 
 class _StandardHeaders(NamedTuple):

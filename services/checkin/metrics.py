@@ -102,8 +102,8 @@ def _no_refusals(campaign_ids: Iterable[str]) -> dict[tuple[str, ...], int]:
         (campaign_id, kind, reason)
         for campaign_id in campaign_ids
         for kind in sorted(TYPES)
-        for reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW)
-        if (kind, reason) != (ENROLLED, Reason.OUTSIDE_WINDOW)  # an enrolment needs no window
+        for reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW, Reason.NOT_OF_PLATFORM)
+        if kind != ENROLLED or reason is Reason.IN_FUTURE  # an enrolment needs no window
     ]
     return {
         (campaign_id, kind, "", "", Verdict.REJECTED, reason): 0 for campaign_id, kind, reason in of_nobody + placed

@@ -222,6 +222,8 @@ def _refused(report: ViewerReport, view: LessonView, times: "Times") -> str | No
         at = times.moment(row["occurred_at"])
         if row["reason"] == Reason.OUTSIDE_WINDOW and times.day(row["occurred_at"]) == _day(report, view):
             return f"收到的签到是 {at} 的，不在签到时段内，不计入"
+        if row["reason"] == Reason.NOT_OF_PLATFORM and _lesson_of(report, row) == view.lesson:
+            return f"收到的签到是 {at} 的，发来的平台在这个时段没有播出，不计入"
         if row["reason"] == Reason.IN_FUTURE and _lesson_of(report, row) == view.lesson:
             return f"收到的签到时间有误（{at}，晚于收到的时刻），不计入"
     return None

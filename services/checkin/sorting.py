@@ -158,9 +158,10 @@ def sort_out(arrivals: Sequence[Arrival], campaigns: Mapping[str, Campaign]) -> 
 
 
 def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, positions: list[int]) -> Part:
-    """Sorts a campaign's events by kind; refuses those in the future or outside every window."""
+    """Sorts a campaign's events by kind; refuses those in the future, outside every window, or where their source broadcasts
+    nothing."""
     part = Part(campaign)
-    locate = campaign.course.locate
+    locate, can_come_from = campaign.course.locate, campaign.course.can_come_from
     received_at, received_at_s = None, 0.0
     for position in positions:
         arrival = arrivals[position]
@@ -175,6 +176,8 @@ def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, position
             _add_enrolment(part, position, event, arrival.received_at)
         elif (slot := locate(occurred_at_s)) is None:
             part.refusals.append((position, Reason.OUTSIDE_WINDOW))
+        elif not can_come_from(arrival.source, occurred_at_s):
+            part.refusals.append((position, Reason.NOT_OF_PLATFORM))
         elif event.type == CHECKED_IN:
             late = received_at_s >= slot.sealed_at_s
             if (lessons := part.lessons.get(event.viewer_id)) is None:

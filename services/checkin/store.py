@@ -293,6 +293,77 @@ async def attribution(tx: Transaction, campaign_no: int, viewer_ids: Collection[
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
+class Resolvable(NamedTuple):
+    """A viewer who may lie nowhere, the last channel they gave that is known now, and the enrolment that gave it."""
+
+    viewer_id: str
+    channel: str
+    enrolled_at: datetime
+    enrolment_id: str
+
+
+async def resolvable(
+    tx: Transaction, campaign_no: int, channels: Collection[str], after: str, limit: int
+) -> list[Resolvable]:
+    """By viewer, those with an enrolment whose channel was unknown when it came and is now one of `channels`; the page after
+    `after`. Whether they have got a unit otherwise is not looked at."""
+    rows = await tx.fetch(
+        """
+        SELECT DISTINCT ON (viewer_id) viewer_id, channel, enrolled_at, enrolment_id FROM enrolment
+        WHERE campaign_no = $1 AND viewer_id > $2 COLLATE "C" AND unit_code = 'unassigned' AND channel = ANY($3::text[])
+        ORDER BY viewer_id, enrolled_at DESC, enrolment_id DESC LIMIT $4
+        """,
+        campaign_no,
+        after,
+        list(channels),
+        limit,
+    )
+    return [Resolvable(*row) for row in rows]
+
+
+class Homeless(NamedTuple):
+    """A viewer without a unit."""
+
+    viewer_id: str
+    group_code: str
+    lessons: Lessons
+
+
+async def lock_homeless(tx: Transaction, campaign_no: int, viewer_ids: Collection[str]) -> list[Homeless]:
+    """Those of the viewers who lie in no unit, by id; they stay as they are until the transaction ends."""
+    rows = await tx.fetch(
+        f"SELECT viewer_id, group_code, {_LESSONS} FROM viewer "  # noqa: S608 - a constant
+        "WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) AND unit_code = 'unassigned' AND enrolled_at IS NOT NULL "
+        "ORDER BY viewer_id FOR UPDATE",
+        campaign_no,
+        sorted(viewer_ids),
+    )
+    return [Homeless(viewer_id, group_code, Lessons(*lessons)) for viewer_id, group_code, *lessons in rows]
+
+
+class UnitGiven(NamedTuple):
+    """The unit that an enrolment gives to a viewer."""
+
+    viewer_id: str
+    unit_code: str
+    enrolled_at: datetime
+    enrolment_id: str
+
+
+async def set_units(tx: Transaction, campaign_no: int, given: Sequence[UnitGiven]) -> None:
+    """Sets the unit of viewers who are locked, sorted by viewer."""
+    await tx.execute(
+        """
+        UPDATE viewer SET unit_code = given.unit_code, unit_at = nullif(given.at, viewer.enrolled_at),
+                          unit_by = nullif(given.by, viewer.enrolment_id)
+        FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[]) AS given (viewer_id, unit_code, at, by)
+        WHERE campaign_no = $1 AND viewer.viewer_id = given.viewer_id
+        """,
+        campaign_no,
+        *columns(given, len(UnitGiven._fields)),
+    )
+
+
 async def completing(tx: Transaction, campaign_no: int, credit: Collection[str], required_days: int) -> int:
     """How many viewers would have `required_days` if `credit` were the policy."""
     return int(

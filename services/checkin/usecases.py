@@ -19,14 +19,16 @@ from services.checkin.domain import Campaign, Lessons, LessonView, lesson_view
 from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from shared.bus import outbox
 from shared.bus.outgoing import Outgoing, column_events
+from shared.contracts.base import UNASSIGNED
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_freeze import frozen_differences
-from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1
+from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1, ViewerReassignedV1
 from shared.database import Transaction
 from shared.ids import new_event_id, new_public_id
 from shared.service.refusals import Refused
 
 GRANTS_PER_TRANSACTION = 5_000
+ATTRIBUTED_PER_TRANSACTION = 2_000
 UNCOUNTED_SHOWN_MAX = 50
 NAMED_MAX = 1_000
 
@@ -89,6 +91,49 @@ def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> li
         )
         for number, units in enumerate(pages, start=1)
     ]
+
+
+class AttributedPage(NamedTuple):
+    attributed: int
+    last: str | None  # the viewer after whom the next page starts; None: this was the last page
+
+
+async def attribute_page(
+    tx: Transaction, catalogue: Catalogue, campaign_id: str, after: str, now: datetime
+) -> AttributedPage:
+    """Viewers who lie nowhere because their channel was not known when they enrolled, and is now, get its unit; what they had
+    moves with them (DESIGN §4.5). As many as one transaction should hold, from the viewer after `after` on (`""`: the first).
+
+    Who has a unit keeps it, so going through the pages again finishes what a crash left and changes nothing else.
+    """
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    page = await store.resolvable(tx, campaign.no, campaign.channels, after, ATTRIBUTED_PER_TRANSACTION)
+    enrolments = {row.viewer_id: row for row in page}
+    homeless = await store.lock_homeless(tx, campaign.no, enrolments)
+    given = [
+        store.UnitGiven(viewer.viewer_id, campaign.channels[row.channel], row.enrolled_at, row.enrolment_id)
+        for viewer in homeless
+        for row in (enrolments[viewer.viewer_id],)
+    ]
+    if given:
+        await store.set_units(tx, campaign.no, given)
+        await outbox.add_outgoing(tx, _attributed(campaign, homeless, given, now))
+    return AttributedPage(len(given), page[-1].viewer_id if len(page) == ATTRIBUTED_PER_TRANSACTION else None)
+
+
+def _attributed(
+    campaign: Campaign, viewers: list[store.Homeless], given: list[store.UnitGiven], now: datetime
+) -> list[Outgoing]:
+    dates = campaign.lesson_texts
+    rows = [
+        (
+            viewer.viewer_id, dates[was.lesson], was.mode, was.late, was.first_for_lesson, was.first_for_campaign,
+            UNASSIGNED, viewer.group_code, unit.unit_code, viewer.group_code, unit.enrolled_at, unit.enrolment_id,
+        )
+        for viewer, unit in zip(viewers, given, strict=True)
+        for was in viewer.lessons.checkins()
+    ]  # fmt: skip
+    return list(column_events(ViewerReassignedV1, campaign.id, now, rows))
 
 
 async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: str) -> Campaign:

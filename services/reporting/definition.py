@@ -16,6 +16,7 @@ class Definition:
     credit: frozenset[Mode] | None = None
     lessons: dict[date, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
+    platforms: dict[str, str] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
 
     @classmethod
@@ -25,6 +26,7 @@ class Definition:
             credit=frozenset(in_force.rules.credit),
             lessons={lesson.date: lesson.title for lesson in in_force.rules.lessons},
             groups={group.code: group.name for group in in_force.rules.groups},
+            platforms={platform.source: platform.title for platform in in_force.rules.platforms},
             tree=Tree(in_force.units),
         )
 

@@ -3,6 +3,7 @@
 WITHHELD = {
     "total": "DELETE",
     "live_room_total": "DELETE",
+    "platform_total": "DELETE",
     "certificate_holder": "DELETE",
     "viewer_move": "DELETE",
 }

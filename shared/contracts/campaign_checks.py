@@ -32,7 +32,12 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
     dates = [lesson.date for lesson in rules.lessons]
     for index, (earlier, later) in enumerate(pairwise(dates), start=1):
         if later == earlier:
-            faults.append(Fault(f"lessons[{index}].date", f"{later} 重复；每天只能有一节课"))
+            faults.append(
+                Fault(
+                    f"lessons[{index}].date",
+                    f"{later} 重复；每天只能有一节课，一节课可以有多个首播时段（windows.live）",
+                )
+            )
         elif later < earlier:
             faults.append(Fault(f"lessons[{index}].date", f"{later} 早于上一节课 {earlier}；请按日期先后排列"))
     if rules.required_days > len(dates):
@@ -40,13 +45,15 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
             Fault("required_days", f"{rules.required_days} 多于课程数 {len(dates)}；请写 1 到 {len(dates)} 之间的数")
         )
     faults += _duplicates("credit", rules.credit)
+    faults += _duplicates("platforms", [platform.source for platform in rules.platforms], "source")
     faults += _duplicates("groups", [group.code for group in rules.groups], "code")
     faults += _duplicates("messages", [f"{rule.event}/{rule.channel}" for rule in rules.messages])
     faults += _duplicates("non_working_days", map(str, rules.non_working_days))
     faults += _duplicates("extra_working_days", map(str, rules.extra_working_days))
     for day in sorted(set(rules.non_working_days) & set(rules.extra_working_days)):
         faults.append(Fault("extra_working_days", f"{day} 同时写在 non_working_days 中；请只保留一处"))
-    if "replay" in rules.credit and not rules.windows.replay:
+    own = [lesson.windows for lesson in rules.lessons if lesson.windows]
+    if "replay" in rules.credit and not any(windows.replay for windows in (rules.windows, *own)):
         faults.append(Fault("credit", "写了 replay，但 windows.replay 为空；请补上重播时段或去掉 replay"))
     return faults
 
@@ -71,6 +78,15 @@ def window_faults(rules: RulesContent) -> list[Fault]:
             )
         if len(faults) >= 3:  # the same windows overlap on every day: three examples are enough
             break
+    if not faults:
+        faults += [
+            Fault(
+                f"platforms[{index}].windows",
+                f"{platform.source} 的时段和方式与课程的时段没有交集；请核对 windows 和 modes",
+            )
+            for index, platform in enumerate(rules.platforms)
+            if not rules.hours_of(platform)
+        ]
     first = min(window.opens_at for window in rules.timeline)
     if not faults and rules.certificate.claim_from < first:
         faults.append(
@@ -120,7 +136,7 @@ def _parent_faults(index: int, unit: Unit, by_code: dict[str, Unit]) -> list[Fau
         Fault(
             f"units[{index}].level",
             f"{unit.unit_code} 的级别 {unit.level} 不低于上级 {parent.unit_code} 的级别 {parent.level}；"
-            "级别从高到低为 province、city、county、unit，可以跳级，unit 之下还可以有 unit",
+            "级别从高到低为 country、province、city、county、unit，可以跳级，unit 之下还可以有 unit",
         )
     ]
 
@@ -156,14 +172,16 @@ def _duplicates(at: str, values: Iterable[str], key: str | None = None) -> list[
 def _missing_hours(rules: RulesContent) -> list[Fault]:
     """A local time that a daylight-saving change skips has no instant; a window must not begin or end there."""
     faults: list[Fault] = []
-    for mode, windows in (("live", rules.windows.live), ("replay", rules.windows.replay)):
-        for index, window in enumerate(windows):
-            for lesson in rules.lessons:
+    for number, lesson in enumerate(rules.lessons):
+        place = f"lessons[{number}].windows" if lesson.windows else "windows"
+        windows = lesson.windows or rules.windows
+        for mode, listed in (("live", windows.live), ("replay", windows.replay)):
+            for index, window in enumerate(listed):
                 day = lesson.date + timedelta(days=window.day)
                 for key, clock in (("from", window.opens), ("to", window.closes)):
                     local = rules.at(day, clock).astimezone(rules.zone)
                     if local.strftime("%H:%M") != clock.replace("24:00", "00:00"):
-                        at = f"windows.{mode}[{index}].{key}"
+                        at = f"{place}.{mode}[{index}].{key}"
                         faults.append(Fault(at, f"{day} {clock} 在时区 {rules.time_zone} 不存在（夏令时）；请改时间"))
     return faults
 

@@ -42,15 +42,16 @@ def frozen_differences(
 
 
 def _lesson_refusals(old: CampaignDefinition, new: CampaignDefinition, now: datetime) -> list[str]:
-    """Lessons that have opened keep date, title and position. A lesson added before them would move the position."""
+    """Lessons that have opened keep date, hours and position; a typo in a title may be mended, nothing is counted by it. A lesson
+    added before them would move the position."""
     refused: list[str] = []
     for index, lesson in enumerate(old.lessons):
         if old.opened_at(index) > now + FUTURE_TOLERANCE:
             break
         replacement = new.lessons[index] if index < len(new.lessons) else None
-        if replacement != lesson:
+        if replacement is None or replacement.model_copy(update={"title": lesson.title}) != lesson:
             refused.append(
-                _refusal(f"lessons[{index}]", lesson, replacement, "这节课已经开课，日期、标题和次序不能再改")
+                _refusal(f"lessons[{index}]", lesson, replacement, "这节课已经开课，日期、时段和次序不能再改")
             )
     return refused
 

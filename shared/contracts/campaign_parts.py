@@ -16,6 +16,7 @@ from shared.contracts.base import UNASSIGNED, Id, Mode
 LESSONS_MAX = 62  # a viewer's lessons are the bits of a bigint; the sign bit and one spare stay unused
 GROUPS_MAX = 50
 WINDOWS_PER_MODE_MAX = 8
+PLATFORMS_MAX = 20
 LIVE_GRACE_MAX_S = 3600
 SEAL_AFTER_MAX_HOURS = 24 * 30
 
@@ -23,8 +24,8 @@ CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 CONTROL_CHARACTER_IN_PROSE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # prose may have line breaks and tabs
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-Level = Literal["province", "city", "county", "unit"]
-LEVELS: tuple[Level, ...] = ("province", "city", "county", "unit")
+Level = Literal["country", "province", "city", "county", "unit"]
+LEVELS: tuple[Level, ...] = ("country", "province", "city", "county", "unit")
 
 # The kinds of message that this version knows, each with the placeholders of its template; and the channels that it knows. A
 # writer of definitions may name no others; a reader leaves out rules that do (`read_rules`).
@@ -106,13 +107,6 @@ def added_later(default: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: bool(value == default))
 
 
-class Lesson(Part):
-    """One dated broadcast. Its position in `lessons` is its bit in checkin, so positions of past lessons never move."""
-
-    date: Day
-    title: Line
-
-
 class Window(Part):
     """A half-open stretch of local time; `day` 0 is the lesson's date, 1 the next day. `to` may be 24:00 (FACTS A2)."""
 
@@ -132,6 +126,17 @@ class Windows(Part):
     replay: tuple[Window, ...] = Field(default=(), max_length=WINDOWS_PER_MODE_MAX)
 
 
+class Lesson(Part):
+    """One dated broadcast. Its position in `lessons` is its bit in checkin, so positions of past lessons never move.
+
+    `windows`: its own hours, live and replay, in place of the campaign's.
+    """
+
+    date: Day
+    title: Line
+    windows: Windows | None = added_later(None)
+
+
 class LessonWindow(NamedTuple):
     """When a check-in counts for a lesson in a mode: `opens_at` included, `closes_at` not, both UTC, grace included."""
 
@@ -139,6 +144,18 @@ class LessonWindow(NamedTuple):
     closes_at: datetime
     lesson_index: int
     mode: Mode
+
+
+class Platform(Part):
+    """A platform that broadcasts the course. `source`: the name under which this deployment verifies its posts, and imports bring
+    its files. It sends events of its modes and, where it has `windows`, of these hours."""
+
+    source: Id
+    title: Line
+    modes: Annotated[tuple[Mode, ...], AfterValidator(_sorted)] = Field(
+        default=("live", "replay"), min_length=1, max_length=2
+    )
+    windows: tuple[Window, ...] = Field(default=(), max_length=2 * WINDOWS_PER_MODE_MAX)
 
 
 class OpenWindow(NamedTuple):
@@ -176,7 +193,7 @@ class Unit(Part):
     name: Line
     parent_code: Id | None
     level: Level
-    kind: Slug = Field(description="province, city, county, bureau, branch, department, member, …")
+    kind: Slug = Field(description="country, province, city, county, bureau, branch, department, member, …")
     sector: Slug | None = Field(default=None, description="education, finance, telecom, …")
     residents: Residents | None = None
     headcount: int | None = Field(default=None, ge=0, le=10_000_000)
@@ -261,6 +278,7 @@ class RulesContent(Part):
     closing_time: ClockTime = "18:00"
     non_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
     extra_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
+    platforms: Annotated[tuple[Platform, ...], Field(max_length=PLATFORMS_MAX)] = added_later(())
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -282,9 +300,10 @@ class RulesContent(Part):
         grace = timedelta(seconds=self.live_grace_s)
         windows: list[LessonWindow] = []
         for index, lesson in enumerate(self.lessons):
-            live = self._instants(lesson, self.windows.live)
+            hours = lesson.windows or self.windows
+            live = self._instants(lesson, hours.live)
             windows += [LessonWindow(opens, closes + grace, index, "live") for opens, closes in live]
-            for opens, closes in self._instants(lesson, self.windows.replay):
+            for opens, closes in self._instants(lesson, hours.replay):
                 cut = [end + grace for _, end in live if end <= opens < end + grace]
                 windows.append(LessonWindow(max([opens, *cut]), closes, index, "replay"))
         return tuple(sorted(windows))
@@ -294,6 +313,24 @@ class RulesContent(Part):
         return [
             (self.at(day, window.opens), self.at(day, window.closes)) for day, window in zip(days, windows, strict=True)
         ]
+
+    def hours_of(self, platform: Platform) -> list[tuple[datetime, datetime]]:
+        """When events that this platform sends can be: half-open, by time, disjoint. The timeline's windows of its modes, cut to
+        its own hours; the grace prolongs these too."""
+        grace = timedelta(seconds=self.live_grace_s)
+        found: list[tuple[datetime, datetime]] = []
+        for window in self.timeline:
+            own = self._instants(self.lessons[window.lesson_index], platform.windows)
+            spans = [(opens, closes + grace) for opens, closes in own] or [(window.opens_at, window.closes_at)]
+            if window.mode in platform.modes:
+                found += [(max(opens, window.opens_at), min(closes, window.closes_at)) for opens, closes in spans]
+        merged: list[tuple[datetime, datetime]] = []
+        for opens, closes in sorted(span for span in found if span[0] < span[1]):
+            if merged and opens <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(merged[-1][1], closes)
+            else:
+                merged.append((opens, closes))
+        return merged
 
     def opens_closes(self, lesson_index: int) -> list[OpenWindow]:
         """The windows of one lesson by time, as (mode, opens_at, closes_at) in UTC, grace included."""

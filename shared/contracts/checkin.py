@@ -70,6 +70,8 @@ class ViewerEnrolledV1(ColumnEvent):
 class ViewerReassignedV1(ColumnEvent):
     """Viewers who had checked in changed unit or group. One row per check-in that moves with its viewer.
 
+    By a new enrolment, or out of no unit when the channel of an old one becomes known: then the enrolment in force is named.
+
     The flags are those the check-in was published with, so that a total subtracts exactly what it once added.
     `made_good` rows move lessons granted by the office.
     """
@@ -140,6 +142,7 @@ class CheckinRecordedV1(ColumnEvent):
     IMPERSONAL: ClassVar[Fields] = (
         "lesson_date",
         "mode",
+        "source",
         "unit_codes",
         "groups",
         "checked_in_at",
@@ -152,6 +155,10 @@ class CheckinRecordedV1(ColumnEvent):
 
     lesson_date: date
     mode: Mode
+    source: Id | None = Field(
+        default=None,
+        description="who sent them: a webhook's source, `bus`, or what an import called it; null before 0.2.0",
+    )
     viewer_ids: list[Id]
     unit_codes: list[Id]
     groups: list[Id]

@@ -26,12 +26,15 @@ class Bodies:
         self.within_s = within_s
 
     def expect(self, scope: Scope, receive: Receive, max_bytes: int) -> "Body":
-        """The body of a request. Raises 429 and 413 problems where what the headers declare is too much."""
+        """The body of a request. Raises 429 and 413 problems where what the headers declare is too much, 400 where it is
+        compressed: signatures and limits are about the bytes as they are sent, and nobody unpacks them."""
         if self.held_bytes >= self.held_max_bytes:
             raise busy()
         declared = _declared_bytes(scope)
         if declared > max_bytes:
             raise _too_large(max_bytes)
+        if (encoding := _header(scope, b"content-encoding").strip().lower()) not in (b"", b"identity"):
+            raise _compressed(encoding)
         if self.held_bytes + declared > self.held_max_bytes:
             raise busy()
         return Body(self, receive, max_bytes, asyncio.get_running_loop().time() + self.within_s)
@@ -75,10 +78,19 @@ class Body:
 
 
 def _declared_bytes(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value[:DIGITS_MAX]) if value.isdigit() else 0
-    return 0
+    value = _header(scope, b"content-length")
+    return int(value[:DIGITS_MAX]) if value.isdigit() else 0
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    """Empty where there is none."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
+
+
+def _compressed(encoding: bytes) -> Problem:
+    named = encoding[:40].decode("ascii", "replace")
+    detail = f"Content-Encoding {named} is not taken; send the body as it is"
+    return Problem(400, "compressed", "请求内容被压缩，请不压缩直接发送", detail)
 
 
 def _too_large(max_bytes: int) -> Problem:

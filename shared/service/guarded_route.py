@@ -14,8 +14,6 @@ from starlette.types import Receive, Scope, Send
 from shared.service.bodies import BODY_MAX_BYTES, Bodies
 from shared.service.tokens import Gate
 
-BODILESS = frozenset(("GET", "HEAD"))
-
 
 class GuardedRoute(APIRoute):
     """For `APIRouter(route_class=GuardedRoute)`. Each `requires(…)` among the endpoint's parameters is asked first. A body may
@@ -29,7 +27,7 @@ class GuardedRoute(APIRoute):
         method = scope["method"]
         if method not in (self.methods or ()):
             await super().handle(scope, receive, send)  # answers 405
-        elif method in BODILESS:
+        elif method == "GET":
             await self._let_in(scope, receive, send)
         else:
             bodies: Bodies = scope["app"].state.bodies

@@ -28,6 +28,7 @@ from shared.database.heartbeat import Heartbeat
 from shared.service import metrics, problems
 from shared.service.bodies import Bodies
 from shared.service.due import DueWork
+from shared.service.head_requests import HeadAsGet
 from shared.service.logging import configure_logging
 from shared.service.refusals import Answers
 from shared.service.tokens import TokenVerifier
@@ -161,6 +162,7 @@ def build_service(
     for router in routers:
         app.include_router(router)
     app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
+    app.add_middleware(HeadAsGet)
     return app
 
 

@@ -53,7 +53,7 @@ OUTCOMES: dict[str, dict[str, int] | None] = {
 @pytest.fixture
 async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[CheckinUnderTest]:
     async with running_checkin(await database("checkin"), tmp_path) as running:
-        assert (await running.define(campaign_content())).json() == {"revision": 1, "changed": True}
+        assert (await running.define(campaign_content())).json() == {"revision": 1, "changed": True, "attributed": 0}
         yield running
 
 

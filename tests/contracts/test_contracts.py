@@ -80,8 +80,10 @@ def test_a_narrowed_contract_is_refused(event: type[Event]) -> None:
     narrowed = contracts.schema_of(event)
     narrowed["required"] = [*narrowed["required"], "added"]
     narrowed["properties"]["added"] = {"type": "string"}
-    (complaint,) = contracts.schema_complaints(event, narrowed)
-    assert "/added newly required: refuses what has been published; this is version 2" in complaint
+    complaints = contracts.schema_complaints(event, narrowed)
+    assert len(complaints) == len(contracts.revisions(event))  # each of them published something
+    for complaint in complaints:
+        assert "/added newly required: refuses what has been published; this is version 2" in complaint
 
 
 def test_every_schema_belongs_to_a_registered_event() -> None:
@@ -148,7 +150,8 @@ def test_a_viewer_is_taken_out_of_every_example(event: type[Event], path: Path) 
     viewer = before.get("viewer_ids", ["ks_8812"])[-1]
     after = json.loads(erasure.without_viewer(event, path.read_bytes(), viewer, erasure.new_name()))
     event.model_validate(after)
-    assert {field: after[field] for field in event.IMPERSONAL} == {field: before[field] for field in event.IMPERSONAL}
+    impersonal = before.keys() & set(event.IMPERSONAL)  # older ones lack what came later
+    assert {field: after[field] for field in impersonal} == {field: before[field] for field in impersonal}
     for row, account in enumerate(before.get("viewer_ids", [])):
         personal = [(before[field][row], after[field][row]) for field in event.PERSONAL]
         boxes = [

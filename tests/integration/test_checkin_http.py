@@ -57,15 +57,18 @@ def problem_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_answers_in_the_order_sent(service: CheckinUnderTest) -> None:
-    body = json.dumps([checkin("a", event_id="e-1"), {"no": "event"}, checkin("a", event_id="e-2")]).encode()
+    body = json.dumps(
+        [checkin("a", event_id="e-1", channel=""), {"no": "event"}, 17, checkin("a", event_id="e-2")]
+    ).encode()
     answer = await service.post_body(body)
     assert answer.json() == {
         "results": [
             {"event_id": "e-1", "verdict": "recorded", "reason": None},
-            {"event_id": None, "verdict": "rejected", "reason": "malformed"},
+            {"event_id": None, "verdict": "rejected", "reason": "malformed", "field": "event_id"},
+            {"event_id": None, "verdict": "rejected", "reason": "malformed", "field": None},
             {"event_id": "e-2", "verdict": "duplicate", "reason": None},
         ],
-        "counts": {"recorded": 1, "rejected": 1, "duplicate": 1},
+        "counts": {"recorded": 1, "rejected": 2, "duplicate": 1},
     }
 
 
@@ -113,6 +116,27 @@ async def test_one_bad_item_spoils_no_other(service: CheckinUnderTest, bad: byte
     answer = await service.post_body(b"[%b]" % b",".join([GOOD, bad, good_too]))
     verdicts = [(result["verdict"], result["reason"]) for result in answer.json()["results"]]
     assert verdicts == [("recorded", None), ("rejected", "malformed"), ("recorded", None)]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br, gzip", "GZIP", "x"])
+async def test_a_compressed_body_is_refused_before_it_is_read(service: CheckinUnderTest, encoding: str) -> None:
+    body = gzip.compress(GOOD)
+    for path in ("/v1/live/events", "/v1/live/events/kuaishou", "/v1/campaigns/small-2024/imports"):
+        answer = await service.client.post(path, content=body, headers=signature(body) | {"content-encoding": encoding})
+        assert problem_of(answer) == (400, "compressed")
+        assert encoding.lower() in answer.json()["detail"]
+    headers = signature(GOOD) | {"content-encoding": "identity"}
+    assert (await service.client.post("/v1/live/events", content=GOOD, headers=headers)).status_code == 200
+
+
+async def test_head_is_answered_as_get_without_its_body(service: CheckinUnderTest) -> None:
+    for path in ("/health/live", "/metrics", "/v1/campaigns", "/v1/campaigns/small-2024", "/docs", "/me/none"):
+        head, get = await service.client.head(path), await service.client.get(path)
+        assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"]), path
+        assert head.content == b""
+    assert (await service.client.head("/v1/live/events")).status_code == 405
+    assert (await service.client.head("/v1/campaigns", headers={"Authorization": ""})).status_code == 401
+    assert "head" not in (await service.client.get("/openapi.json")).json()["paths"]["/v1/campaigns"]
 
 
 async def test_a_window_ends_before_its_last_second_is_full(service: CheckinUnderTest) -> None:
@@ -281,10 +305,14 @@ async def test_degraded_without_the_bus_and_still_recording(service: CheckinUnde
 
 async def test_the_same_content_again_is_the_same_revision(service: CheckinUnderTest) -> None:
     content = campaign_content()
-    assert (await service.define(content)).json() == {"revision": 1, "changed": False}
+    assert (await service.define(content)).json() == {"revision": 1, "changed": False, "attributed": 0}
     reordered = dict(reversed(content.items()))
-    assert (await service.define(reordered)).json() == {"revision": 1, "changed": False}
-    assert (await service.define(content | {"title": "新名"})).json() == {"revision": 2, "changed": True}
+    assert (await service.define(reordered)).json() == {"revision": 1, "changed": False, "attributed": 0}
+    assert (await service.define(content | {"title": "新名"})).json() == {
+        "revision": 2,
+        "changed": True,
+        "attributed": 0,
+    }
     read = await service.client.get(PATH)
     assert (read.json()["title"], read.headers["x-revision"]) == ("新名", "2")
     assert len(await service.facts("campaign_defined")) == 2
@@ -536,6 +564,10 @@ async def test_an_import_is_the_same_use_case_without_a_signature(service: Check
         f"{PATH}/imports", json=[checkin("a", event_id="row-1"), checkin("b", event_id="row-2")]
     )
     assert answer.json()["counts"] == {"duplicate": 1, "recorded": 1}
+    named = await service.client.post(f"{PATH}/imports?source=kuaishou", json=[checkin("c", event_id="row-3")])
+    assert named.json()["counts"] == {"recorded": 1}
+    sources = [(fact["source"], fact["viewer_ids"]) for fact in await service.facts("checkin_recorded")]
+    assert sources == [("standard", ["a"]), ("import", ["b"]), ("kuaishou", ["c"])]
     foreign = [checkin("c", campaign_id="other-campaign")]
     assert problem_of(await service.client.post(f"{PATH}/imports", json=foreign)) == (422, "other-campaign")
 

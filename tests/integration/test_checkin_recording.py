@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from services.checkin.domain import Lessons
 from services.checkin.sorting import Enrolment, Told
 from services.checkin.store import upsert_viewers
+from services.checkin.usecases import ATTRIBUTED_PER_TRANSACTION, Draft, define_campaign
 from shared.contracts.base import SealedColumn
 from shared.contracts.checkin import CheckinRecordedV1, LiveRoomActionsRecordedV1, ViewerEnrolledV1, ViewerReassignedV1
 from shared.people import sealing
-from tests.support.campaigns import campaign_content
+from tests.support.campaigns import campaign, campaign_content
 from tests.support.checkin import (
+    DURING,
     LIVE,
     RECIPIENTS,
     REPLAY,
@@ -41,7 +43,7 @@ NEW, TWICE = ("recorded", None), ("duplicate", None)
 @pytest.fixture
 async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[CheckinUnderTest]:
     async with running_checkin(await database("checkin"), tmp_path) as running:
-        assert (await running.define(campaign_content())).json() == {"revision": 1, "changed": True}
+        assert (await running.define(campaign_content())).json() == {"revision": 1, "changed": True, "attributed": 0}
         yield running
 
 
@@ -82,6 +84,74 @@ async def test_windows_are_half_open_and_times_have_an_offset(
     service: CheckinUnderTest, at: str, expected: tuple[str, str | None]
 ) -> None:
     assert await service.post(checkin("a", at, "e-1")) == [expected]
+
+
+def with_channels(**channels: str) -> dict[str, Any]:
+    return campaign_content(channels={"QR-1": "111-EDU", **channels})
+
+
+async def test_a_channel_that_comes_after_its_viewers_takes_them(service: CheckinUnderTest) -> None:
+    await service.post(
+        *(enrolment(viewer, channel="QR-9999", group="student") for viewer in "abc"),
+        enrolment("d", channel="QR-9998"),
+        enrolment("e", "2024-06-29T19:20:00+08:00", channel="QR-9999"),
+        enrolment("e", channel="QR-9998"),
+        enrolment("f"),
+        enrolment("g", unit_code="11", channel="QR-9999"),
+        *(checkin(viewer) for viewer in "abcdefg"),
+        checkin("a", REPLAY),
+    )
+    content = with_channels(**{"QR-9999": "111"})
+    for attributed in (4, 0):  # a, b, c by their channel, e by the only one of two that is known
+        assert (await service.define(content)).json()["attributed"] == attributed
+    units = dict(await service.rows("SELECT viewer_id, unit_code FROM viewer"))
+    assert units == dict.fromkeys("abce", "111") | dict.fromkeys("df", "unassigned") | {"g": "11"}
+    moved = [
+        row
+        for fact in await service.facts("viewer_reassigned")
+        for row in zip(
+            *(fact[name] for name in ("viewer_ids", "modes", "from_unit_codes", "to_unit_codes", "to_groups")),
+            strict=True,
+        )
+    ]
+    assert sorted(moved) == [
+        ("a", "live", "unassigned", "111", "student"),
+        ("a", "replay", "unassigned", "111", "student"),
+        ("b", "live", "unassigned", "111", "student"),
+        ("c", "live", "unassigned", "111", "student"),
+        ("e", "live", "unassigned", "111", "unassigned"),
+    ]
+    assert (await service.define(with_channels(**{"QR-9999": "111-EDU"}))).json()["attributed"] == 0  # moves nobody
+    assert dict(await service.rows("SELECT viewer_id, unit_code FROM viewer")) == units
+
+
+async def test_the_same_definition_again_attributes_what_a_crash_left(service: CheckinUnderTest) -> None:
+    await service.post(enrolment("a", channel="QR-9999"), checkin("a"))
+    content = with_channels(**{"QR-9999": "111"})
+    async with service.service.db.transaction() as tx:  # the process dies after the definition's commit
+        await define_campaign(tx, Draft.of(campaign(channels=content["channels"])), "office", DURING)
+    assert await service.rows("SELECT unit_code FROM viewer") == [("unassigned",)]
+    assert (await service.define(content)).json() == {"revision": 2, "changed": False, "attributed": 1}
+    assert len(await service.facts("viewer_reassigned")) == 1
+
+
+async def test_attributing_goes_on_after_the_viewer_where_a_page_ended(service: CheckinUnderTest) -> None:
+    viewers = [f"v{number:05}" for number in range(ATTRIBUTED_PER_TRANSACTION + 3)]
+    for start in range(0, len(viewers), 1000):
+        await service.post(*(enrolment(viewer, channel="QR-9999") for viewer in viewers[start : start + 1000]))
+    assert (await service.define(with_channels(**{"QR-9999": "111"}))).json()["attributed"] == len(viewers)
+    assert await service.rows("SELECT unit_code, count(*) FROM viewer GROUP BY 1") == [("111", len(viewers))]
+    assert await service.facts("viewer_reassigned") == []  # nobody had checked in
+
+
+async def test_a_platform_sends_only_what_it_broadcasts(service: CheckinUnderTest) -> None:
+    platforms = [{"source": "standard", "title": "快手", "modes": ["live"]}]
+    assert (await service.define(campaign_content(platforms=platforms))).json()["revision"] == 2
+    assert await service.post(checkin("a"), checkin("a", REPLAY, "r")) == [NEW, ("rejected", "not_of_platform")]
+    answer = await service.client.post("/v1/campaigns/small-2024/imports", json=[checkin("a", REPLAY, "r")])
+    assert answer.json()["results"][0]["reason"] == "replay_not_credited"  # from a file it may come
+    counted = await service.rows("SELECT campaign_id, type, n FROM verdict_count WHERE reason = 'not_of_platform'")
+    assert counted == [("small-2024", "viewer.checked_in", 1)]
 
 
 async def test_reasons_have_a_precedence(service: CheckinUnderTest) -> None:

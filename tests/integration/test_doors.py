@@ -270,6 +270,14 @@ async def test_a_body_is_as_large_as_the_route_says(
 
 
 @pytest.mark.parametrize(("service", "route", "door"), WITH_BODY)
+async def test_a_compressed_body_is_refused_unread(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    answer = await ask(apps[service], route, let_in(door) | {"content-encoding": "gzip"}, unread())
+    assert type_of(answer) == (400, "compressed")
+
+
+@pytest.mark.parametrize(("service", "route", "door"), WITH_BODY)
 async def test_a_body_is_not_read_where_too_much_waits(
     apps: dict[str, FastAPI], service: str, route: str, door: Door
 ) -> None:

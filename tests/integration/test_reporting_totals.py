@@ -122,6 +122,32 @@ async def test_by_group_lesson_and_mode_are_named_and_ordered(service: Reporting
     assert column(modes, "checkins") == {"live": 1, "replay": 4, "made_good": 0}
 
 
+async def test_by_platform_counts_check_ins_under_who_sent_them(service: ReportingService) -> None:
+    platforms = [{"source": "kuaishou", "title": "快手"}, {"source": "bus", "title": "自建"}]
+    await service.deliver(
+        *defined(C, platforms=platforms),
+        checkins(C, [EDU, FIN, FIN], source="kuaishou"),
+        checkins(C, [EDU], lesson=DAY_2, first_for_campaign=False, source="kuaishou"),
+        checkins(C, [FIN], lesson=DAY_2, first_for_campaign=False, source="bus", late=True),
+        checkins(C, [DEP]),
+        moved(C, "v1", FIN, EDU),
+    )
+    answer = await service.totals(C, by="platform")
+    assert [(row["key"], row["name"]) for row in answer["rows"]] == [
+        ("kuaishou", "快手"),
+        ("bus", "自建"),
+        ("unassigned", "未归属"),
+    ]
+    assert column(answer, "checkins") == {"bus": 1, "kuaishou": 4, "unassigned": 1}
+    assert column(answer, "viewers") == {"bus": 0, "kuaishou": 3, "unassigned": 1}
+    assert column(answer, "credited") == {"bus": 0, "kuaishou": 4, "unassigned": 1}
+    assert column(answer, "certificates_issued") == dict.fromkeys(("bus", "kuaishou", "unassigned"))
+    assert answer["sum"]["checkins"] == 6
+    assert column(await service.totals(C, by="platform", lesson=DAY_2), "viewers") == {"bus": 1, "kuaishou": 1}
+    refused = await service.get(f"/v1/campaigns/{C}/totals", token(unit="140902"), by="platform")
+    assert (refused.status_code, refused.json()["type"]) == (403, "/problems/whole-campaign-only")
+
+
 async def test_viewers_are_people_of_the_lesson_the_campaign_or_the_mode(service: ReportingService) -> None:
     """One viewer in both modes of day 1 and live on day 2."""
     await service.deliver(
@@ -178,6 +204,18 @@ async def test_certificates_follow_their_holder_and_forget_the_revoked(service: 
     assert (answer["sum"]["certificates_issued"], answer["sum"]["certificates_claimed"]) == (3, 2)
     assert column(await service.totals(C, by="county"), "certificates_issued") == {"140902": 2, "140921": 1}
     assert column(await service.totals(C, by="group"), "certificates_claimed") == {"student": 2, "general": 0}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_certificate_leaves_no_unit_when_the_channel_of_the_same_enrolment_becomes_known(
+    service: ReportingService, first: int
+) -> None:
+    nowhere = ("unassigned", FIN[1])
+    moves = [moved(C, "v0", EDU, nowhere), moved(C, "v0", nowhere, FIN)]
+    await service.deliver(*defined(C), checkins(C, [EDU]), issued(C, [EDU]), moves[first], moves[1 - first])
+    answer = await service.totals(C, by="unit")
+    assert {key: n for key, n in column(answer, "certificates_issued").items() if n} == {FIN[0]: 1}
+    assert {key: n for key, n in column(answer, "checkins").items() if n} == {FIN[0]: 1}
 
 
 async def test_certificates_have_no_lesson_and_no_mode(service: ReportingService) -> None:

@@ -41,6 +41,7 @@ RIGHTS = {
     | {
         "total": "aw",
         "live_room_total": "aw",
+        "platform_total": "aw",
         "certificate_holder": "aw",
         "certificate_total": "awd",
         "viewer_move": "aw",

@@ -64,6 +64,7 @@ def checkins(
     late: bool = False,
     first_for_lesson: bool = True,
     first_for_campaign: bool = True,
+    source: str | None = None,
 ) -> CheckinRecordedV1:
     """One check-in for each place, by viewers v0, v1, …"""
     count = len(places)
@@ -71,6 +72,7 @@ def checkins(
         **meta(campaign_id),
         lesson_date=lesson,
         mode=mode,
+        source=source,
         viewer_ids=[f"v{number}" for number in range(count)],
         unit_codes=[unit_code for unit_code, _ in places],
         groups=[group for _, group in places],

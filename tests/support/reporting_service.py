@@ -81,6 +81,7 @@ class ReportingService:
         tables = (
             "total",
             "live_room_total",
+            "platform_total",
             "certificate_holder",
             "certificate_total",
             "viewer_move",

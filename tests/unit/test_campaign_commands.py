@@ -31,6 +31,7 @@ class Checkin:
     def __init__(self) -> None:
         self.stored: dict[str, Any] = {}
         self.revision: dict[str, int] = {}
+        self.attributed = 0
         self.tokens: set[str | None] = set()
         self.refusal: tuple[int, bytes] | None = None
 
@@ -42,7 +43,7 @@ class Checkin:
             if self.stored.get(path) != content:
                 self.stored[path] = content
                 self.revision[path] = self.revision.get(path, 0) + 1
-            return 200, json.dumps({"revision": self.revision[path]}).encode()
+            return 200, json.dumps({"revision": self.revision[path], "attributed": self.attributed}).encode()
         if path.partition("?")[0] == "/v1/campaigns":
             rows = [
                 {"campaign_id": stored.rpartition("/")[2], "title": content["title"], "revision": self.revision[stored]}
@@ -118,12 +119,37 @@ def test_a_change_is_told(checkin: Checkin, file: Path) -> None:
     assert "channels：新增 1 项（QR-2），删除 1 项（QR-1）" in told.output
 
 
+def test_a_channel_that_is_given_another_unit_moves_nobody_and_apply_says_so(checkin: Checkin, file: Path) -> None:
+    fanzha("apply", file)
+    told = fanzha("apply", write(file.parent, channels={"QR-1": "111", "QR-2": "1"}))
+    assert "渠道码 QR-1 改到了另一个单位，只影响以后的报名；已归属的观众不动" in told.output
+    assert "改到" not in fanzha("apply", file.parent / file.name).output
+
+
+def test_platforms_are_told_when_they_come_change_and_go(checkin: Checkin, file: Path) -> None:
+    fanzha("apply", file)
+    platform = {"source": "kuaishou", "title": "快手", "modes": ["live"]}
+    for platforms, told in (
+        ([platform], "platforms：新增 1 项（kuaishou）"),
+        ([platform | {"title": "直播"}], "platforms：修改 1 项（kuaishou）"),
+        ([], "platforms：删除 1 项（kuaishou）"),
+    ):
+        assert told in fanzha("apply", write(file.parent, platforms=platforms)).output
+
+
+def test_viewers_who_were_given_a_unit_are_told(checkin: Checkin, file: Path) -> None:
+    checkin.attributed = 3
+    assert "3 名此前未归属的观众" in fanzha("apply", file).output
+
+
 def test_json_is_for_scripts(checkin: Checkin, file: Path) -> None:
     assert json.loads(fanzha("apply", file, "--json").stdout) == {
         "campaign_id": "small-2024",
         "revision": 1,
         "created": True,
         "changes": None,
+        "attributed": 0,
+        "redirected": [],
     }
     assert json.loads(fanzha("apply", file, "--json").stdout)["changes"] == []
     assert json.loads(fanzha("show", "small-2024", "--json").stdout) == {

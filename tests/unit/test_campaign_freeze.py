@@ -13,6 +13,7 @@ FIRST_EVENING = datetime.fromisoformat("2024-06-29T21:00:00+08:00")
 
 FIRST, SECOND = campaign_content()["lessons"]
 UNITS = campaign_content()["units"]
+OWN_HOURS = {"live": [{"from": "19:10", "to": "19:20"}]}
 
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "time_zone": ("time_zone", {"time_zone": "Asia/Tokyo"}),
@@ -21,7 +22,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "credit": ("credit", {"credit": ["live", "replay"]}),
     "required_days": ("required_days", {"required_days": 1}),
     "seal_after_hours": ("seal_after_hours", {"seal_after_hours": 24}),
-    "an opened lesson's title": ("lessons[0]", {"lessons": [FIRST | {"title": "改"}, SECOND]}),
+    "an opened lesson's hours": ("lessons[0]", {"lessons": [FIRST | {"windows": OWN_HOURS}, SECOND]}),
     "an opened lesson's date": ("lessons[0]", {"lessons": [FIRST | {"date": "2024-06-28"}, SECOND]}),
     "an opened lesson removed": ("lessons[0]", {"lessons": [SECOND, {"date": "2024-07-01", "title": "三"}]}),
     "a lesson before an opened one": (
@@ -34,6 +35,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
 
 ALLOWED: dict[str, dict[str, Any]] = {
     "nothing": {},
+    "an opened lesson's title": {"lessons": [FIRST | {"title": "改"}, SECOND]},
+    "a lesson to come gets its own hours": {"lessons": [FIRST, SECOND | {"windows": OWN_HOURS}]},
     "a lesson to come, retitled": {"lessons": [FIRST, SECOND | {"title": "改"}]},
     "a lesson to come, moved": {"lessons": [FIRST, SECOND | {"date": "2024-07-02"}]},
     "a lesson added at the end": {"lessons": [FIRST, SECOND, {"date": "2024-07-01", "title": "三"}]},
@@ -74,7 +77,7 @@ def test_a_refusal_names_key_old_new_and_reason() -> None:
 
 @pytest.mark.parametrize(("before_s", "frozen"), [(61, False), (60, True), (0, True)])
 def test_a_lesson_freezes_when_checkin_would_accept_its_first_event(before_s: int, frozen: bool) -> None:
-    changed = campaign(lessons=[FIRST | {"title": "改"}, SECOND])
+    changed = campaign(lessons=[FIRST | {"windows": OWN_HOURS}, SECOND])
     now = FIRST_OPENS - timedelta(seconds=before_s)
     assert bool(frozen_differences(campaign(), changed, now, has_checkins=True)) == frozen
 

@@ -15,8 +15,8 @@ from tests.support.checkin import CAMPAIGN, DURING, LIVE, REPLAY, SECOND_LIVE, c
 CAMPAIGNS = {CAMPAIGN: Campaign.of(1, 1, CampaignDefinition.model_validate(campaign_content()))}
 
 
-def arrivals_of(*events: Any, at: datetime = DURING) -> list[Arrival]:
-    return [Arrival(item, "standard", at) for item in read_body(json.dumps(events).encode())]
+def arrivals_of(*events: Any, at: datetime = DURING, source: str = "standard") -> list[Arrival]:
+    return [Arrival(item, source, at) for item in read_body(json.dumps(events).encode())]
 
 
 def decided(arrivals: list[Arrival], stored: Stored | None = None) -> Decisions:
@@ -89,10 +89,45 @@ def test_check_ins_are_new_or_repeats_of_the_batch_or_of_what_was_there() -> Non
     [fact] = decisions.facts
     at = datetime.fromisoformat(LIVE)
     assert (fact.fields, fact.rows) == (
-        {"lesson_date": "2024-06-29", "mode": "live"},
+        {"lesson_date": "2024-06-29", "mode": "live", "source": "standard"},
         [("new", "11", "student", at, False, True, True, 1, None)],
     )
     assert decisions.days == {(CAMPAIGN, 0): -1, (CAMPAIGN, 1): 1}
+
+
+def test_what_a_platform_cannot_have_sent_is_refused_last() -> None:
+    platforms = [
+        {"source": "kuaishou", "title": "快手", "modes": ["live"]},
+        {"source": "tv", "title": "电视台", "windows": [{"from": "19:40", "to": "21:00"}]},
+    ]
+    definition = CampaignDefinition.model_validate(campaign_content(platforms=platforms))
+    of_platforms = {CAMPAIGN: Campaign.of(1, 1, definition)}
+    times = {"19:31": 0, "19:40": 1, "20:30": 2, "21:00": 3, "12:00": 4}
+
+    def refused(source: str, *, kind: str = "viewer.checked_in") -> dict[str, str]:
+        events = [checkin("a", f"2024-06-29T{at}:00+08:00", f"{n}", type=kind) for at, n in times.items()]
+        arrivals = arrivals_of(*events, source=source)
+        refusals, parts = sort_out(arrivals, of_platforms)
+        return {list(times)[position]: reason for position, reason in [*refusals, *parts[0].refusals]}
+
+    outside = {"12:00": "outside_window"}
+    for kind in ("viewer.checked_in", "quiz.answered"):
+        replays = dict.fromkeys(("20:30", "21:00"), "not_of_platform")
+        assert refused("kuaishou", kind=kind) == replays | outside
+        assert refused("tv", kind=kind) == dict.fromkeys(("19:31", "21:00"), "not_of_platform") | outside
+        assert refused("bus", kind=kind) == outside
+    assert refused("kuaishou", kind="viewer.enrolled") == {}
+
+
+def test_check_ins_of_several_sources_in_one_commit_are_published_apart() -> None:
+    arrivals = [
+        *arrivals_of(checkin("a"), source="kuaishou"),
+        *arrivals_of(checkin("b"), checkin("a"), source="bus"),
+        *arrivals_of(checkin("c"), source="kuaishou"),
+    ]
+    decisions = decided(arrivals, Stored(viewers=[row(viewer, live=1) for viewer in "abc"]))
+    published = [(fact.fields["source"], [viewer for viewer, *_ in fact.rows]) for fact in decisions.facts]
+    assert published == [("bus", ["b"]), ("kuaishou", ["a", "c"])]  # who sent first has the check-in
 
 
 def test_who_reaches_the_required_days_is_said_once_with_the_days() -> None:

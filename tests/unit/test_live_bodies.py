@@ -44,6 +44,64 @@ def test_half_an_emoji_in_an_id_makes_its_item_malformed() -> None:
     assert (second.event, second.event_id) == (None, None)
 
 
+BASE = ("event_id", "type", "campaign_id", "viewer_id", "occurred_at")
+NEEDED = {
+    "viewer.checked_in": (),
+    "viewer.enrolled": ("unit_code", "channel", "group", "name", "phone"),
+    "quiz.answered": ("quiz",),
+    "prize.won": ("prize",),
+    "account.followed": ("account",),
+    "viewer.left": (),
+}
+OPTIONAL = sorted({field for fields in NEEDED.values() for field in fields})
+BAD = ["17", '"' + "x" * 300 + '"', '"a\\u0000"']
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+@pytest.mark.parametrize("bad", BAD)
+def test_only_a_field_that_its_type_needs_makes_an_event_malformed(kind: str, bad: str) -> None:
+    good = GOOD.replace("viewer.checked_in", kind)
+    for field in OPTIONAL:
+        (item,) = read_body(good.replace("{", f'{{"{field}": {bad}, "quiz": "题", ', 1).encode())
+        if field in NEEDED[kind]:
+            assert (item.event, item.event_id, item.fault) == (None, "e-1", field)
+        else:
+            assert item.event is not None
+            assert (item.event.type, item.event.viewer_id, item.fault) == (kind, "v", None)
+            assert getattr(item.event, field) is None
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+@pytest.mark.parametrize("field", BASE)
+def test_a_fault_names_its_field_whether_it_is_wrong_or_missing(kind: str, field: str) -> None:
+    event = json.loads(GOOD) | {"type": kind}
+    for wrong in (
+        event | {field: 17},
+        event | {field: "x" * 65 + " "},
+        {key: event[key] for key in event if key != field},
+    ):
+        (item,) = read_body(json.dumps(wrong).encode())
+        assert (item.event, item.fault) == (None, field)
+
+
+def test_a_name_is_measured_as_it_is_printed_and_a_time_by_its_year() -> None:
+    enrolled = GOOD.replace("viewer.checked_in", "viewer.enrolled").replace("{", '{"name": "%s", ' % ("长" * 51), 1)
+    items = read_body(
+        f"[{enrolled}, {with_field('name', json.dumps('长' * 51))}, {GOOD.replace('2024', '1999')}]".encode()
+    )
+    assert [(item.event is None, item.fault) for item in items] == [
+        (True, "name"),
+        (False, None),
+        (True, "occurred_at"),
+    ]
+
+
+@pytest.mark.parametrize("item", ["17", "null", "[]", '"text"', DEEP])
+def test_what_is_no_object_has_no_field_to_name(item: str) -> None:
+    (_, found) = read_body(f"[{GOOD}, {item}]".encode())
+    assert (found.event, found.event_id, found.fault) == (None, None, None)
+
+
 def test_half_an_emoji_in_a_single_event() -> None:
     (item,) = read_body(with_field("nick", r'"\ud83d"').encode())
     assert item.event is not None
@@ -173,6 +231,6 @@ def test_a_time_lies_in_the_second_that_it_names(sent: str, means: str) -> None:
 )
 def test_a_name_is_measured_as_it_is_printed(sent: str, taken: str | None) -> None:
     """Certificate dropped, in silence, a name that checkin had taken and that grew."""
-    (item,) = read_body(with_field("name", json.dumps(sent)).encode())
+    (item,) = read_body(with_field("name", json.dumps(sent)).replace("checked_in", "enrolled").encode())
     assert (item.event.name if item.event else None) == taken
     assert item.event_id == "e-1"

@@ -22,7 +22,7 @@ from services.reporting.totals.domain import (
 from shared.contracts.base import UNASSIGNED, Id, Mode
 from shared.contracts.campaign import Residents
 
-By = Literal["unit", "county", "city", "group", "lesson", "mode"]
+By = Literal["unit", "county", "city", "group", "lesson", "mode", "platform"]
 LiveRoomBy = Literal["unit", "county", "city", "lesson", "item"]
 
 UNASSIGNED_NAME = "未归属"
@@ -48,10 +48,11 @@ Claimed = Annotated[int | None, Field(description="of those issued, the claimed 
 
 
 class TotalsRow(BaseModel):
-    """One unit, group, lesson or mode."""
+    """One unit, group, lesson, mode or platform."""
 
     key: str = Field(
-        description="unit code, group code, lesson date or mode; `unassigned` for viewers nobody has attributed"
+        description="unit code, group code, lesson date, mode, or who sent the check-ins (a webhook's source, `bus`, `import` or "
+        "what an import called it); `unassigned` for viewers nobody has attributed, and what came before sources were kept"
     )
     name: str | None = Field(description="null where the definition in force does not name the key")
     checkins: Checkins
@@ -151,7 +152,7 @@ class Question:
 
     @property
     def lists_certificates(self) -> bool:
-        return self.sums_certificates and self.by not in ("lesson", "mode")
+        return self.sums_certificates and self.by not in ("lesson", "mode", "platform")
 
 
 def row_keys(definition: Definition, question: Question) -> Callable[[str], str]:
@@ -263,6 +264,8 @@ def name(definition: Definition, question: Question, key: str) -> str | None:
             return definition.groups.get(key, UNASSIGNED_NAME if key == UNASSIGNED else None)
         case "lesson":
             return definition.lessons.get(date.fromisoformat(key))
+        case "platform":
+            return definition.platforms.get(key, UNASSIGNED_NAME if key == UNASSIGNED else None)
         case "mode":
             return {str(mode): text for mode, text in MODE_NAMES.items()}.get(key)
         case _:
@@ -273,7 +276,11 @@ def order(definition: Definition, question: Question, key: str) -> tuple[int, in
     """Units as in the tree, groups as in the definition, modes as they follow each other; then by key, `unassigned` last."""
     if question.keeps_units:
         return definition.tree.order(key)
-    listed = {"group": list(definition.groups), "mode": [str(mode) for mode in MODE_NAMES]}.get(question.by, [])
+    listed = {
+        "group": list(definition.groups),
+        "mode": [str(mode) for mode in MODE_NAMES],
+        "platform": list(definition.platforms),
+    }.get(question.by, [])
     return key == UNASSIGNED, listed.index(key) if key in listed else len(listed), key
 
 

@@ -24,7 +24,10 @@ class TotalsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: By = Field(description="county and city: units rolled up to that level, what hangs above it under its own code")
+    by: By = Field(
+        description="county and city: units rolled up to that level, what hangs above it under its own code. "
+        "platform: not for a token with a unit"
+    )
     lesson: date | None = Field(default=None, description="only this lesson (its date)")
     mode: Mode | None = Field(
         default=None, description="only live (首播) or replay (重播); made-good lessons have neither"
@@ -41,7 +44,7 @@ class LiveRoomQuery(BaseModel):
 def build_api(db: Database, known: Definitions[Definition], clock: Clock) -> APIRouter:
     router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["totals"], route_class=GuardedRoute)
 
-    @router.get("/totals", summary="Check-ins, viewers and certificates by unit, group, lesson or mode")
+    @router.get("/totals", summary="Check-ins, viewers and certificates by unit, group, lesson, mode or platform")
     async def totals(campaign_id: Id, query: Annotated[TotalsQuery, Query()], principal: Reader) -> Totals:
         """A token with a unit sees that unit's subtree and nothing else: no other row, name or sum."""
         async with db.transaction() as tx:

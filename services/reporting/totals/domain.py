@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, NamedTuple
 
-from shared.contracts.base import Mode
+from shared.contracts.base import UNASSIGNED, Mode
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import (
     CheckinRecordedV1,
@@ -33,6 +33,14 @@ class TotalKey(NamedTuple):
     mode: TotalMode
     unit_code: str
     group: str
+
+
+class PlatformKey(NamedTuple):
+    """A row of the totals by platform, inside its campaign. `source`: who sent the check-ins."""
+
+    lesson_date: date
+    mode: TotalMode
+    source: str
 
 
 class Counts(NamedTuple):
@@ -156,6 +164,16 @@ def checkin_changes(event: CheckinRecordedV1) -> list[Change]:
         )
         for (unit_code, group, late, first_for_lesson, first_for_campaign), rows in kinds.items()
     )
+
+
+def platform_changes(events: Iterable[CheckinRecordedV1]) -> list[tuple[PlatformKey, Counts]]:
+    """One per key, sorted by key. An event is of one lesson, mode and source."""
+    sums: dict[PlatformKey, Counts] = {}
+    for event in events:
+        key = PlatformKey(event.lesson_date, event.mode, event.source or UNASSIGNED)
+        counts = Counts(len(event), sum(event.late), sum(event.first_for_lesson), sum(event.first_for_campaign))
+        sums[key] = sums[key].plus(counts) if key in sums else counts
+    return sorted(sums.items())
 
 
 def made_good_changes(event: LessonMadeGoodV1) -> list[Change]:

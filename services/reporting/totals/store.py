@@ -14,6 +14,7 @@ from services.reporting.totals.domain import (
     LiveRoomKey,
     Move,
     Place,
+    PlatformKey,
     TotalsLine,
     difference,
 )
@@ -50,8 +51,34 @@ async def add_to_totals(tx: Transaction, campaign_id: str, changes: Sequence[Cha
     )
 
 
+async def add_to_platform_totals(
+    tx: Transaction, campaign_id: str, changes: Sequence[tuple[PlatformKey, Counts]]
+) -> None:
+    """`changes` sorted by key, one per key."""
+    await tx.execute(
+        """
+        INSERT INTO platform_total AS known
+        SELECT $1, * FROM unnest($2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+        ON CONFLICT (campaign_id, lesson_date, mode, source) DO UPDATE SET
+            checkins = known.checkins + excluded.checkins,
+            late = known.late + excluded.late,
+            first_for_lesson = known.first_for_lesson + excluded.first_for_lesson,
+            first_for_campaign = known.first_for_campaign + excluded.first_for_campaign
+        """,
+        campaign_id,
+        *columns(
+            [
+                (*key, counts.checkins, counts.late, counts.first_for_lesson, counts.first_for_campaign)
+                for key, counts in changes
+            ],
+            7,
+        ),
+    )
+
+
 async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -> None:
-    """`moves` sorted by viewer, one per viewer. For unit and group each, an older enrolment than the known changes nothing."""
+    """`moves` sorted by viewer, one per viewer. For unit and group each, an older enrolment than the known changes nothing. The
+    same one moves a viewer once more, out of no unit, when its channel becomes known."""
     await tx.execute(
         """
         INSERT INTO viewer_move AS known (campaign_id, viewer_id, unit_code, enrolled_at, enrolment_id,
@@ -63,7 +90,7 @@ async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -
                 SELECT * FROM (VALUES
                     (known.unit_code, known.enrolled_at, known.enrolment_id),
                     (excluded.unit_code, excluded.enrolled_at, excluded.enrolment_id)) AS moved (code, at, by)
-                ORDER BY at DESC NULLS LAST, by DESC NULLS LAST LIMIT 1),
+                ORDER BY at DESC NULLS LAST, by DESC NULLS LAST, code = 'unassigned' LIMIT 1),
             (group_code, group_enrolled_at, group_enrolment_id) = (
                 SELECT * FROM (VALUES
                     (known.group_code, known.group_enrolled_at, known.group_enrolment_id),
@@ -235,6 +262,24 @@ async def totals_by(
     return [TotalsLine(key, row_mode, Counts(*counts)) for key, row_mode, *counts in rows]
 
 
+async def totals_by_platform(
+    tx: Transaction, campaign_id: str, *, lesson: date | None = None, mode: str | None = None
+) -> list[TotalsLine]:
+    """Of the whole campaign: a viewer who moves takes their check-ins to another unit, and not to another platform."""
+    rows = await tx.fetch(
+        """
+        SELECT source, mode, sum(checkins)::bigint, sum(late)::bigint, sum(first_for_lesson)::bigint,
+               sum(first_for_campaign)::bigint
+        FROM platform_total
+        WHERE campaign_id = $1 AND ($2::date IS NULL OR lesson_date = $2) AND ($3::text IS NULL OR mode = $3) GROUP BY 1, 2
+        """,
+        campaign_id,
+        lesson,
+        mode,
+    )
+    return [TotalsLine(source, row_mode, Counts(*counts)) for source, row_mode, *counts in rows]
+
+
 async def certificates_by(
     tx: Transaction, campaign_id: str, by: Literal["unit", "group"], *, scope: Scope = None
 ) -> dict[str, Certificates]:
@@ -305,7 +350,7 @@ async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
 async def forget_everything_derived(tx: Transaction) -> None:
     """Empties all tables that events fill, so that the other services' ledgers fill them anew. Needs the owner role."""
     await tx.execute(
-        "TRUNCATE inbox, total, live_room_total, certificate_holder, certificate_total, viewer_move, "
+        "TRUNCATE inbox, total, platform_total, live_room_total, certificate_holder, certificate_total, viewer_move, "
         "definition_page, unit, definition"
     )
 

@@ -17,12 +17,14 @@ from shared.service.tokens import Principal
 
 
 async def add_checkins(tx: Transaction, events: Sequence[CheckinRecordedV1]) -> None:
-    """Adds several events to the totals, in one sorted statement a campaign."""
-    changes: dict[str, list[domain.Change]] = defaultdict(list)
+    """Adds several events to the totals, by place and by platform, in one sorted statement a campaign and table."""
+    of_campaign: dict[str, list[CheckinRecordedV1]] = defaultdict(list)
     for event in events:
-        changes[event.campaign_id] += domain.checkin_changes(event)
-    for campaign_id in sorted(changes):
-        await store.add_to_totals(tx, campaign_id, domain.folded(changes[campaign_id]))
+        of_campaign[event.campaign_id].append(event)
+    for campaign_id, theirs in sorted(of_campaign.items()):
+        changes = [change for event in theirs for change in domain.checkin_changes(event)]
+        await store.add_to_totals(tx, campaign_id, domain.folded(changes))
+        await store.add_to_platform_totals(tx, campaign_id, domain.platform_changes(theirs))
 
 
 async def move_viewers(tx: Transaction, event: ViewerReassignedV1) -> None:
@@ -65,7 +67,11 @@ async def totals(
     scope = _scope(definition, principal)
     units = await store.totals_by(tx, campaign_id, "unit", scope=scope, lesson=lesson, mode=mode)
     lines = units
-    if by in ("group", "lesson", "mode"):
+    if by == "platform":
+        if scope is not None:
+            raise Refused("whole-campaign-only")
+        lines = await store.totals_by_platform(tx, campaign_id, lesson=lesson, mode=mode)
+    elif by in ("group", "lesson", "mode"):
         lines = await store.totals_by(tx, campaign_id, by, scope=scope, lesson=lesson, mode=mode)
     certificates = (
         await store.certificates_by(tx, campaign_id, "group" if by == "group" else "unit", scope=scope)

@@ -14,10 +14,17 @@ FIRST_DAY = 29
 NOW_S = 86_400 + 20 * 3600 + 1800  # 20:30 on the second day; nothing is sealed
 ACTIONS = ("quiz.answered", "prize.won", "account.followed")
 TYPES = ("viewer.checked_in", "viewer.enrolled", *ACTIONS)
+REQUIRED = ("event_id", "type", "campaign_id", "viewer_id", "occurred_at")
 NANO = 10**9
 
 Outcome = tuple[str, str | None]
 MALFORMED: Outcome = ("rejected", "malformed")
+NEEDED = {
+    "viewer.enrolled": ("unit_code", "channel", "group", "name", "phone"),
+    "quiz.answered": ("quiz",),
+    "prize.won": ("prize",),
+    "account.followed": ("account",),
+}  # besides the five that every event needs; a fault in another field spoils nothing
 
 
 @dataclass(frozen=True)
@@ -201,13 +208,16 @@ class Maker:
         fields, local_ns = self.fields()
         written = [(name, self.write.value(value)) for name, value in fields.items()] + self.unknown()
         self.rng.shuffle(written)
+        return self._made(fields, written, local_ns)
+
+    def _made(self, fields: dict[str, Any], written: list[tuple[str, str]], local_ns: int) -> Made:
         outcome, slot = outcome_of(fields["type"], fields["campaign_id"], local_ns)
         counts = slot is not None and fields["type"] == "viewer.checked_in"
         checkin = (fields["viewer_id"], *slot) if counts and slot else None
         return Made(self.write.object(written), outcome, fields["event_id"], checkin)
 
     def bad(self) -> Made:
-        """An item that cannot be an event."""
+        """An item with a fault: malformed, unless only a field has it that the event does not need."""
         rng = self.rng
         if rng.random() < 0.2:
             deep = (
@@ -218,7 +228,7 @@ class Maker:
             others = ("17", "null", '"text"', "[]", "{}", "-0.0", "true", f'"{rng.choice(HALVES)}"', "9" * 5000)
             text = rng.choice((*others, *deep))
             return Made(text, MALFORMED, None)
-        fields, _ = self.fields()
+        fields, local_ns = self.fields()
         event_id = fields["event_id"]
         written = {name: self.write.value(value) for name, value in fields.items()}
         name, defect = rng.choice(self._defects())()
@@ -229,12 +239,14 @@ class Maker:
         pairs = list(written.items())
         rng.shuffle(pairs)
         is_deep = text is not None and "[" * 1000 in text
+        if name not in REQUIRED and name not in NEEDED.get(fields["type"], ()) and not is_deep:
+            return self._made(fields, pairs, local_ns)
         known = None if name == "event_id" or is_deep else event_id
         return Made(self.write.object(pairs), MALFORMED, known)
 
     def _defects(self) -> list[Callable[[], tuple[str, str | None]]]:
         """(field, JSON in place of its value or None for no such field)."""
-        rng, required = self.rng, ("event_id", "type", "campaign_id", "viewer_id", "occurred_at")
+        rng, required = self.rng, REQUIRED
         ids = ("event_id", "campaign_id", "viewer_id", "unit_code", "channel", "group")
         bad_ids = ('""', '"a b"', f'"{"x" * 65}"', '"\\u0000"', '"中"', '"a\\n"', '"\\ud83d"', '"a/b"', '"é"')
         bad_times = (

@@ -1,0 +1,17 @@
+"""HEAD works where GET does: link checkers, monitors and chat previews ask so. FastAPI answers them 405."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class HeadAsGet:
+    """ASGI middleware, the outermost: the service sees a GET, and the server, which knows better, sends no body (RFC 9110 9.3.2).
+
+    The scope is copied and not changed, because the server looks at its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
