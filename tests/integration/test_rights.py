@@ -35,6 +35,7 @@ RIGHTS = {
         "credited_days_count": "aw",
         "make_good": "a w(granted)",
         "platform_count": "aw",
+        "certificate": "aw",
     },
     "reporting": EVERYWHERE
     | DEFINITIONS
