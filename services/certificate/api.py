@@ -127,6 +127,10 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
             raise answer
         return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
 
+    @router.get("/", tags=["public"], summary="Which pages there are", response_class=HTMLResponse)
+    async def home() -> HTMLResponse:
+        return pages.PAGES.answer(pages.home_html(specimen=specimen))
+
     @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
     async def claim_page() -> HTMLResponse:
         return _claim_page(pages.ClaimPage(specimen))

@@ -10,7 +10,7 @@ from pathlib import Path
 from services.certificate.domain import CertificateContent, mask_holder
 from shared.pages import Pages
 
-PAGES = Pages(Path(__file__).with_name("templates"), "page.css")
+PAGES = Pages(Path(__file__).with_name("templates"))
 
 
 class Status(StrEnum):
@@ -49,6 +49,11 @@ class ClaimPage:
     serial: str = ""
     pdf_url: str = ""
     json_url: str = ""
+
+
+def home_html(*, specimen: bool) -> str:
+    """What the public address itself shows: which pages there are."""
+    return PAGES.html("home.html", specimen=specimen)
 
 
 def verification_html(page: VerificationPage) -> str:

@@ -308,7 +308,8 @@ async def claim(
     from_address = wrong_claims.by_address(keys.lookup_key, address)
     row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
     if row is None or wanted is None:
-        await wrong_claims.count(tx, [from_address])
+        # What cannot be a code is a slip of the pen, and guesses nothing: it must not use up the tries of others.
+        await (wrong_claims.check if wanted is None else wrong_claims.count)(tx, [from_address])
         return Refused("wrong-claim-code")
     of_code = wrong_claims.by_code(keys.lookup_key, wanted)
     limits = [from_address, of_code]

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from services.checkin.domain import CHECKED_IN, LessonState, LessonView, Reason
 from services.checkin.usecases import ViewerReport
-from shared.contracts.campaign import HOTLINE, CampaignDefinition
+from shared.contracts.campaign import CampaignDefinition
 from shared.pages import Pages
 
-PAGES = Pages(Path(__file__).with_name("templates"), "viewer.css")
+PAGES = Pages(Path(__file__).with_name("templates"))
 
 WEEKDAYS = "一二三四五六日"
 BEING_CHECKED = "正在核对"
@@ -67,7 +67,7 @@ def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = Non
     definition = report.campaign.definition
     times = Times(definition.zone, now)
     required = report.campaign.course.required_days
-    return _page(
+    return PAGES.html(
         "viewer.html",
         campaign=definition,
         viewer_id=report.viewer.viewer_id,
@@ -89,19 +89,17 @@ def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = Non
 
 def unknown_link() -> str:
     """The page behind a link that is not genuine."""
-    return _page(
-        "notice.html",
-        title="链接无效",
-        text="这个链接不完整或已失效。请从活动页面重新进入，或请发给您链接的人重新发送一次。",
+    return PAGES.notice(
+        "链接无效",
+        "这个链接不完整或已失效。请从活动页面重新进入，或请发给您链接的人重新发送一次。",
     )
 
 
 def nothing_yet() -> str:
     """The page of a viewer whose events have not arrived."""
-    return _page(
-        "notice.html",
-        title="还没有您的记录",
-        text="目前没有收到您的报名或签到。签到后数据由直播平台传来，通常几分钟内就能查到；如果第二天仍查不到，请联系活动主办单位核实。",
+    return PAGES.notice(
+        "还没有您的记录",
+        "目前没有收到您的报名或签到。签到后数据由直播平台传来，通常几分钟内就能查到；如果第二天仍查不到，请联系活动主办单位核实。",
     )
 
 
@@ -280,7 +278,3 @@ class Times:
 
 def day_text(day: date) -> str:
     return f"{day.month}月{day.day}日 周{WEEKDAYS[day.weekday()]}"
-
-
-def _page(template: str, **values: Any) -> str:
-    return PAGES.html(template, hotline=HOTLINE, **values)

@@ -612,6 +612,24 @@ async def test_the_form_counts_for_the_same_limit_as_the_interface(service: Cert
     assert (await service.post_claim("AAAAAAAA")).status_code == 429
 
 
+async def test_what_cannot_be_a_code_uses_up_nobodys_tries(service: CertificateService) -> None:
+    """Many viewers share one carrier's address: their slips of the pen must not lock out who has a right code."""
+    for typed in ["", "ABCD234", "反诈96110"] * BY_ADDRESS_MAX:
+        assert (await send_form(service, claim_code=typed)).status_code == 404
+    assert (await service.claim(BO)).status_code == 200
+
+
+async def test_dead_ends_are_pages_in_chinese(service: CertificateService) -> None:
+    browser = {"Accept": "text/html,*/*;q=0.8", "Authorization": ""}
+    for path, status, says in (
+        ("/", 200, 'href="claim"'),
+        ("/files/x/certificate.pdf", 404, "下载链接无效或已过期"),
+        ("/nothing", 404, "没有这个页面"),
+    ):
+        answer = await service.http.get(path, headers=browser)
+        assert (answer.status_code, says in answer.text, "<style>" in answer.text) == (status, True, True), path
+
+
 async def test_the_form_says_come_back_while_the_database_is_away(tmp_path: Path) -> None:
     away = CertificateService("postgresql://certificate_app:x@127.0.0.1:1/nowhere", tmp_path)
     answer = await send_form(away, claim_code="AAAAAAAA")
