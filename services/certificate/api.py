@@ -63,6 +63,9 @@ class CertificateAnswer(BaseModel):
     issued_at: datetime
     claimed_at: datetime | None
     status: Literal["valid", "revoked"]
+    missing_characters: str = Field(
+        description="of the holder's name, in no font: 〓 is printed for them. See FONT_DIR"
+    )
 
 
 class VerifyRequest(BaseModel):
@@ -107,7 +110,7 @@ def build_api(
     router = APIRouter(route_class=GuardedRoute)
     _public(router, db, clock, keys, links, specimen)
     _files(router, db, definitions, keys, links, pdfs)
-    _office(router, db, clock, definitions, keys)
+    _office(router, db, clock, definitions, keys, pdfs)
     return router
 
 
@@ -248,15 +251,18 @@ def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
 # ---- the office ------------------------------------------------------------------------------------------------------
 
 
-def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys) -> None:
+def _office(
+    router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys, pdfs: Pdfs
+) -> None:
     path = "/v1/campaigns/{campaign_id}/certificates/{viewer_id}"
 
     @router.get(path, tags=["office"], summary="A viewer's certificate, or the reason why there is none")
     async def get_certificate(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> CertificateAnswer:
         async with db.transaction() as tx:
             row = await store.last_of(tx, campaign_id, viewer_id)
+            own = row and await keys.recipient.keys_to_read(tx, campaign_id)
             reason = "" if row else await usecases.why_none(tx, definitions, campaign_id, viewer_id, clock.now())
-        if row is None:
+        if row is None or own is None:
             raise Problem(404, "no-certificate", "该观众尚无证书", reason=reason)
         return CertificateAnswer(
             serial=row.serial,
@@ -265,6 +271,7 @@ def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definiti
             issued_at=row.issued_at,
             claimed_at=row.claimed_at,
             status="valid" if row.revoked_at is None else "revoked",
+            missing_characters=pdfs.missing_characters(usecases.content_of(row, own)),
         )
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")

@@ -27,6 +27,7 @@ from shared.contracts.certificate import CertificateClaimedV1
 from shared.service.bodies import BODY_MAX_BYTES, Bodies
 from shared.whole_files import SCRATCH
 from tests.support.certificate import (
+    CAMPAIGN,
     CLAIM_FROM,
     LESSONS,
     CertificateService,
@@ -610,6 +611,16 @@ async def test_the_form_counts_for_the_same_limit_as_the_interface(service: Cert
     assert (answer.status_code, "尝试次数过多" in answer.text) == (429, True)
     assert answer.headers["retry-after"] == "60"
     assert (await service.post_claim("AAAAAAAA")).status_code == 429
+
+
+async def test_a_character_that_no_font_has_is_shown_to_the_office_and_counted(service: CertificateService) -> None:
+    path = f"/v1/campaigns/{CAMPAIGN}/certificates/{ANNA}"
+    assert (await service.http.get(path)).json()["missing_characters"] == ""
+    await service.reissue(ANNA, "王\U0002a6d6例")
+    assert (await service.http.get(path)).json()["missing_characters"] == "\U0002a6d6"
+    for person, tail in ((ANNA, "5678"), (BO, None)):
+        await download(service, person, "pdf", tail)
+    assert "\nfanzha_certificates_incomplete_total 1.0\n" in (await service.http.get("/metrics")).text
 
 
 async def test_what_cannot_be_a_code_uses_up_nobodys_tries(service: CertificateService) -> None:
