@@ -266,8 +266,10 @@ async def _read(tx: Transaction, definitions: Definitions[CampaignRules], keys: 
 
 async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: Keys, body: VerifyRequest) -> _Found:
     if body.content is not None:
+        async with db.transaction() as tx:
+            former = await store.signing_keys(tx)
         document = {"content": body.content, "signature": body.signature}
-        verdict = domain.verify_document(document, {keys.signing.key_id: keys.signing.public_key})
+        verdict = domain.verify_document(document, domain.public_keys([*former, keys.signing.public_bytes]))
         if verdict is not domain.Verdict.GENUINE:
             return _Found(verdict.value, None, None)  # type: ignore[arg-type]
         serial: str | None = str(body.content["serial"])

@@ -51,6 +51,9 @@ def build_app(settings: Settings) -> FastAPI:
         routers=[build_api(db, clock, definitions, keys, links, pdfs, specimen=specimen)],
         due_work=[
             DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
+            DueWork(
+                "signing_key", in_transaction(db, lambda tx, _: usecases.keep_signing_key(tx, keys)), RETENTION_EVERY_S
+            ),
             DueWork("retention", in_transaction(db, usecases.forget_expired), RETENTION_EVERY_S),
             DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
         ],

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -166,6 +166,7 @@ class SigningKey:
         self._private = Ed25519PrivateKey.from_private_bytes(raw)
         self.public_key = self._private.public_key()
         self.key_id = key_id(self.public_key)
+        self.public_bytes = self.public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def sign(self, content: CertificateContent) -> Signature:
         return Signature(self.key_id, self._private.sign(canonical_bytes(content)))
@@ -180,6 +181,12 @@ class Verdict(StrEnum):
 def key_id(public_key: Ed25519PublicKey) -> str:
     raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def public_keys(raw: Iterable[bytes]) -> dict[str, Ed25519PublicKey]:
+    """Public keys by their ids, which are derived and not believed."""
+    keys = [Ed25519PublicKey.from_public_bytes(each) for each in raw]
+    return {key_id(key): key for key in keys}
 
 
 def canonical_bytes(content: CertificateContent) -> bytes:

@@ -102,6 +102,7 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) ->
         for row in await store.open_to_names(tx, event.campaign_id, changed)
     ]
     if named:
+        await keep_signing_key(tx, keys)
         await store.rename(tx, named)
 
 
@@ -179,6 +180,7 @@ async def _issue(tx: Transaction, rules: CampaignRules, keys: Keys, now: datetim
     issued = [
         _new_certificate(rules, each, contacts.get(each.viewer_id, nothing), keys, own, now) for each in completions
     ]
+    await keep_signing_key(tx, keys)
     await store.add_certificates(tx, [each.row for each in issued])
     await outbox.add(tx, await _issued_event(tx, rules.campaign_id, issued, keys, now))
     return len(issued)
@@ -244,6 +246,12 @@ def _named(row: store.Certificate, name: str | None, keys: Keys, own: CampaignKe
 def _signed(row: store.Certificate, name: str | None, signing: SigningKey) -> store.Certificate:
     signature = signing.sign(_content(row, name))
     return row._replace(key_id=signature.key_id, signature=signature.value)
+
+
+async def keep_signing_key(tx: Transaction, keys: Keys) -> int:
+    """So that what it signs is verified when there is another key; returns how many were new. Also while nothing is signed: what
+    a version before this one has signed is verified later, too."""
+    return int(await store.keep_signing_key(tx, keys.signing.key_id, keys.signing.public_bytes))
 
 
 def without_name(row: store.Certificate, viewer_id: str, signing: SigningKey) -> store.Certificate:
@@ -379,6 +387,7 @@ async def reissue(
     new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
     row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
     await store.revoke(tx, old.serial, now, actor, reason, row.serial)
+    await keep_signing_key(tx, keys)
     await store.add_certificates(tx, [row])
     events: list[Any] = [_revoked_event(old, reason, row.serial, now)]
     events.append(await _issued_event(tx, campaign_id, [new], keys, now))

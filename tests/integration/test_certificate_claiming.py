@@ -1,6 +1,7 @@
 """Claiming, downloading and verifying, as anybody on the internet may try."""
 
 import asyncio
+import base64
 import html
 import io
 import json
@@ -661,6 +662,20 @@ async def test_the_public_page_shows_a_masked_holder_and_nothing_else(service: C
     assert row.serial in answer.text
     for hidden in (NAME, ANNA, "5678", usecases.claim_code_of(row, service.keys), "已撤销"):
         assert hidden not in answer.text
+
+
+async def test_what_a_former_key_signed_is_genuine(service: CertificateService, tmp_path: Path) -> None:
+    document = (await download(service, ANNA, "json", "5678")).json()
+    new_key = base64.b64encode(bytes(range(32))).decode()
+    after = CertificateService(service.settings.database_url, tmp_path, certificate_signing_key=new_key)
+    assert (await verify(after, **document))["genuine"] is True
+    strange = document["signature"] | {"key_id": "0" * 16}
+    assert (await verify(after, content=document["content"], signature=strange))["status"] == "unknown_key"
+    await after.reissue(ANNA, "王示礼")
+    signed_anew = (await download(after, ANNA, "json", "5678")).json()
+    assert signed_anew["signature"]["key_id"] == after.keys.signing.key_id
+    assert (await verify(service, **signed_anew))["genuine"] is True, "a replica that has not been started again"
+    await after.close()
 
 
 async def test_a_serial_or_the_downloaded_file_is_verified_by_form(service: CertificateService) -> None:

@@ -51,7 +51,14 @@ RIGHTS = {
     | {"campaign_key": "aw", "contact": "awd", "certificate": "aw", "notification": "awd"},
     "certificate": EVERYWHERE
     | DEFINITIONS
-    | {"campaign_key": "aw", "contact": "awd", "completion": "a w(issued)", "certificate": "aw", "wrong_claim": "awd"},
+    | {
+        "campaign_key": "aw",
+        "contact": "awd",
+        "completion": "a w(issued)",
+        "certificate": "aw",
+        "wrong_claim": "awd",
+        "signing_key": "a",
+    },
 }
 FOUND = """
 SELECT relname, has_table_privilege(oid, 'SELECT'), has_table_privilege(oid, 'INSERT'), has_table_privilege(oid, 'UPDATE'),
