@@ -51,6 +51,7 @@ class Certificates:
                 "campaign_title": self._campaign.title,
                 "serial": serial and serial[1],
                 "claim_code": code and code[1],
+                "claim_page": f"{self._player.addresses.urls['certificate']}/claim",
             }
             check.equal(path.name, self._campaign.template.format(**told), text.strip())
             found[*holder, head.removeprefix("To: ")] += 1

@@ -63,12 +63,17 @@ class Stack:
             "PUBLIC_URL": self.url(service),
         }
         by_service = {
-            "checkin": {"CLAIM_PAGE_URL": f"{self.url('certificate')}/claim"},
+            "checkin": {"CLAIM_PAGE_URL": self.claim_page},
             "certificate": {"PDF_DIR": str(self._home.certificates)},
-            "notification": {"FILE_CHANNEL_DIR": str(self._home.messages)},
+            "notification": {"CLAIM_PAGE_URL": self.claim_page, "FILE_CHANNEL_DIR": str(self._home.messages)},
         }
         clock = {"CLOCK_FILE": str(self._home.clock)} if self._home.clock.exists() else {}
         return common | clock | self._secrets.of(service) | by_service.get(service, {})
+
+    @property
+    def claim_page(self) -> str:
+        """The same address for everybody."""
+        return f"{self.url('certificate')}/claim"
 
     def write_service_environments(self) -> None:
         """Writes the services' environments for the command line, which runs parts of a service itself."""

@@ -1,8 +1,8 @@
-"""Pages that a service renders itself (DESIGN §5): no script, nothing from elsewhere, one stylesheet that stands in the page.
+"""Pages that a service renders itself (DESIGN §5): no script, nothing from elsewhere, one look for all.
 
-A service has `PAGES = Pages(folder, "page.css")` in its `pages.py` and answers with `PAGES.answer(PAGES.html("claim.html", …))`.
-Every template gets `style` for its `<style>{{ style }}</style>`; all other values are escaped. A line that holds only a tag such
-as `{% if … %}` leaves no empty line; a value that nobody gave is an error.
+A service has `PAGES = Pages(folder)` in its `pages.py` and answers with `PAGES.answer(PAGES.html("claim.html", …))`. Its
+templates extend `base.html`, which stands in shared/templates with the one stylesheet, page.css. What is given is escaped. A line
+that holds only a tag such as `{% if … %}` leaves nothing behind; a value that nobody gave is an error.
 """
 
 import base64
@@ -14,20 +14,28 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.requests import Request
 from starlette.responses import HTMLResponse
+
+from shared.contracts.campaign import HOTLINE
+
+SHARED_TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Pages:
-    """The pages of one folder of templates. Nothing is read before the first of them is asked for."""
+    """The pages of one folder of templates, and those that all share. Nothing is read before the first of them is asked for."""
 
-    def __init__(self, templates: Path, stylesheet: str) -> None:
-        """`stylesheet`: the stylesheet's file name in the folder."""
+    def __init__(self, templates: Path = SHARED_TEMPLATES) -> None:
         self._templates = templates
-        self._stylesheet = stylesheet
 
     def html(self, template: str, **values: Any) -> str:
         # The stylesheet is ours and must stand byte for byte, or its hash is not the one in the headers.
-        return self._environment.get_template(template).render(style=Markup(self._style), **values)  # noqa: S704
+        style = Markup(self._style)  # noqa: S704
+        return self._environment.get_template(template).render(style=style, hotline=HOTLINE, **values)
+
+    def notice(self, title: str, text: str) -> str:
+        """A page that says one thing, where there is nothing else to show."""
+        return self.html("notice.html", title=title, text=text)
 
     def headers(self, *, form: bool = False) -> dict[str, str]:
         """Headers of a page: only the stylesheet may load, no cache keeps the page, no search engine lists it, no other site
@@ -51,7 +59,7 @@ class Pages:
 
     @cached_property
     def _style(self) -> str:
-        return (self._templates / self._stylesheet).read_text(encoding="utf-8")
+        return (SHARED_TEMPLATES / "page.css").read_text(encoding="utf-8")
 
     @cached_property
     def _digest(self) -> str:
@@ -60,9 +68,14 @@ class Pages:
     @cached_property
     def _environment(self) -> Environment:
         return Environment(
-            loader=FileSystemLoader(self._templates),
+            loader=FileSystemLoader([self._templates, SHARED_TEMPLATES]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks, which shows what it gets to a person. Programs that say nothing, or `*/*`, get JSON."""
+    return "text/html" in request.headers.get("accept", "")

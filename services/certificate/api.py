@@ -2,13 +2,15 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Form, Path, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import APIRouter, Depends, Form, Path, Request, UploadFile
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.certificate import domain, pages, store, usecases
+from services.certificate.domain import CertificateContent
 from services.certificate.files import Pdfs
 from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
@@ -17,7 +19,7 @@ from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import Reason
-from shared.database import Database, DatabaseAway
+from shared.database import Database, DatabaseAway, Transaction
 from shared.definitions import Definitions
 from shared.people.campaign_keys import CampaignKeys
 from shared.service.guarded_route import GuardedRoute
@@ -26,6 +28,8 @@ from shared.service.refusals import Refused
 from shared.service.tokens import Principal, requires
 
 CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
+SERIAL_TYPED_MAX = 64
+VERIFIED_FILE_MAX_BYTES = 12 * 1024  # one with 60 lessons has 2 KiB; the proxy takes 16 KiB
 FORM_FIELDS_MAX = 10  # the form has two; what else a browser adds is not looked at
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -63,6 +67,12 @@ class CertificateAnswer(BaseModel):
     issued_at: datetime
     claimed_at: datetime | None
     status: Literal["valid", "revoked"]
+    missing_characters: str = Field(
+        description="of the holder's name, in no font: 〓 is printed for them. See FONT_DIR"
+    )
+
+
+VerifyStatus = Literal["valid", "revoked", "altered", "unknown_key", "unknown"]
 
 
 class VerifyRequest(BaseModel):
@@ -70,7 +80,7 @@ class VerifyRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    serial: Annotated[str, Field(max_length=64)] | None = None
+    serial: Annotated[str, Field(max_length=SERIAL_TYPED_MAX)] | None = None
     content: dict[str, Any] | None = None
     signature: dict[str, Any] | None = None
 
@@ -79,7 +89,7 @@ class VerifyAnswer(BaseModel):
     """`genuine` only when issued by us, unaltered and not revoked."""
 
     genuine: bool
-    status: Literal["valid", "revoked", "altered", "unknown_key", "unknown"]
+    status: VerifyStatus
     serial: str | None = None
     campaign_title: str | None = None
     holder: str | None = Field(default=None, description="masked")
@@ -105,16 +115,25 @@ def build_api(
     specimen: bool,
 ) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
-    _public(router, db, clock, keys, links, specimen)
+    _public(router, db, clock, definitions, keys, links, specimen)
+    _verification(router, db, definitions, keys, specimen)
     _files(router, db, definitions, keys, links, pdfs)
-    _office(router, db, clock, definitions, keys)
+    _office(router, db, clock, definitions, keys, pdfs)
     return router
 
 
 # ---- anybody ---------------------------------------------------------------------------------------------------------
 
 
-def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Links, specimen: bool) -> None:
+def _public(
+    router: APIRouter,
+    db: Database,
+    clock: Clock,
+    definitions: Definitions[CampaignRules],
+    keys: Keys,
+    links: Links,
+    specimen: bool,
+) -> None:
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
         """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
@@ -126,6 +145,10 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
         if isinstance(answer, Refused):  # raised only now, when the wrong try that it counted is committed
             raise answer
         return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
+
+    @router.get("/", tags=["public"], summary="Which pages there are", response_class=HTMLResponse)
+    async def home() -> HTMLResponse:
+        return pages.PAGES.answer(pages.home_html(specimen=specimen))
 
     @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
     async def claim_page() -> HTMLResponse:
@@ -151,24 +174,68 @@ def _public(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Li
             return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), database_away())
         return _claim_page(pages.ClaimPage(specimen, **answer.model_dump()))
 
+    @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
+    async def verify(body: VerifyRequest) -> VerifyAnswer:
+        found = await _look_up(db, definitions, keys, body)
+        if found.certificate is None:
+            return VerifyAnswer(genuine=False, status=found.status, serial=found.serial)
+        content = found.certificate.content
+        return VerifyAnswer(
+            genuine=found.status == "valid",
+            status=found.status,
+            serial=content.serial,
+            campaign_title=content.campaign_title,
+            holder=domain.mask_holder(content),
+        )
+
+
+def _verification(
+    router: APIRouter, db: Database, definitions: Definitions[CampaignRules], keys: Keys, specimen: bool
+) -> None:
     @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
     async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
         wanted = domain.normalise_code(code)
-        row = own = None
-        if wanted is not None:
-            async with db.transaction() as tx:
-                row = await store.by_code(tx, wanted)
-                own = row and await keys.recipient.keys_to_read(tx, row.campaign_id)
-        if row is None or own is None:
-            page = pages.VerificationPage.of_unknown_code(specimen=specimen)
-        else:
-            content, revoked = usecases.content_of(row, own), row.revoked_at is not None
-            page = pages.VerificationPage.of(content, revoked=revoked, specimen=specimen)
-        return pages.PAGES.answer(pages.verification_html(page), 404 if row is None else 200)
+        async with db.transaction() as tx:
+            row = None if wanted is None else await store.by_code(tx, wanted)
+            known = row and await _read(tx, definitions, keys, row)
+        return _verdict_page(known, "unknown", specimen)
 
-    @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
-    async def verify(body: VerifyRequest) -> VerifyAnswer:
-        return await _verify(db, keys, body)
+    @router.get("/v/", tags=["public"], summary="The page to verify on", response_class=HTMLResponse)
+    async def verify_page() -> HTMLResponse:
+        return pages.PAGES.answer(pages.verify_html(specimen=specimen), form=True)
+
+    @router.post(
+        "/v/",
+        tags=["public"],
+        summary="The same as /v1/verify, from the page's form",
+        response_class=HTMLResponse,
+        form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 1},
+    )
+    async def verify_by_form(serial: Typed = "", file: UploadFile | None = None) -> HTMLResponse:
+        """A chosen file counts before a typed serial."""
+        text = await file.read(VERIFIED_FILE_MAX_BYTES + 1) if file is not None else b""
+        try:
+            body = VerifyRequest.model_validate_json(text) if text else VerifyRequest(serial=serial[:SERIAL_TYPED_MAX])
+        except ValidationError:
+            return _verify_form("这不是电子证书文件，请选择领取时下载的文件", specimen)
+        if body.content is None and not (body.serial or "").strip():
+            return _verify_form("请填写证书编号，或选择电子证书文件", specimen)
+        found = await _look_up(db, definitions, keys, body)
+        return _verdict_page(found.certificate, found.status, specimen, typed=True)
+
+
+def _verify_form(error: str, specimen: bool) -> HTMLResponse:
+    return pages.PAGES.answer(pages.verify_html(specimen=specimen, error=error), 422, form=True)
+
+
+def _verdict_page(known: "_Known | None", status: VerifyStatus, specimen: bool, *, typed: bool = False) -> HTMLResponse:
+    if known is not None:
+        page = pages.VerificationPage.of(known.content, known.zone, revoked=known.revoked, specimen=specimen)
+    else:
+        shown = pages.Status.UNKNOWN if status == "unknown" else pages.Status.ALTERED
+        page = pages.VerificationPage(shown, specimen, typed=typed)
+    missing = page.status is pages.Status.UNKNOWN
+    return pages.PAGES.answer(pages.verification_html(page), 404 if missing else 200)
 
 
 def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLResponse:
@@ -176,31 +243,46 @@ def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLRe
     return pages.PAGES.answer(pages.claim_html(page), status, form=True, headers=headers)
 
 
-async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer:
+class _Known(NamedTuple):
+    """A certificate that we have issued."""
+
+    content: CertificateContent
+    revoked: bool
+    zone: ZoneInfo  # the campaign's
+
+
+class _Found(NamedTuple):
+    status: VerifyStatus
+    serial: str | None
+    certificate: _Known | None
+
+
+async def _read(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, row: store.Certificate) -> _Known:
+    rules = await definitions.in_force(tx, row.campaign_id)
+    own = await keys.recipient.keys_to_read(tx, row.campaign_id)
+    zone = rules.zone if rules else ZoneInfo("Asia/Shanghai")
+    return _Known(usecases.content_of(row, own), row.revoked_at is not None, zone)
+
+
+async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: Keys, body: VerifyRequest) -> _Found:
     if body.content is not None:
+        async with db.transaction() as tx:
+            former = await store.signing_keys(tx)
         document = {"content": body.content, "signature": body.signature}
-        verdict = domain.verify_document(document, {keys.signing.key_id: keys.signing.public_key})
+        verdict = domain.verify_document(document, domain.public_keys([*former, keys.signing.public_bytes]))
         if verdict is not domain.Verdict.GENUINE:
-            return VerifyAnswer(genuine=False, status=verdict.value)  # type: ignore[arg-type]
+            return _Found(verdict.value, None, None)  # type: ignore[arg-type]
         serial: str | None = str(body.content["serial"])
     elif body.serial is not None:
         serial = domain.normalise_serial(body.serial)
     else:
         raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "send serial, or content and signature")
-    row = own = None
-    if serial is not None:
-        async with db.transaction() as tx:
-            row = await store.by_serial(tx, serial)
-            own = row and await keys.recipient.keys_to_read(tx, row.campaign_id)
-    if row is None or own is None:
-        return VerifyAnswer(genuine=False, status="unknown", serial=serial)
-    return VerifyAnswer(
-        genuine=row.revoked_at is None,
-        status="valid" if row.revoked_at is None else "revoked",
-        serial=row.serial,
-        campaign_title=row.campaign_title,
-        holder=domain.mask_holder(usecases.content_of(row, own)),
-    )
+    async with db.transaction() as tx:
+        row = None if serial is None else await store.by_serial(tx, serial)
+        known = row and await _read(tx, definitions, keys, row)
+    if known is None:
+        return _Found("unknown", serial, None)
+    return _Found("revoked" if known.revoked else "valid", serial, known)
 
 
 # ---- a holder's files ------------------------------------------------------------------------------------------------
@@ -244,15 +326,18 @@ def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
 # ---- the office ------------------------------------------------------------------------------------------------------
 
 
-def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys) -> None:
+def _office(
+    router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys, pdfs: Pdfs
+) -> None:
     path = "/v1/campaigns/{campaign_id}/certificates/{viewer_id}"
 
     @router.get(path, tags=["office"], summary="A viewer's certificate, or the reason why there is none")
     async def get_certificate(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> CertificateAnswer:
         async with db.transaction() as tx:
             row = await store.last_of(tx, campaign_id, viewer_id)
+            own = row and await keys.recipient.keys_to_read(tx, campaign_id)
             reason = "" if row else await usecases.why_none(tx, definitions, campaign_id, viewer_id, clock.now())
-        if row is None:
+        if row is None or own is None:
             raise Problem(404, "no-certificate", "该观众尚无证书", reason=reason)
         return CertificateAnswer(
             serial=row.serial,
@@ -261,6 +346,7 @@ def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definiti
             issued_at=row.issued_at,
             claimed_at=row.claimed_at,
             status="valid" if row.revoked_at is None else "revoked",
+            missing_characters=pdfs.missing_characters(usecases.content_of(row, own)),
         )
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")

@@ -33,7 +33,9 @@ def build_app(settings: Settings) -> FastAPI:
     keys = Keys.of(settings)
     definitions = Definitions(lambda found: found.rules)
     specimen = settings.environment != "production"
-    pdfs = Pdfs(settings.pdf_dir, Renderer(public_url=settings.public_url, specimen=specimen, seal=settings.seal()))
+    fonts = [settings.font_dir] if settings.font_dir else []
+    renderer = Renderer(public_url=settings.public_url, specimen=specimen, seal=settings.seal(), extra_font_dirs=fonts)
+    pdfs = Pdfs(settings.pdf_dir, renderer)
     bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, definitions, keys)])
     bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
     measured = Measured(db, [events("certificate")])
@@ -49,10 +51,13 @@ def build_app(settings: Settings) -> FastAPI:
         routers=[build_api(db, clock, definitions, keys, links, pdfs, specimen=specimen)],
         due_work=[
             DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
+            DueWork(
+                "signing_key", in_transaction(db, lambda tx, _: usecases.keep_signing_key(tx, keys)), RETENTION_EVERY_S
+            ),
             DueWork("retention", in_transaction(db, usecases.forget_expired), RETENTION_EVERY_S),
             DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
         ],
-        exact=[*metrics.exact(clock, definitions), measured.last],
+        exact=[*metrics.exact(clock, definitions, pdfs), measured.last],
         background=[measured.run],
         refusals=ANSWERS,
     )

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -37,7 +37,7 @@ CODE_LENGTH: Final = 26  # 31**26 is just over 2**128
 CLAIM_CODE_LENGTH: Final = 8  # 39 bits, behind a rate limit
 
 _SERIAL_SHAPE: Final = re.compile(rf"(?:[{ALPHABET}]{{4}}-){{2}}[{ALPHABET}]{{4}}")
-_SEPARATORS: Final = re.compile(r"[\s\-‐‑‒–—−_.·]+")
+_BESIDE: Final = re.compile(r"[\W_]+")  # spaces, hyphens, and the punctuation that is copied along with a code
 
 
 def new_serial(draw: DrawBelow = secrets.randbelow) -> str:
@@ -78,7 +78,8 @@ def normalise_code(typed: str) -> str | None:
 
 
 def normalise_claim_code(typed: str) -> str | None:
-    """A claim code as a person types it: any case, full-width, with spaces or hyphens; None when it cannot be one."""
+    """A claim code as a person types it: any case, full-width, with spaces, hyphens or the text's punctuation; None when
+    it cannot be one."""
     return _normalise(typed, CLAIM_CODE_LENGTH)
 
 
@@ -110,7 +111,7 @@ def _normalise(typed: str, length: int) -> str | None:
     if len(typed) > 4 * length:  # enough for separators, and a bound on the work
         return None
     # NFKC turns full-width letters into plain ones. Upper-casing may lengthen ("ß"), so the length is checked last.
-    symbols = _SEPARATORS.sub("", unicodedata.normalize("NFKC", typed)).upper()
+    symbols = _BESIDE.sub("", unicodedata.normalize("NFKC", typed)).upper()
     return symbols if len(symbols) == length and all(symbol in ALPHABET for symbol in symbols) else None
 
 
@@ -165,6 +166,7 @@ class SigningKey:
         self._private = Ed25519PrivateKey.from_private_bytes(raw)
         self.public_key = self._private.public_key()
         self.key_id = key_id(self.public_key)
+        self.public_bytes = self.public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def sign(self, content: CertificateContent) -> Signature:
         return Signature(self.key_id, self._private.sign(canonical_bytes(content)))
@@ -179,6 +181,12 @@ class Verdict(StrEnum):
 def key_id(public_key: Ed25519PublicKey) -> str:
     raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def public_keys(raw: Iterable[bytes]) -> dict[str, Ed25519PublicKey]:
+    """Public keys by their ids, which are derived and not believed."""
+    keys = [Ed25519PublicKey.from_public_bytes(each) for each in raw]
+    return {key_id(key): key for key in keys}
 
 
 def canonical_bytes(content: CertificateContent) -> bytes:
@@ -247,6 +255,7 @@ def network_of(address: str) -> str:
 # --- names and how much of them is shown ------------------------------------------------------------------------------
 
 NAME_MAX_CHARS: Final = 50
+_PADDED_MAX_CHARS: Final = 4  # a longer one with a space, such as 买买提 吐尔逊, has two parts
 _MASK_MAX_STARS: Final = 4  # so that the mask does not tell how long a name is
 
 _MIDDLE_DOTS: Final = re.compile(r"\s*[·•・･‧∙⋅][\s·•・･‧∙⋅]*")
@@ -271,12 +280,16 @@ class NameRefused(ValueError):
 def normalise_name(raw: str) -> str | None:
     """The name as it is signed and printed; None when there is none.
 
-    NFC and not NFKC, which would replace characters that people have in their names. Middle dots become `·`.
+    NFC and not NFKC, which would replace characters that people have in their names. Middle dots become `·`. A short Chinese name
+    loses its inner spaces: forms pad it to the width of others (李　四).
     """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in raw):
         raise NameRefused("the name has control characters")
     visible = "".join(char for char in raw if char in _JOINERS or unicodedata.category(char) != "Cf")
     name = " ".join(_MIDDLE_DOTS.sub("·", unicodedata.normalize("NFC", visible)).split()).strip("· " + _JOINERS)
+    unpadded = name.replace(" ", "")
+    if len(unpadded) <= _PADDED_MAX_CHARS and _HAN.fullmatch(unpadded):
+        name = unpadded
     if len(name) > NAME_MAX_CHARS:
         raise NameRefused(f"the name is longer than {NAME_MAX_CHARS} characters")
     return name or None

@@ -86,6 +86,7 @@ async def _forget_holders(
     tx: Transaction, signing: SigningKey, campaign_id: str, viewer_id: str | None, name: str | None
 ) -> list[str]:
     serials: list[str] = []
+    await store.keep_signing_key(tx, signing.key_id, signing.public_bytes)
     while True:
         after = serials[-1] if serials else ""
         rows = [

@@ -27,6 +27,7 @@ class Pdfs:
         self._folder = folder
         self._files = WholeFiles(folder, formerly="??/tmp*")
         self._renderer = renderer
+        self.incomplete = 0  # PDFs rendered by this process that lack a character of their holder
 
     async def of(
         self, row: store.Certificate, content: CertificateContent, rules: CampaignRules | None, vault: Vault
@@ -37,9 +38,12 @@ class Pdfs:
     def _cached(
         self, row: store.Certificate, content: CertificateContent, look: "_Presentation", vault: Vault
     ) -> bytes:
-        # The file's name changes with everything that changes the PDF: the signature covers the holder's name, the hash the
-        # wording.
-        path = self._folder / row.serial[:2] / f"{row.serial}-{row.signature[:4].hex()}-{look.digest()}"
+        # What changes the PDF is in its name: the holder's name by the signature, wording and further fonts by their hash.
+        path = (
+            self._folder
+            / row.serial[:2]
+            / f"{row.serial}-{row.signature[:4].hex()}-{look.digest()}{self._renderer.fonts_given}"
+        )
         try:
             return vault.decrypt_bytes(path.read_bytes(), row.serial)
         except (OSError, KeyError, InvalidTag):  # not there, encrypted under a key that is gone, or damaged
@@ -51,8 +55,15 @@ class Pdfs:
                 lesson_titles=look.lesson_titles,
                 time_zone=look.zone,
             )
+        if missing := self.missing_characters(content):
+            self.incomplete += 1
+            log.warning("characters of a name are in no font", serial=row.serial, characters=len(missing))
         self._keep(path, vault.encrypt_bytes(pdf, row.serial))
         return pdf
+
+    def missing_characters(self, content: CertificateContent) -> str:
+        """Of the holder's name those that no font has: 〓 stands for them in the PDF."""
+        return self._renderer.missing_characters(content.name or "")
 
     def _keep(self, path: Path, sealed: bytes) -> None:
         try:

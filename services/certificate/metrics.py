@@ -1,10 +1,11 @@
-"""What certificate measures; figures are read from the database and exact."""
+"""What certificate measures, exact from the database, but for what a process has rendered."""
 
 from collections.abc import Iterable
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from services.certificate import store
+from services.certificate.files import Pdfs
 from shared.clock import Clock
 from shared.contracts.campaign import CampaignRules
 from shared.database import Transaction
@@ -12,7 +13,7 @@ from shared.definitions import Definitions
 from shared.service.metrics import Collector
 
 
-def exact(clock: Clock, definitions: Definitions[CampaignRules]) -> list[Collector]:
+def exact(clock: Clock, definitions: Definitions[CampaignRules], pdfs: Pdfs) -> list[Collector]:
     async def collect(tx: Transaction) -> Iterable[Metric]:
         certificates = GaugeMetricFamily(
             "fanzha_certificates",
@@ -32,6 +33,12 @@ def exact(clock: Clock, definitions: Definitions[CampaignRules]) -> list[Collect
         for rules in (await definitions.all(tx)).values():
             waiting = counts.get(rules.campaign_id, {}).get("waiting", 0)
             due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
-        return [certificates, due]
+        incomplete = CounterMetricFamily(
+            "fanzha_certificates_incomplete",
+            "PDFs rendered by this process in which 〓 stands for a character of the holder that no font has. Growing: the log "
+            "has the serials; give a font (FONT_DIR).",
+            value=pdfs.incomplete,
+        )
+        return [certificates, due, incomplete]
 
     return [collect]

@@ -1,41 +1,55 @@
 """The public pages (DESIGN §5.4): the page on which a certificate is claimed, and the page to which its QR leads.
 
-The latter shows the verdict, a masked holder, the campaign, and nothing else.
+The latter shows the verdict, a masked holder, what the certificate is about, and nothing else.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from services.certificate.domain import CertificateContent, mask_holder
 from shared.pages import Pages
 
-PAGES = Pages(Path(__file__).with_name("templates"), "page.css")
+PAGES = Pages(Path(__file__).with_name("templates"))
 
 
 class Status(StrEnum):
     VALID = "valid"
     REVOKED = "revoked"
     UNKNOWN = "unknown"
+    ALTERED = "altered"  # a file that we have not signed, or not so
 
 
 @dataclass(frozen=True)
 class VerificationPage:
-    """What `GET /v/{code}` shows. `holder` is masked before it comes here; `specimen` says that nothing here is real."""
+    """What `GET /v/{code}` and `POST /v/` show. `holder` is masked before it comes here; `specimen` says that nothing here is
+    real; `typed`: it was not the QR that led here."""
 
     status: Status
     specimen: bool
     holder: str = ""
     campaign_title: str = ""
+    serial: str = ""
+    issued_on: str = ""
+    issuer: str = ""
+    credited_days: int = 0
+    typed: bool = False
 
     @classmethod
-    def of(cls, content: CertificateContent, *, revoked: bool, specimen: bool) -> "VerificationPage":
-        status = Status.REVOKED if revoked else Status.VALID
-        return cls(status, specimen, holder=mask_holder(content), campaign_title=content.campaign_title)
-
-    @classmethod
-    def of_unknown_code(cls, *, specimen: bool) -> "VerificationPage":
-        return cls(Status.UNKNOWN, specimen)
+    def of(cls, content: CertificateContent, zone: ZoneInfo, *, revoked: bool, specimen: bool) -> "VerificationPage":
+        """`zone`: the campaign's."""
+        day = content.issued_at.astimezone(zone)
+        return cls(
+            Status.REVOKED if revoked else Status.VALID,
+            specimen,
+            holder=mask_holder(content),
+            campaign_title=content.campaign_title,
+            serial=content.serial,
+            issued_on=f"{day.year}年{day.month}月{day.day}日",
+            issuer=content.issuer,
+            credited_days=len(content.credited_lessons),
+        )
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,18 @@ class ClaimPage:
     json_url: str = ""
 
 
+def home_html(*, specimen: bool) -> str:
+    """What the public address itself shows: which pages there are."""
+    return PAGES.html("home.html", specimen=specimen)
+
+
 def verification_html(page: VerificationPage) -> str:
     return PAGES.html("verification.html", page=page)
+
+
+def verify_html(*, specimen: bool, error: str = "") -> str:
+    """Where a serial is typed, or a certificate's file is chosen."""
+    return PAGES.html("verify.html", specimen=specimen, error=error)
 
 
 def claim_html(page: ClaimPage) -> str:

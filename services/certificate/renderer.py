@@ -4,6 +4,7 @@ Everything it needs comes with the installed packages: no system font, no networ
 (docs/decisions/certificate-font.md).
 """
 
+import hashlib
 import json
 import threading
 import unicodedata
@@ -61,6 +62,10 @@ class Renderer:
         )
         self._families = fonts.families()
         self._covered = _covered_characters(fonts.fonts())
+        self.fonts_given = _digest(
+            {path for font in fonts.fonts() if (path := Path(str(font.path))).parent != FONT_DIR}
+        )
+        """Names the further fonts; empty without any. A font that comes later prints what was missing before."""
         self._compiler = typst.Compiler(TEMPLATE, root=TEMPLATE.parent, font_paths=fonts)
         self._one_at_a_time = threading.Lock()
 
@@ -174,6 +179,11 @@ def _up_to_99(number: int) -> str:
 def _is_invisible(char: str) -> bool:
     """Whether the character is a control, joiner, variation selector or mark, which is left out where no font has it."""
     return unicodedata.category(char) in ("Cc", "Cf", "Mn", "Me", "Zs")
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    contents = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(paths)]
+    return "-" + hashlib.sha256(b"".join(contents)).hexdigest()[:8] if contents else ""
 
 
 def _covered_characters(fonts: Iterable[typst.FontInfo]) -> frozenset[int]:

@@ -3,6 +3,7 @@
 WITHHELD = {
     "completion": "UPDATE, DELETE",
     "certificate": "DELETE",
+    "signing_key": "UPDATE, DELETE",
 }
 # Columns of the tables above that the role may change nevertheless.
 CHANGING = {"completion": "issued"}

@@ -16,6 +16,7 @@ class Settings(ServiceSettings):
     lookup_key: str = Field(description="finds claim codes without keeping them in clear (base64)", repr=False)
     certificate_signing_key: str = Field(description="Ed25519, raw, base64", repr=False)
     pdf_dir: Path = Field(description="rendered certificates, encrypted; can be deleted at any time")
+    font_dir: Path | None = Field(default=None, description="further fonts, for names that ours lack characters of")
     seal_image: Path | None = Field(default=None, description="the deployer's seal (PNG); an empty file is none")
 
     def seal(self) -> bytes | None:

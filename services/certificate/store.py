@@ -211,6 +211,20 @@ async def claim(tx: Transaction, serial: str, now: datetime) -> None:
     await tx.execute("UPDATE certificate SET claimed_at = $2 WHERE serial = $1", serial, now)
 
 
+# ---- the keys that signed --------------------------------------------------------------------------------------------
+
+
+async def keep_signing_key(tx: Transaction, key_id: str, public_key: bytes) -> bool:
+    """Whether it was new."""
+    sql = "INSERT INTO signing_key (key_id, public_key) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
+    return await tx.fetchval(sql, key_id, public_key) is True
+
+
+async def signing_keys(tx: Transaction) -> list[bytes]:
+    """The public halves of all keys that ever signed here."""
+    return [bytes(row[0]) for row in await tx.fetch("SELECT public_key FROM signing_key ORDER BY key_id")]
+
+
 # ---- wrong claims, by the database's clock: all replicas count together ------------------------------------------------
 
 _RECENT = "ARRAY(SELECT t FROM unnest(w.tried_at) AS t WHERE t > now() - $2::interval)"

@@ -102,6 +102,7 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) ->
         for row in await store.open_to_names(tx, event.campaign_id, changed)
     ]
     if named:
+        await keep_signing_key(tx, keys)
         await store.rename(tx, named)
 
 
@@ -179,6 +180,7 @@ async def _issue(tx: Transaction, rules: CampaignRules, keys: Keys, now: datetim
     issued = [
         _new_certificate(rules, each, contacts.get(each.viewer_id, nothing), keys, own, now) for each in completions
     ]
+    await keep_signing_key(tx, keys)
     await store.add_certificates(tx, [each.row for each in issued])
     await outbox.add(tx, await _issued_event(tx, rules.campaign_id, issued, keys, now))
     return len(issued)
@@ -246,6 +248,12 @@ def _signed(row: store.Certificate, name: str | None, signing: SigningKey) -> st
     return row._replace(key_id=signature.key_id, signature=signature.value)
 
 
+async def keep_signing_key(tx: Transaction, keys: Keys) -> int:
+    """So that what it signs is verified when there is another key; returns how many were new. Also while nothing is signed: what
+    a version before this one has signed is verified later, too."""
+    return int(await store.keep_signing_key(tx, keys.signing.key_id, keys.signing.public_bytes))
+
+
 def without_name(row: store.Certificate, viewer_id: str, signing: SigningKey) -> store.Certificate:
     """The row of a forgotten holder: under the account's new name, without the holder's name, signed anew."""
     return _signed(row._replace(viewer_id=viewer_id, name=None), None, signing)
@@ -308,7 +316,8 @@ async def claim(
     from_address = wrong_claims.by_address(keys.lookup_key, address)
     row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
     if row is None or wanted is None:
-        await wrong_claims.count(tx, [from_address])
+        # What cannot be a code is a slip of the pen, and guesses nothing: it must not use up the tries of others.
+        await (wrong_claims.check if wanted is None else wrong_claims.count)(tx, [from_address])
         return Refused("wrong-claim-code")
     of_code = wrong_claims.by_code(keys.lookup_key, wanted)
     limits = [from_address, of_code]
@@ -378,6 +387,7 @@ async def reissue(
     new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
     row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
     await store.revoke(tx, old.serial, now, actor, reason, row.serial)
+    await keep_signing_key(tx, keys)
     await store.add_certificates(tx, [row])
     events: list[Any] = [_revoked_event(old, reason, row.serial, now)]
     events.append(await _issued_event(tx, campaign_id, [new], keys, now))

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.checkin import pages, store, usecases
 from services.checkin.campaigns import Catalogue
+from services.checkin.certificates import CertificateState
 from services.checkin.committer import Committer, Overloaded
 from services.checkin.domain import LessonState, Reason, Result, subtree_of_definition
 from services.checkin.live_events import BodyRefused, Item, read_body
@@ -53,6 +54,7 @@ class LessonAnswer(BaseModel):
     title: str
     state: LessonState
     reason: Reason | None = Field(description="why a check-in of this lesson does not count")
+    final: bool = Field(description="nothing that the platform still sends changes it: credited, or sealed")
     earn_until: datetime | None = Field(description="until when a check-in would still be credited")
     modes: list[Mode] = Field(description="the modes the viewer checked in in, credited or not")
 
@@ -78,8 +80,11 @@ class ViewerAnswer(BaseModel):
     enrolled_at: datetime | None
     credited_days: int
     required_days: int
-    reachable_days: int = Field(description="credited days if nothing is missed from now on")
+    reachable_days: int = Field(
+        description="credited days if nothing is missed from now on, and what may still be on its way arrives"
+    )
     can_complete: bool
+    certificate: CertificateState | None = Field(description="null: not claimed, as far as is known")
     lessons: list[LessonAnswer]
     uncounted: list[UncountedAnswer]
 
@@ -450,12 +455,14 @@ def _viewer_answer(report: usecases.ViewerReport) -> ViewerAnswer:
         required_days=campaign.course.required_days,
         reachable_days=report.reachable_days,
         can_complete=report.reachable_days >= campaign.course.required_days,
+        certificate=report.certificate,
         lessons=[
             LessonAnswer(
                 lesson_date=campaign.course.lesson_dates[view.lesson],
                 title=campaign.definition.lessons[view.lesson].title,
                 state=view.state,
                 reason=view.reason,
+                final=view.final,
                 earn_until=view.earn_until,
                 modes=[mode for mode in ("live", "replay") if viewer.lessons.has(view.lesson, mode)],
             )

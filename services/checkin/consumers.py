@@ -1,17 +1,18 @@
-"""Handlers of the live platform's events from the bus (the webhook's JSON, without contact data) and of keys to seal contacts
-to."""
+"""Handlers of the live platform's events from the bus (the webhook's JSON, without contact data), of keys to seal contacts to,
+and of what becomes of certificates."""
 
 import msgspec
 import structlog
 from faststream.nats import NatsRouter
 
+from services.checkin import certificates
 from services.checkin.committer import Committer
 from services.checkin.live_events import BodyRefused, Item, read_body
 from services.checkin.sorting import Arrival
 from shared.bus import build_router, subscribe_raw
 from shared.bus.consuming import consume
 from shared.clock import Clock
-from shared.contracts.certificate import CertificateKeyMadeV1
+from shared.contracts.certificate import CertificateClaimedV1, CertificateKeyMadeV1, CertificateRevokedV1
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.database import Database, Transaction
 from shared.failures import Poison
@@ -42,6 +43,16 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
     async def keep_notification_key(tx: Transaction, event: NotificationKeyMadeV1) -> None:
         """Keeps notification's key for a campaign, to which contacts are sealed."""
         await campaign_keys.learn(tx, event)
+
+    @consume(router, db, CertificateClaimedV1, durable="checkin-certificates-claimed")
+    async def keep_claimed(tx: Transaction, event: CertificateClaimedV1) -> None:
+        """Keeps that a certificate was claimed, for the viewer's own page."""
+        await certificates.keep_claimed(tx, event)
+
+    @consume(router, db, CertificateRevokedV1, durable="checkin-certificates-revoked")
+    async def keep_revoked(tx: Transaction, event: CertificateRevokedV1) -> None:
+        """Keeps that a certificate was revoked, and which one replaced it, for the viewer's own page."""
+        await certificates.keep_revoked(tx, event)
 
     return router
 

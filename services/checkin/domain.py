@@ -264,34 +264,38 @@ class LessonState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LessonView:
-    """One lesson of one viewer: its state, the reason for it, and until when it can still be earned."""
+    """One lesson of one viewer: its state, the reason for it, and until when it can still be earned.
+
+    `final`: nothing that the platform still sends changes it. Until a lesson is sealed a check-in may be on its way.
+    """
 
     lesson: int
     state: LessonState
     reason: Reason | None
     earn_until: datetime | None
+    final: bool
 
 
 def lesson_view(course: Course, lessons: Lessons, lesson: int, now: datetime) -> LessonView:
     """Says why a lesson counts, or not. `earn_until` is set while a check-in from now on would still be credited."""
     bit = 1 << lesson
     if course.earned(lessons) & bit:
-        return LessonView(lesson, LessonState.CREDITED, None, None)
+        return LessonView(lesson, LessonState.CREDITED, None, None, True)
     if lessons.made_good & bit:
-        return LessonView(lesson, LessonState.MADE_GOOD, None, None)
+        return LessonView(lesson, LessonState.MADE_GOOD, None, None, True)
     windows = [window for window in course.rules.opens_closes(lesson) if window.mode in course.credit]
     ahead = [window for window in windows if now < window.closes_at]
     earn_until = max((window.closes_at for window in ahead), default=None)
+    sealed = now >= course.rules.sealed_at(lesson)
     if lessons.any & bit:
         late = bool((lessons.late_live | lessons.late_replay) & bit)
         reason = Reason.LATE if late else Reason.REPLAY_NOT_CREDITED
-        return LessonView(lesson, LessonState.NOT_CREDITED, reason, earn_until)
+        return LessonView(lesson, LessonState.NOT_CREDITED, reason, earn_until, sealed)
     if any(window.opens_at <= now for window in ahead):
-        return LessonView(lesson, LessonState.OPEN, None, earn_until)
+        return LessonView(lesson, LessonState.OPEN, None, earn_until, False)
     if ahead:
-        return LessonView(lesson, LessonState.UPCOMING, None, earn_until)
-    sealed = now >= course.rules.sealed_at(lesson)
-    return LessonView(lesson, LessonState.MISSED if sealed else LessonState.NOT_SEEN, None, None)
+        return LessonView(lesson, LessonState.UPCOMING, None, earn_until, False)
+    return LessonView(lesson, LessonState.MISSED if sealed else LessonState.NOT_SEEN, None, None, sealed)
 
 
 CURRENT_AFTER_END = timedelta(days=30)  # boards show the last lesson for so long after it is sealed

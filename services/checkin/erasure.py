@@ -24,6 +24,7 @@ RENAMES = {
     "uncounted": f"UPDATE uncounted SET viewer_id = $3, event_key = {event_name_sql('event_key')} "
     "WHERE campaign_id = $1 AND viewer_id = $2",
 }
+RENAME_IN_CERTIFICATES = "UPDATE certificate SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2"
 RENAME_IN_MAKE_GOODS = (
     "UPDATE make_good SET audience = jsonb_set(audience, '{viewer_ids}', (audience->'viewer_ids') - $2::text "
     "|| to_jsonb($3::text)) WHERE campaign_id = $1 AND audience->'viewer_ids' ? $2"
@@ -36,6 +37,7 @@ class Erasure(ServiceErasure):
     async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
         counts = {table: await tx.change(sql, campaign_id, viewer_id, *name) for table, sql in RENAMES.items()}
         counts["make_good"] = await tx.change(RENAME_IN_MAKE_GOODS, campaign_id, viewer_id, name.account)
+        counts["certificate"] = await tx.change(RENAME_IN_CERTIFICATES, campaign_id, viewer_id, name.account)
         return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:

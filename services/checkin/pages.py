@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 from services.checkin.domain import CHECKED_IN, LessonState, LessonView, Reason
 from services.checkin.usecases import ViewerReport
-from shared.contracts.campaign import HOTLINE, CampaignDefinition
+from shared.contracts.campaign import CampaignDefinition
 from shared.pages import Pages
 
-PAGES = Pages(Path(__file__).with_name("templates"), "viewer.css")
+PAGES = Pages(Path(__file__).with_name("templates"))
 
 WEEKDAYS = "一二三四五六日"
+BEING_CHECKED = "正在核对"
 MODE_NAMES = {"live": "首播", "replay": "重播"}
 LABELS = {
     LessonState.CREDITED: "已计入",
@@ -45,7 +46,7 @@ class LessonRow:
     number: int
     day: str
     title: str
-    state: LessonState
+    tone: str  # chooses the colour: that of a state
     label: str
     reason: str
     earn_until: str | None
@@ -66,20 +67,21 @@ def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = Non
     definition = report.campaign.definition
     times = Times(definition.zone, now)
     required = report.campaign.course.required_days
-    return _page(
+    return PAGES.html(
         "viewer.html",
         campaign=definition,
         viewer_id=report.viewer.viewer_id,
         unit=definition.unit_by_code.get(report.viewer.unit_code),
         credited=report.credited_days,
         required=required,
-        outlook=outlook(report.credited_days, required, report.reachable_days, _waiting(report)),
+        outlook=outlook(report.credited_days, required, report.earnable_days, report.waiting_days),
         next=next_lesson(report, times),
         lessons=[lesson_row(report, view, times) for view in report.lessons],
         completed=report.credited_days >= required,
         claim_from=times.moment(definition.certificate.claim_from),
         claimable=now >= definition.certificate.claim_from,
         claim_page_url=claim_page_url,
+        certificate=report.certificate,
         as_of=times.moment(now),
         beijing_time=definition.time_zone == "Asia/Shanghai",
     )
@@ -87,25 +89,23 @@ def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = Non
 
 def unknown_link() -> str:
     """The page behind a link that is not genuine."""
-    return _page(
-        "notice.html",
-        title="链接无效",
-        text="这个链接不完整或已失效。请从活动页面重新进入，或请发给您链接的人重新发送一次。",
+    return PAGES.notice(
+        "链接无效",
+        "这个链接不完整或已失效。请从活动页面重新进入，或请发给您链接的人重新发送一次。",
     )
 
 
 def nothing_yet() -> str:
     """The page of a viewer whose events have not arrived."""
-    return _page(
-        "notice.html",
-        title="还没有您的记录",
-        text="目前没有收到您的报名或签到。签到后数据由直播平台传来，通常几分钟内就能查到；如果第二天仍查不到，请联系活动主办单位核实。",
+    return PAGES.notice(
+        "还没有您的记录",
+        "目前没有收到您的报名或签到。签到后数据由直播平台传来，通常几分钟内就能查到；如果第二天仍查不到，请联系活动主办单位核实。",
     )
 
 
 def outlook(credited: int, required: int, reachable: int, waiting: int) -> Outlook:
-    """Says what is still possible. `reachable`: days credited if nothing is missed from now on; `waiting`: days not yet
-    sealed."""
+    """Says what is still possible. `reachable`: days credited if nothing is missed from now on; `waiting`: days whose hours are
+    over and which are not sealed."""
     missing = required - credited
     if missing <= 0:
         return Outlook("done", "恭喜，您已完成学习", f"结课所需的 {required} 天已全部计入。")
@@ -159,8 +159,8 @@ def lesson_row(report: ViewerReport, view: LessonView, times: "Times") -> Lesson
         number=view.lesson + 1,
         day=day_text(lesson.date),
         title=lesson.title,
-        state=view.state,
-        label=LABELS[view.state],
+        tone=LessonState.NOT_SEEN if _is_being_checked(view) else view.state,
+        label=BEING_CHECKED if _is_being_checked(view) else LABELS[view.state],
         reason=_reason(report, view, times),
         earn_until=times.moment(view.earn_until, ends=True)
         if view.earn_until and view.state != LessonState.UPCOMING
@@ -188,19 +188,30 @@ def _reason(report: ViewerReport, view: LessonView, times: "Times") -> str:
             return _late(report, view, times)
         case LessonState.NOT_CREDITED:
             credited, other = _credited_and_other(definition)
+            if not view.final:
+                return (
+                    f"目前只收到{other}签到；{credited}签到才计入。{_still_to_come(definition, view, times, credited)}"
+                )
             return f"只有{other}签到，不计入；{credited}签到才计入"
         case LessonState.UPCOMING:
             return f"签到时段 {_hours(report, view, times)}"
         case LessonState.OPEN:
             return "还没有收到您的签到"
         case LessonState.NOT_SEEN:
-            sealed_at = times.moment(definition.sealed_at(view.lesson))
-            return (
-                _refused(report, view, times)
-                or f"暂时没有收到签到；直播平台的名单在 {sealed_at} 前送到并有您，就会自动计入"
-            )
+            still_to_come = f"暂时没有收到签到；{_still_to_come(definition, view, times)}"
+            return _refused(report, view, times) or still_to_come
         case LessonState.MISSED:
             return _refused(report, view, times) or "没有收到签到"
+
+
+def _still_to_come(definition: CampaignDefinition, view: LessonView, times: "Times", mode: str = "") -> str:
+    sealed_at = times.moment(definition.sealed_at(view.lesson))
+    return f"直播平台的名单在 {sealed_at} 前送到并有您{f'的{mode}签到' if mode else ''}，就会自动计入"
+
+
+def _is_being_checked(view: LessonView) -> bool:
+    """A check-in came that does not count, and one that does may be on its way."""
+    return view.state == LessonState.NOT_CREDITED and not view.final
 
 
 def _late(report: ViewerReport, view: LessonView, times: "Times") -> str:
@@ -244,10 +255,6 @@ def _day(report: ViewerReport, view: LessonView) -> date:
     return report.campaign.course.lesson_dates[view.lesson]
 
 
-def _waiting(report: ViewerReport) -> int:
-    return sum(view.state == LessonState.NOT_SEEN for view in report.lessons)
-
-
 @dataclass(frozen=True)
 class Times:
     """Times in the words of the place: 今天, 明天, or the date."""
@@ -273,7 +280,3 @@ class Times:
 
 def day_text(day: date) -> str:
     return f"{day.month}月{day.day}日 周{WEEKDAYS[day.weekday()]}"
-
-
-def _page(template: str, **values: Any) -> str:
-    return PAGES.html(template, hotline=HOTLINE, **values)

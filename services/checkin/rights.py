@@ -11,6 +11,7 @@ WITHHELD = {
     "credited_days_count": "DELETE",
     "make_good": "UPDATE, DELETE",
     "platform_count": "DELETE",
+    "certificate": "DELETE",
 }
 # Columns of the tables above that the role may change nevertheless.
 CHANGING = {"make_good": "granted"}

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.checkin import store
+from services.checkin import certificates, store
 from services.checkin.campaigns import Catalogue
+from services.checkin.certificates import CertificateState
 from services.checkin.domain import Campaign, Lessons, LessonView, lesson_view
 from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from shared.bus import outbox
@@ -155,15 +156,26 @@ class ViewerReport:
     viewer: store.Viewer
     lessons: list[LessonView]
     uncounted: list[Any]
+    certificate: CertificateState | None = None  # None: not claimed, as far as is known
 
     @property
     def credited_days(self) -> int:
         return self.campaign.course.credited(self.viewer.lessons).bit_count()
 
     @property
+    def earnable_days(self) -> int:
+        """Credited days if the viewer misses nothing from now on and nothing is on its way."""
+        return self.credited_days + sum(not view.final and view.earn_until is not None for view in self.lessons)
+
+    @property
+    def waiting_days(self) -> int:
+        """Lessons whose hours are over, but a check-in may still be on its way: they are not sealed."""
+        return sum(not view.final and view.earn_until is None for view in self.lessons)
+
+    @property
     def reachable_days(self) -> int:
-        """Credited days if the viewer misses nothing from now on (a viewer who starts late is told honestly, FACTS A5)."""
-        return self.credited_days + sum(view.earn_until is not None for view in self.lessons)
+        """The most that is possible (a viewer who starts late is told honestly, FACTS A5)."""
+        return self.earnable_days + self.waiting_days
 
 
 async def viewer_report(
@@ -178,7 +190,8 @@ async def viewer_report(
             raise Refused(NO_SUCH_VIEWER, "this viewer has neither enrolled nor checked in")
         viewer = store.Viewer(viewer_id, "unassigned", "unassigned", None, None, Lessons())
     views = [lesson_view(campaign.course, viewer.lessons, index, now) for index in range(len(campaign.lesson_texts))]
-    return ViewerReport(campaign, viewer, views, uncounted)
+    certificate = await certificates.state_of(tx, campaign_id, viewer_id)
+    return ViewerReport(campaign, viewer, views, uncounted, certificate)
 
 
 # ---- lessons made good -----------------------------------------------------------------------------------------------

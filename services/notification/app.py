@@ -48,7 +48,7 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
         bus=bus,
         clock=clock,
         routers=[build_api(db, recipient, channels)],
-        due_work=build_due_work(db, definitions, channels, secrets),
+        due_work=build_due_work(db, definitions, channels, secrets, settings.claim_page_url),
         exact=[
             *sending_metrics.exact(clock, list(channels), definitions),
             plans_metrics.unplanned,
@@ -66,12 +66,16 @@ def build_channels(settings: Settings) -> dict[str, Channel]:
 
 
 def build_due_work(
-    db: Database, definitions: Definitions[InForce], channels: Mapping[str, Channel], secrets: Secrets
+    db: Database,
+    definitions: Definitions[InForce],
+    channels: Mapping[str, Channel],
+    secrets: Secrets,
+    claim_page: str,
 ) -> list[DueWork]:
     """The repeated work of notification; each portion is done at one moment of the clock."""
     return [
         DueWork("plan_messages", in_transaction(db, lambda tx, now: plans.plan(tx, definitions, secrets, now))),
-        DueWork("send_messages", Sender(db, definitions, channels, secrets).send),
+        DueWork("send_messages", Sender(db, definitions, channels, secrets, claim_page).send),
         DueWork(
             "forget_contacts", in_transaction(db, lambda tx, now: plans.forget(tx, definitions, now)), FORGET_EVERY_S
         ),

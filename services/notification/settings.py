@@ -16,6 +16,9 @@ class Settings(ServiceSettings):
         description="id → AES-256 key (base64); the last encrypts, all decrypt", min_length=1, repr=False
     )
     lookup_key: str = Field(description="finds a phone again and names notifications: 32 bytes, base64", repr=False)
+    claim_page_url: str = Field(
+        description="the fixed public address where certificates are claimed: what texts say for {claim_page}"
+    )
     file_channel_dir: Path | None = Field(
         default=None,
         description="where the `file` channel writes its messages; never in production, where nobody would get them",

@@ -34,7 +34,8 @@ from shared.contracts.notification import NotificationKeyMadeV1
 from shared.settings import EnvironmentSettings, NatsUrl
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
-# Each service stands after those whose events it reads; only campaigns' keys flow the other way.
+# Each service stands after those whose events it reads. Only campaigns' keys, and what viewers' own pages say of certificates,
+# flow the other way: a backup of checkin may know of a claim that certificate's, taken before it, does not.
 PRODUCERS_FIRST = ("checkin", "certificate", "reporting", "notification")
 CONSUMERS_FIRST = tuple(reversed(PRODUCERS_FIRST))
 
@@ -80,6 +81,8 @@ DURABLES = (
     Durable("checkin-live", LIVE_SUBJECT, "checkin", stream="LIVE"),
     Durable("checkin-certificate-keys", CertificateKeyMadeV1, "checkin"),
     Durable("checkin-notification-keys", NotificationKeyMadeV1, "checkin"),
+    Durable("checkin-certificates-claimed", CertificateClaimedV1, "checkin"),
+    Durable("checkin-certificates-revoked", CertificateRevokedV1, "checkin"),
     Durable("reporting-definitions", CampaignDefinedV1, "reporting"),
     Durable("reporting-totals", CheckinRecordedV1, "reporting"),
     Durable("reporting-make-goods", LessonMadeGoodV1, "reporting"),

@@ -30,7 +30,7 @@ LEVELS: tuple[Level, ...] = ("country", "province", "city", "county", "unit")
 # The kinds of message that this version knows, each with the placeholders of its template; and the channels that it knows. A
 # writer of definitions may name no others; a reader leaves out rules that do (`read_rules`).
 MESSAGE_PLACEHOLDERS: dict[str, frozenset[str]] = {
-    "certificate_ready": frozenset({"campaign_title", "serial", "claim_code"}),
+    "certificate_ready": frozenset({"campaign_title", "serial", "claim_code", "claim_page"}),
 }
 MESSAGE_EVENTS: tuple[str, ...] = tuple(MESSAGE_PLACEHOLDERS)
 CHANNELS: tuple[str, ...] = ("file",)

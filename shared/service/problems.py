@@ -8,9 +8,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from shared.database import DatabaseAway
+from shared.pages import Pages, wants_page
 from shared.service.refusals import Answers, Refused
 
 log = structlog.get_logger()
@@ -54,6 +55,27 @@ def not_found(what: str, detail: str | None = None) -> Problem:
     return Problem(404, "not-found", f"没有找到{what}", detail)
 
 
+# What a browser shows below the title; where a status is not listed the title says it all.
+ADVICE = {
+    404: "请核对网址是否完整，或从短信、活动页面重新进入。",
+    405: "请从短信、活动页面重新进入。",
+    429: "请稍等一会儿再试。",
+    500: "这不是您的问题，我们已经记录，请稍后再试。",
+    503: "这不是您的问题，请稍后再试。",
+}
+PAGES = Pages()
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """As JSON, or to a browser as a page in Chinese: a person who gets there has nothing else to read."""
+    if not wants_page(request):
+        return problem.response()
+    title, status = problem.body["title"], problem.status_code
+    if title.isascii():  # a phrase of HTTP's own
+        title = "没有这个页面" if status in (404, 405) else "请求没有被接受"
+    return PAGES.answer(PAGES.notice(title, ADVICE.get(status, "")), status, headers=problem.headers)
+
+
 def problem_of(refused: Refused, answers: Answers) -> Problem:
     status, type, title = answers[refused.name]
     more = refused.members | {"retry_after_s": refused.retry_after_s}
@@ -64,26 +86,26 @@ def install(app: FastAPI, answers: Answers | None = None) -> None:
     """Turns every failure of a request into a problem. `answers` says how refusals of the service's use cases are answered."""
 
     @app.exception_handler(Refused)
-    async def _refused(request: Request, refused: Refused) -> JSONResponse:
+    async def _refused(request: Request, refused: Refused) -> Response:
         if answers is None or refused.name not in answers:
             return await _unexpected(request, refused)
-        return problem_of(refused, answers).response()
+        return answer(request, problem_of(refused, answers))
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         if isinstance(error, Problem):
-            return error.response()
+            return answer(request, error)
         phrase = HTTPStatus(error.status_code).phrase
         problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, str(error.detail))
         problem.headers = error.headers
-        return problem.response()
+        return answer(request, problem)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {"at": ".".join(str(part) for part in item["loc"]), "message": item["msg"]} for item in error.errors()[:50]
         ]
-        return Problem(422, "invalid-request", "请求内容不符合要求", errors=errors).response()
+        return answer(request, Problem(422, "invalid-request", "请求内容不符合要求", errors=errors))
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
@@ -91,14 +113,14 @@ def install(app: FastAPI, answers: Answers | None = None) -> None:
         return Problem(400, "disconnected", "请求没有发完").response()
 
     @app.exception_handler(DatabaseAway)
-    async def _away(_: Request, error: DatabaseAway) -> JSONResponse:
+    async def _away(request: Request, error: DatabaseAway) -> Response:
         log.warning("request refused: database away", error=str(error))
-        return database_away().response()
+        return answer(request, database_away())
 
     @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(request: Request, error: Exception) -> Response:
         log.error("request failed", method=request.method, route=_route(request), exc_info=error)
-        return Problem(500, "internal", "服务内部错误，已记录").response()
+        return answer(request, Problem(500, "internal", "服务内部错误，已记录"))
 
 
 def _route(request: Request) -> str:

@@ -17,11 +17,15 @@ import pytest
 from services.checkin import usecases
 from services.checkin.committer import ITEMS_FOR_A_SECOND
 from services.checkin.recording import record
+from shared.contracts.base import ColumnEvent
+from shared.contracts.certificate import CertificateClaimedV1, CertificateRevokedV1
+from shared.ids import new_event_id
 from shared.service.tokens import ROLES, Role
 from tests.support.campaigns import campaign_content
 from tests.support.campaigns import unit as a_unit
 from tests.support.checkin import (
     CAMPAIGN,
+    DURING,
     OLD_SECRET,
     REPLAY,
     SECOND_LIVE,
@@ -396,11 +400,13 @@ async def test_a_viewer_is_told_what_counts_why_and_what_is_possible(service: Ch
     )
     answer = (await service.client.get(f"{PATH}/viewers/a")).json()
     assert (answer["unit_name"], answer["credited_days"], answer["required_days"]) == ("单位111", 0, 2)
-    assert [(lesson["state"], lesson["reason"], lesson["modes"]) for lesson in answer["lessons"]] == [
-        ("not_credited", "replay_not_credited", ["replay"]),
-        ("not_seen", None, []),
+    assert [(each["state"], each["final"], each["reason"], each["modes"]) for each in answer["lessons"]] == [
+        ("not_credited", False, "replay_not_credited", ["replay"]),
+        ("not_seen", False, None, []),
     ]
-    assert (answer["reachable_days"], answer["can_complete"]) == (0, False)
+    assert (answer["reachable_days"], answer["can_complete"]) == (2, True), (
+        "neither is sealed: the live ones may be on their way"
+    )
     assert {entry["reason"] for entry in answer["uncounted"]} == {"outside_window", "replay_not_credited"}
 
 
@@ -408,8 +414,8 @@ async def test_states_of_a_lesson_over_time(database: DatabaseFactory, tmp_path:
     steps = [
         ("2024-06-29T10:00:00+08:00", ["upcoming", "upcoming"], 2),
         ("2024-06-29T19:30:00+08:00", ["open", "upcoming"], 2),
-        ("2024-06-29T20:00:00+08:00", ["not_seen", "upcoming"], 1),
-        ("2024-07-02T19:00:00+08:00", ["missed", "not_seen"], 0),
+        ("2024-06-29T20:00:00+08:00", ["not_seen", "upcoming"], 2),
+        ("2024-07-02T19:00:00+08:00", ["missed", "not_seen"], 1),
         ("2024-07-03T19:00:00+08:00", ["missed", "missed"], 0),
     ]
     async with running_checkin(await database("checkin"), tmp_path, datetime.fromisoformat(steps[0][0])) as service:
@@ -439,6 +445,33 @@ async def test_the_viewers_own_page_opens_by_its_link_only(service: CheckinUnder
         assert "第一课" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert (await viewer.get(url[:-4] + "AAAA")).status_code == 404
+
+
+async def test_the_page_says_what_became_of_the_certificate(service: CheckinUnderTest) -> None:
+    """Whichever comes first: a reissue is a certificate revoked, and another claimed when the first one was."""
+    await service.post(checkin("a"), checkin("a", SECOND_LIVE))
+    url = (await service.client.post(f"{PATH}/viewers/a/link")).json()["url"]
+    claimed, revoked = "checkin-certificates-claimed", "checkin-certificates-revoked"
+    steps = [
+        (claimed, certificate_event(CertificateClaimedV1, "s-1", claimed_at=[DURING]), "结课证书已领取"),
+        (revoked, certificate_event(CertificateRevokedV1, "s-2", **revocation(reissued_as="s-3")), "结课证书已领取"),
+        (revoked, certificate_event(CertificateRevokedV1, "s-1", **revocation(reissued_as="s-2")), "领取结课证书"),
+        (claimed, certificate_event(CertificateClaimedV1, "s-3", claimed_at=[DURING]), "结课证书已领取"),
+        (revoked, certificate_event(CertificateRevokedV1, "s-3", **revocation(reissued_as=None)), "结课证书已撤销"),
+    ]
+    for durable, event, says in steps:
+        await service.service.bus.handle(durable, event.model_dump_json().encode())
+        page = await service.client.get(url)
+        assert re.findall(r"<h2>(.*证书.*)</h2>", page.text) == [says]
+
+
+def certificate_event(contract: type[ColumnEvent], serial: str, **columns: Any) -> ColumnEvent:
+    ids = {"event_id": new_event_id(), "campaign_id": CAMPAIGN, "viewer_ids": ["a"], "serials": [serial]}
+    return contract.model_validate({**ids, "occurred_at": DURING, **columns})
+
+
+def revocation(reissued_as: str | None) -> dict[str, Any]:
+    return {"revoked_at": [DURING], "reasons": ["姓名有误"], "reissued_as": [reissued_as]}
 
 
 async def test_whatif_counts_and_changes_nothing(service: CheckinUnderTest) -> None:

@@ -21,6 +21,7 @@ from tests.support.campaigns import campaign
 from tests.support.databases import DatabaseFactory
 from tests.support.notification import (
     CAMPAIGN,
+    CLAIM_PAGE,
     NOON,
     DueMessages,
     FakeProvider,
@@ -79,8 +80,8 @@ async def test_every_holder_of_a_certificate_gets_one_text_with_the_claim_code(p
     await ready(parts)
     await run_all(parts.due, NOON)
     assert texts_by_phone(parts.provider) == [
-        (ANNAS_PHONE, f"您的证书 {A1} 领取码 {claim_code(A1)}，咨询请拨打 96110。"),
-        (BOS_PHONE, f"您的证书 {B1} 领取码 {claim_code(B1)}，咨询请拨打 96110。"),
+        (ANNAS_PHONE, f"您的证书 {A1} 领取码 {claim_code(A1)}，请打开 {CLAIM_PAGE} 领取，咨询请拨打 96110。"),
+        (BOS_PHONE, f"您的证书 {B1} 领取码 {claim_code(B1)}，请打开 {CLAIM_PAGE} 领取，咨询请拨打 96110。"),
     ]
     assert await statuses(parts.db) == {A1: ("accepted", None), B1: ("accepted", None)}
     await run_all(parts.due, NOON + timedelta(days=1))
@@ -96,7 +97,10 @@ async def test_the_file_channel_writes_one_private_file_per_text(parts: Parts, t
     folder = tmp_path / CAMPAIGN / "certificate_ready"
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"{row['id']}.txt" for row in rows.values())
     file = folder / f"{rows[A1]['id']}.txt"
-    assert file.read_text() == f"To: {ANNAS_PHONE}\n\n您的证书 {A1} 领取码 {claim_code(A1)}，咨询请拨打 96110。\n"
+    assert (
+        file.read_text()
+        == f"To: {ANNAS_PHONE}\n\n您的证书 {A1} 领取码 {claim_code(A1)}，请打开 {CLAIM_PAGE} 领取，咨询请拨打 96110。\n"
+    )
     assert file.stat().st_mode & 0o077 == 0
 
 
@@ -383,7 +387,16 @@ async def test_a_living_senders_messages_are_left_alone(parts: Parts) -> None:
     await ready(parts)
     async with store.attempt(parts.db) as attempt:
         async with parts.db.transaction() as tx:
-            await usecases.claim(tx, new_secrets(), rules(), "certificate_ready", "file", attempt=attempt, now=NOON)
+            await usecases.claim(
+                tx,
+                new_secrets(),
+                rules(),
+                "certificate_ready",
+                "file",
+                claim_page=CLAIM_PAGE,
+                attempt=attempt,
+                now=NOON,
+            )
         await run_all(parts.due, NOON)
         assert await statuses(parts.db) == {A1: ("sending", None), B1: ("sending", None)}
         assert parts.provider.arrived == []

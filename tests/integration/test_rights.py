@@ -35,6 +35,7 @@ RIGHTS = {
         "credited_days_count": "aw",
         "make_good": "a w(granted)",
         "platform_count": "aw",
+        "certificate": "aw",
     },
     "reporting": EVERYWHERE
     | DEFINITIONS
@@ -51,7 +52,14 @@ RIGHTS = {
     | {"campaign_key": "aw", "contact": "awd", "certificate": "aw", "notification": "awd"},
     "certificate": EVERYWHERE
     | DEFINITIONS
-    | {"campaign_key": "aw", "contact": "awd", "completion": "a w(issued)", "certificate": "aw", "wrong_claim": "awd"},
+    | {
+        "campaign_key": "aw",
+        "contact": "awd",
+        "completion": "a w(issued)",
+        "certificate": "aw",
+        "wrong_claim": "awd",
+        "signing_key": "a",
+    },
 }
 FOUND = """
 SELECT relname, has_table_privilege(oid, 'SELECT'), has_table_privilege(oid, 'INSERT'), has_table_privilege(oid, 'UPDATE'),

@@ -296,7 +296,7 @@ def test_the_crossing_shows_what_the_public_needs_and_nothing_else(deployment: D
     base = f"https://localhost:{deployment.ports['CROSSING_PORT']}"
     with httpx.Client(base_url=base, verify=context, trust_env=False) as http:
         assert http.post("/v1/live/events", content=b"[]").json()["type"] == "/problems/signature"
-        for hidden in ("/metrics", "/docs", "/v1/campaigns/jinshan-2024", "/"):
+        for hidden in ("/metrics", "/docs", "/v1/campaigns/jinshan-2024"):
             assert http.get(hidden).json()["title"] == "没有这个页面"
 
 
@@ -315,6 +315,8 @@ def test_the_public_proxy_shows_what_the_public_needs_and_nothing_else(deploymen
         assert http.get("/v/22222222222222222222222222").status_code == 404
         assert "没有这个页面" not in http.get("/v/22222222222222222222222222").text  # certificate's own page says it
         assert 'name="claim_code"' in http.get("/claim").text
+        assert 'href="claim"' in http.get("/").text
+        assert 'name="serial"' in http.get("/v/").text
         assert "领取码不正确" in http.post("/claim", data={"claim_code": "AAAAAAAA"}).text
         for hidden in (
             "/metrics",
@@ -322,7 +324,6 @@ def test_the_public_proxy_shows_what_the_public_needs_and_nothing_else(deploymen
             "/health/ready",
             "/v1/campaigns/jinshan-2024",
             "/v1/campaigns/x/viewers/y",
-            "/",
         ):
             assert http.get(hidden).json()["title"] == "没有这个页面"
 

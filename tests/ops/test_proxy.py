@@ -20,6 +20,7 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 PROXY = Path(__file__).parents[2] / "deploy" / "proxy"
 KIB = 1024
 MIB = 1024 * KIB
+IN_FRONT = "set_real_ip_from 127.0.7.0/24; real_ip_header X-Forwarded-For;"  # as in-front/README.md says
 CONTAINER_MIB = 256  # docker-compose.yml, mem_limit
 EVENTS, VERIFY = "/v1/live/events", "/v1/verify"
 
@@ -99,6 +100,9 @@ def configure(folder: Path, name: str, replace: dict[str, str]) -> Path:
         for before, after in replace.items():
             text = re.sub(before, after, text)
         (folder / source.name).write_text(text)
+    shutil.copytree(PROXY / "said", folder / "said")
+    (folder / "in-front").mkdir()
+    (folder / "in-front" / "own.conf").write_text(IN_FRONT)
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x -keyout tls_key"
     )
@@ -109,13 +113,15 @@ def configure(folder: Path, name: str, replace: dict[str, str]) -> Path:
 
 @asynccontextmanager
 async def upstream() -> AsyncIterator[int]:
-    """Answers 200 once a body of the declared length is there."""
+    """Answers 200 once a body of the declared length is there; `X-Saw` is the address it was told."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         await reader.readexactly(int(length[1]) if length else 0)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        saw = re.search(rb"(?i)x-forwarded-for: ([^\r]+)", head)
+        told = b"X-Saw: %b\r\n" % (saw[1] if saw else b"")
+        writer.write(b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\nConnection: close\r\n\r\n{}" % told)
         await writer.drain()
         writer.close()
 
@@ -235,3 +241,24 @@ async def test_the_office_begins_at_a_page_that_leads_to_everything(tmp_path: Pa
     links = set(re.findall(r'href="https://127\.0\.0\.1:(\d+)/(?:docs)?"', page.text))
     assert links == {str(number) for number in range(8441, 8446)}
     assert "办公入口" in page.text
+
+
+@pytest.mark.parametrize(("address", "seen"), [("127.0.7.1", "203.0.113.9"), ("127.0.0.1", "127.0.0.1")])
+async def test_only_a_proxy_that_was_named_is_believed_about_whom_it_speaks_for(
+    proxy: Proxy, address: str, seen: str
+) -> None:
+    caller = await proxy.connect(address)
+    await caller.send(b"GET /claim HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+    status, head = await caller.answer()
+    assert (status, re.findall(r"X-Saw: (\S+)", head)) == (200, [seen])
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"), [("text/html,*/*;q=0.8", "text/html; charset=utf-8"), ("*/*", "application/problem+json")]
+)
+async def test_a_browser_is_told_as_a_page_that_there_is_none(proxy: Proxy, accept: str, kind: str) -> None:
+    caller = await proxy.connect()
+    await caller.send(b"GET /v1/campaigns HTTP/1.1\r\nHost: x\r\nAccept: %b\r\n\r\n" % accept.encode())
+    status, head = await caller.answer()
+    assert (status, re.findall(r"(?i)content-type: (.*?)\r", head)) == (404, [kind])
+    assert "strict-transport-security" in head.lower()

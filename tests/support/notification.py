@@ -42,7 +42,8 @@ LOOKUP_KEY = base64.b64encode(b"l" * 32).decode()
 CAMPAIGN = "small-2024"
 NOON = datetime.fromisoformat("2024-07-10T12:00:00+08:00").astimezone(UTC)
 DURABLES = durables_of("notification")
-TEMPLATE = "您的证书 {serial} 领取码 {claim_code}，咨询请拨打 96110。"
+CLAIM_PAGE = "https://fanzha.example/claim"
+TEMPLATE = "您的证书 {serial} 领取码 {claim_code}，请打开 {claim_page} 领取，咨询请拨打 96110。"
 
 
 def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.0.1:1") -> Settings:
@@ -59,6 +60,7 @@ def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.
         sealing_private_key=SEALING_PRIVATE_KEY,
         contact_keys=CONTACT_KEYS,
         lookup_key=LOOKUP_KEY,
+        claim_page_url=CLAIM_PAGE,
         file_channel_dir=folder / "messages",
     )
 
@@ -196,7 +198,9 @@ class DueMessages:
     def __init__(
         self, db: Database, definitions: Definitions[InForce], channels: Mapping[str, Channel], secrets: Secrets
     ) -> None:
-        self.plan, self.send, self.forget = (work.run for work in build_due_work(db, definitions, channels, secrets))
+        self.plan, self.send, self.forget = (
+            work.run for work in build_due_work(db, definitions, channels, secrets, CLAIM_PAGE)
+        )
 
 
 async def run_all(due: DueMessages, now: datetime) -> None:

@@ -173,10 +173,11 @@ class TestCodes:
             assert new_claim_code(drawn) == symbol * 8
             assert drawn.limits == [size**8]
 
-    @given(st.text(symbols, min_size=8, max_size=8), st.sampled_from(["", " ", "-", "\u3000", "－", "—"]))
+    @given(st.text(symbols, min_size=8, max_size=8), st.sampled_from(["", " ", "-", "\u3000", "－", "—", "，"]))
     def test_claim_code_is_understood_as_people_type_it(self, code: str, separator: str) -> None:
         full_width = "".join(chr(ord(char) + 0xFEE0) for char in code.lower())
         assert normalise_claim_code(f" {code[:4]}{separator}{code[4:].lower()}\n") == code
+        assert normalise_claim_code(f"“{code}，") == code
         assert normalise_claim_code(full_width) == code
 
     @given(st.text())
@@ -300,7 +301,7 @@ class TestNames:
     @pytest.mark.parametrize(
         ("raw", "name"),
         [
-            ("  刘　长亮 ", "刘 长亮"),
+            ("  刘　长亮 ", "刘长亮"),
             ("买买提 • 吐尔逊", "买买提·吐尔逊"),
             ("买买提・吐尔逊", "买买提·吐尔逊"),
             ("买买提‧・ 吐尔逊·", "买买提·吐尔逊"),
@@ -314,6 +315,20 @@ class TestNames:
     )
     def test_normalised(self, raw: str, name: str | None) -> None:
         assert normalise_name(raw) == name
+
+    @pytest.mark.parametrize(
+        ("raw", "name", "masked"),
+        [
+            ("李　四", "李四", "李*"),
+            ("李 四", "李四", "李*"),
+            (" 欧　阳　示　例 ", "欧阳示例", "欧阳**"),
+            ("买买提 吐尔逊", "买买提 吐尔逊", None),
+            ("Li Si", "Li Si", "L* S*"),
+        ],
+    )
+    def test_padding_of_a_short_chinese_name_is_no_part_of_it(self, raw: str, name: str, masked: str | None) -> None:
+        assert normalise_name(raw) == name
+        assert masked in (None, mask_name(name))
 
     @pytest.mark.parametrize("raw", ["刘\x00亮", "刘\n亮", "\x7f", "刘\x85", "\ud800", "长" * 51])
     def test_refused_without_repeating_it(self, raw: str) -> None:

@@ -241,6 +241,7 @@ class TestFonts:
         assert renderer.missing_characters("刘\U0002a6d6") == "\U0002a6d6"
         extended = Renderer(public_url="https://fanzha.example", specimen=True, extra_font_dirs=[tmp_path])
         assert extended.missing_characters("刘\U0002a6d6") == ""
+        assert (renderer.fonts_given, len(extended.fonts_given)) == ("", 9), "else what was rendered without it stays"
         reader = pdf(extended, content)
         assert "刘\U0002a6d6" in text(reader)
         assert 0 not in shown_glyphs(reader)

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from shared.pages import Pages
+from deploy.proxy import said
+from shared.pages import SHARED_TEMPLATES, Pages
 
-STYLE = 'a > b { content: "&"; }\n'
+STYLE = (SHARED_TEMPLATES / "page.css").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Pages:
-    (tmp_path / "page.css").write_text(STYLE)
     (tmp_path / "hello.html").write_text(
         "<style>{{ style }}</style>\n  {% if name %}\n<p>{{ name }}</p>\n  {% endif %}\n"
     )
-    return Pages(tmp_path, "page.css")
+    return Pages(tmp_path)
 
 
 def test_the_stylesheet_stands_as_it_is_and_values_are_escaped(pages: Pages) -> None:
@@ -52,3 +52,8 @@ def test_an_answer_has_them_all_and_what_else_it_needs(pages: Pages) -> None:
     assert pages.headers(form=True).items() <= dict(answer.headers).items()
     assert answer.headers["retry-after"] == "2"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_what_the_proxies_say_is_rendered_from_the_same_templates() -> None:
+    committed = {path.name: path.read_text(encoding="utf-8") for path in said.FOLDER.iterdir()}
+    assert committed == said.render(), "python -m deploy.proxy.said"

@@ -137,3 +137,20 @@ async def test_a_caller_who_hangs_up_is_no_error_of_ours() -> None:
     scope = {"type": "http", "method": "POST", "path": "/events", "query_string": b"", "headers": []}
     await app(scope, receive, send)
     assert sent[0]["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/nothing-here", 404, "没有这个页面"),
+        ("/late", 409, "第一课 已经结束"),
+        ("/away", 503, "数据库暂时不可用"),
+        ("/broken", 500, "服务内部错误"),
+        ("/number?n=0", 422, "请求内容不符合要求"),
+    ],
+)
+async def test_a_browser_gets_a_page_in_chinese(client: httpx.AsyncClient, path: str, status: int, says: str) -> None:
+    answer = await client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, says in answer.text, "tel:96110" in answer.text) == (status, True, True)
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert ("retry-after" in answer.headers) == (path in ("/late", "/away"))

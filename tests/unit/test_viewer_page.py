@@ -148,6 +148,19 @@ def test_until_it_is_sealed_a_day_may_still_arrive() -> None:
     assert "明天 19:00 前送到" in lesson(html, 7)
 
 
+def test_who_has_only_the_replay_is_not_told_too_early_that_it_is_over() -> None:
+    """The live check-in counts until the lesson is sealed, so it may still be on its way."""
+    lessons = Lessons(live=bits(*range(1, 16)), replay=bits(16))
+    waiting, sealed = page(lessons, "07-17T18:59:00"), page(lessons, "07-17T19:00:00")
+    assert "正在核对" in lesson(waiting, 16)
+    assert "今天 19:00 前送到并有您的首播签到，就会自动计入" in lesson(waiting, 16)
+    assert 'class="not_seen"' in waiting
+    assert "还差 1 天，正在核对" in text_of(waiting)
+    assert "无法达到" not in text_of(waiting)
+    assert "未计入 16. 第16讲 只有重播签到，不计入" in lesson(sealed, 16)
+    assert "累计 15 天，未达到 16 天" in text_of(sealed)
+
+
 def test_a_window_to_midnight_ends_at_24_00() -> None:
     windows = {"live": [{"from": "19:30", "to": "24:00"}]}
     html = page(Lessons(), "06-29T20:00:00", windows=windows)

@@ -77,7 +77,8 @@ class Content:
 
 
 def text(rules: CampaignRules, kind: str, values: Mapping[str, str]) -> str:
-    """What the recipient reads. The template names 96110 (the contract refuses one that does not) and holds no personal link."""
+    """What the recipient reads. The template names 96110 (the contract refuses one that does not) and holds no personal link:
+    {claim_page} is the same address for everybody, and signs nobody in."""
     rule = rule_for(rules, kind)
     assert rule is not None  # noqa: S101 - only what `may_send` allowed is rendered
     return fill(rule.template, {"campaign_title": rules.title, **values})

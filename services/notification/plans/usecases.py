@@ -109,7 +109,7 @@ async def open_now(
 
 
 async def render(
-    tx: Transaction, secrets: Secrets, rules: CampaignRules, kind: str, keys: Sequence[Key]
+    tx: Transaction, secrets: Secrets, rules: CampaignRules, kind: str, keys: Sequence[Key], claim_page: str
 ) -> Mapping[Key, Rendered]:
     """Recipients and texts of these messages of a kind that `open_now` named. Those that must not be sent are left out.
 
@@ -117,7 +117,11 @@ async def render(
     """
     campaign_keys = await secrets.recipient.keys_to_read(tx, rules.campaign_id)
     contents = await KINDS[kind].contents(tx, campaign_keys, keys)
-    return {key: Rendered(content.phone, domain.text(rules, kind, content.values)) for key, content in contents.items()}
+    public = {"claim_page": claim_page}
+    return {
+        key: Rendered(content.phone, domain.text(rules, kind, public | dict(content.values)))
+        for key, content in contents.items()
+    }
 
 
 async def phones(

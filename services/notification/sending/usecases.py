@@ -35,6 +35,7 @@ class Sender:
     definitions: Definitions[InForce]
     channels: Mapping[str, Channel]
     secrets: Secrets
+    claim_page: str  # what texts say for {claim_page}
 
     async def send(self, now: datetime) -> int:
         """Resolves open attempts, ends messages that are too late, sends those that are due. This order keeps any from going out
@@ -60,7 +61,9 @@ class Sender:
     async def _send_batch(self, channel: str, rules: CampaignRules, kind: str, now: datetime) -> int:
         async with store.attempt(self.db) as attempt:
             async with self.db.transaction() as tx:  # the intent is stored before the channel is called
-                messages = await claim(tx, self.secrets, rules, kind, channel, attempt=attempt, now=now)
+                messages = await claim(
+                    tx, self.secrets, rules, kind, channel, claim_page=self.claim_page, attempt=attempt, now=now
+                )
             if not messages:
                 return 0
             answers = await _answers(channel, self.channels[channel].send(messages))
@@ -82,7 +85,15 @@ class Sender:
 
 
 async def claim(
-    tx: Transaction, secrets: Secrets, rules: CampaignRules, kind: str, channel: str, *, attempt: int, now: datetime
+    tx: Transaction,
+    secrets: Secrets,
+    rules: CampaignRules,
+    kind: str,
+    channel: str,
+    *,
+    claim_page: str,
+    attempt: int,
+    now: datetime,
 ) -> list[Message]:
     """Takes up to `BATCH_MAX` due messages of a campaign and kind for this attempt.
 
@@ -90,7 +101,7 @@ async def claim(
     """
     after: store.DueMessage | None = None
     while due := await store.lock_due(tx, rules.campaign_id, kind, channel, now=now, after=after, limit=BATCH_MAX):
-        rendered = await plans.render(tx, secrets, rules, kind, [message.key for message in due])
+        rendered = await plans.render(tx, secrets, rules, kind, [message.key for message in due], claim_page)
         if sendable := [message for message in due if message.key in rendered]:
             await store.claim(tx, [message.id for message in sendable], attempt, now)
             return [
