@@ -11,9 +11,10 @@ from rich.table import Table
 from cli.campaign_commands import chosen_campaign
 from cli.client import client
 
-By = Literal["unit", "county", "city", "group", "lesson", "mode"]
+By = Literal["unit", "subtree", "county", "city", "group", "lesson", "mode"]
 BY_NAMES: dict[By, str] = {
     "unit": "单位",
+    "subtree": "单位及其下级",
     "county": "县（市、区）",
     "city": "市",
     "group": "人群",
@@ -34,7 +35,7 @@ COLUMNS = {
 
 def totals(
     campaign_id: Annotated[str | None, typer.Option("--campaign", help="活动 ID；系统里只有一个活动时可以不写")] = None,
-    by: Annotated[By, typer.Option(help="按什么汇总")] = "county",
+    by: Annotated[By, typer.Option(help="按什么汇总；subtree：每个单位连同它的所有下级")] = "county",
     lesson: Annotated[str | None, typer.Option(help="只看这一课的日期，如 2024-06-29")] = None,
     mode: Annotated[Literal["live", "replay"] | None, typer.Option(help="只看首播 live 或重播 replay")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,

@@ -4,5 +4,6 @@ from shared.service.refusals import Answer, Answers
 
 ANSWERS: Answers = {
     "no-such-campaign": Answer(404, "not-found", "没有找到该活动"),
+    "no-such-lesson": Answer(422, "no-such-lesson", "该活动在 {} 没有课"),
     "unit-not-in-campaign": Answer(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中"),
 }

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.reporting.definition import Definition
 from services.reporting.totals import store, usecases
-from services.reporting.totals.answers import By, LiveRoom, LiveRoomBy, Totals
+from services.reporting.totals.answers import LiveRoom, Totals
+from services.reporting.totals.questions import By, LiveRoomBy
 from shared.clock import Clock
 from shared.contracts.base import Id, Mode
 from shared.database import Database
@@ -24,7 +25,10 @@ class TotalsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: By = Field(description="county and city: units rolled up to that level, what hangs above it under its own code")
+    by: By = Field(
+        description="county and city: units rolled up to that level, what hangs above it under its own code; subtree: each unit "
+        "with all below it, so that rows overlap"
+    )
     lesson: date | None = Field(default=None, description="only this lesson (its date)")
     mode: Mode | None = Field(
         default=None, description="only live (首播) or replay (重播); made-good lessons have neither"
