@@ -1,7 +1,7 @@
 """A campaign's definition as reporting needs it: the unit tree, lessons, groups and credit policy; joined when read."""
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, tzinfo
 
 from shared.contracts.base import Mode
 from shared.definitions import InForce
@@ -17,6 +17,7 @@ class Definition:
     lessons: dict[date, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
+    zone: tzinfo = UTC
 
     @classmethod
     def of(cls, in_force: InForce) -> "Definition":
@@ -26,6 +27,7 @@ class Definition:
             lessons={lesson.date: lesson.title for lesson in in_force.rules.lessons},
             groups={group.code: group.name for group in in_force.rules.groups},
             tree=Tree(in_force.units),
+            zone=in_force.rules.zone,
         )
 
 

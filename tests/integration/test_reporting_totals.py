@@ -1,11 +1,14 @@
 """`GET …/totals` and `…/live-room`: what is counted, under which key, in which order (DESIGN §5.2)."""
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
+import openpyxl
 import pytest
 
 from shared.failures import Poison
+from shared.sheets import XLSX_TYPE
 from tests.support.databases import DatabaseFactory
 from tests.support.reporting_events import (
     CITY_RESIDENTS,
@@ -278,6 +281,41 @@ async def test_live_room_actions_are_counted_by_lesson_unit_and_item(service: Re
         "保温杯": 3,
         "国家反诈中心": 0,
     }
+
+
+async def test_totals_as_csv_and_xlsx(service: ReportingService) -> None:
+    await service.deliver(*defined(C), checkins(C, [EDU, NOBODY]), issued(C, [EDU]))
+    plain = await service.sheet(f"{C}/totals", "text/csv", by="county")
+    assert (plain.status_code, plain.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert plain.content.startswith(b"\xef\xbb\xbf")  # without it Excel garbles Chinese
+    lines = plain.content.decode("utf-8-sig").split("\r\n")
+    assert lines == [
+        "代码,县（市、区）,签到人次,逾期,补记,计入,人数,已发证书,已领证书,每万人,常住人口,人口年份,人口来源",
+        "140902,单位140902,1,0,0,1,1,1,0,0.02,500000,2016,年鉴",
+        "140921,单位140921,0,0,0,0,0,0,0,,,,",
+        "140105,单位140105,0,0,0,0,0,0,0,,,,",
+        "unassigned,未归属,1,0,0,1,1,0,0,,,,",
+        "合计,,2,0,0,2,2,1,0,,,,",
+        "",
+    ]
+    answer = await service.sheet(f"{C}/totals", XLSX_TYPE, by="county", lesson=str(DAY_1))
+    book = openpyxl.load_workbook(io.BytesIO(answer.content))
+    assert [cell.value for cell in book["汇总"][2]][:5] == ["140902", "单位140902", 1, 0, 0]
+    about = dict(book["说明"].iter_rows(min_row=2, values_only=True))
+    assert (about["活动"], about["汇总方式"], about["课程"]) == (C, "县（市、区）", str(DAY_1))
+    assert str(about["数据截至"]).endswith("+08:00")  # the campaign's zone
+    refused = await service.sheet(f"{C}/totals", "text/csv", by="unit", lesson="2024-12-29")
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/no-such-lesson")
+
+
+async def test_the_live_room_as_csv(service: ReportingService) -> None:
+    await service.deliver(*defined(C), live_room(C, [EDU, EDU], "prize_won", "=HYPERLINK(0)"))
+    plain = await service.sheet(f"{C}/live-room", "text/csv", by="item")
+    assert plain.content.decode("utf-8-sig").split("\r\n") == [
+        "代码,项目,答题次数,中奖次数,关注次数",
+        "'=HYPERLINK(0),'=HYPERLINK(0),0,2,0",
+        "",
+    ]
 
 
 async def test_a_definition_that_cannot_be_read_is_poison(service: ReportingService) -> None:

@@ -65,6 +65,11 @@ class ReportingService:
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         return await self._http.get(path, params=parameters, headers=headers)
 
+    async def sheet(self, path: str, media_type: str, **parameters: Any) -> httpx.Response:
+        """`path` below `/v1/campaigns/`, with this `Accept`."""
+        headers = {"Authorization": f"Bearer {token()}", "Accept": media_type}
+        return await self._http.get(f"/v1/campaigns/{path}", params=parameters, headers=headers)
+
     async def totals(self, campaign_id: str, bearer: str | None = None, **parameters: Any) -> Any:
         """The answer's body; fails unless it is 200."""
         answer = await self.get(f"/v1/campaigns/{campaign_id}/totals", bearer or token(), **parameters)

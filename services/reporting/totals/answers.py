@@ -93,7 +93,7 @@ class TotalsSum(BaseModel):
 
 
 class Totals(BaseModel):
-    """Sums of all facts applied by `as_of`."""
+    """Sums of all facts applied by `as_of`, which is in the campaign's time zone."""
 
     as_of: AwareDatetime
     campaign_id: Id

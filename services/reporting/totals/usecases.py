@@ -79,7 +79,7 @@ async def totals(
     if by == "group" and principal.role == "liaison":
         rows, withheld = answers.without_small_groups(rows)
     return Totals(
-        as_of=now,
+        as_of=now.astimezone(definition.zone),
         campaign_id=campaign_id,
         by=by,
         lesson=lesson,
@@ -107,7 +107,7 @@ async def live_room(
     column = by if by in ("lesson", "item") else "unit"
     lines = await store.live_room_by(tx, campaign_id, column, scope=scope, lesson=lesson)
     rows = answers.live_room_rows(definition, Question(by, lesson, None, principal.unit), lines)
-    return LiveRoom(as_of=now, campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
+    return LiveRoom(as_of=now.astimezone(definition.zone), campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
 
 
 async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
