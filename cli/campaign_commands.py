@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cli.campaign_file import CampaignFileError, load
 from cli.client import client, fail
+from shared.clock import local_text
 from shared.contracts.campaign import LEVELS, CampaignDefinition
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
@@ -162,7 +163,7 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     policy.add_row("计入 credit", "、".join(definition.credit))
     policy.add_row("结课天数 required_days", str(definition.required_days))
     policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
-    policy.add_row("领取证书 claim_from", definition.certificate.claim_from.isoformat())
+    policy.add_row("领取证书 claim_from", local_text(definition.certificate.claim_from, definition.zone))
     for level in LEVELS:
         policy.add_row(f"单位 {level}", str(sum(unit.level == level for unit in definition.units)))
     console.print(policy)

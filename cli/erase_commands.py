@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cli.backup_commands import found_deployment
 from cli.client import fail
+from shared.clock import CHINA, local_text
 from upkeep.deployment import Deployment
 
 T = TypeVar("T")
@@ -141,7 +142,7 @@ def show_log(as_json: AsJson = False) -> None:
     kinds = {"viewer": "一个人", "campaign": "整个活动", "retention": "到期"}
     for row in rows:
         table.add_row(
-            row["erased_at"][:19],
+            local_text(datetime.fromisoformat(row["erased_at"]), CHINA),
             row["service"],
             kinds.get(row["kind"], row["kind"]),
             row["campaign_id"] or "—",

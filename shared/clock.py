@@ -8,6 +8,9 @@ import os
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
+
+CHINA = ZoneInfo("Asia/Shanghai")  # of what belongs to no campaign; a campaign's times are told in its own zone
 
 
 class Clock(Protocol):

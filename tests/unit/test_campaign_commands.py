@@ -206,7 +206,7 @@ def test_show(checkin: Checkin, file: Path) -> None:
     fanzha("apply", file)
     shown = fanzha("show", "small-2024")
     assert shown.exit_code == 0
-    for text in ("small-2024", "第 1 版", "19:30–20:00", "次日 08:00–19:00", "第二课"):
+    for text in ("small-2024", "第 1 版", "19:30–20:00", "次日 08:00–19:00", "2024-06-30 20:00:00+08:00", "第二课"):
         assert text in shown.output
     assert fanzha("show").output == shown.output, "the only campaign that the system has"
 
