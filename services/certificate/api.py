@@ -14,7 +14,7 @@ from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
 from services.certificate.usecases import Keys
 from shared.clock import Clock
-from shared.contracts.base import ID_PATTERN
+from shared.contracts.base import ID_PATTERN, Id
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import Reason
 from shared.database import Database, DatabaseAway
@@ -92,6 +92,7 @@ class RevokeRequest(BaseModel):
 class ReissueRequest(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     reason: TypedReason
+    request_id: Id | None = Field(default=None, description="yours, to repeat the request safely")
 
 
 def build_api(
@@ -278,7 +279,7 @@ def _office(router: APIRouter, db: Database, clock: Clock, definitions: Definiti
         now = clock.now()
         serial = await db.in_transaction(
             lambda tx: usecases.reissue(
-                tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now
+                tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now, body.request_id
             )
         )
         return {"serial": serial, "status": "valid"}
