@@ -51,7 +51,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使
 
 @app.command()
 def viewer(
-    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动 ID")],
     viewer_id: Annotated[str, typer.Argument(metavar="VIEWER", help="平台账号")],
     by: Actor = "",
     yes: Yes = False,
@@ -76,7 +76,7 @@ def viewer(
 
 @app.command()
 def campaign(
-    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动 ID")],
     by: Actor = "",
     yes: Yes = False,
     destroy_keys: Annotated[

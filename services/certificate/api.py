@@ -187,7 +187,7 @@ async def _verify(db: Database, keys: Keys, body: VerifyRequest) -> VerifyAnswer
     elif body.serial is not None:
         serial = domain.normalise_serial(body.serial)
     else:
-        raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "send serial, or content and signature")
+        raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "请给出 serial，或 content 和 signature")
     row = own = None
     if serial is not None:
         async with db.transaction() as tx:
@@ -228,7 +228,7 @@ def _files(
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
             if row is None or row.revoked_at is not None:
-                raise not_found("该证书", "it does not exist or was revoked")
+                raise not_found("该证书", "没有这张证书，或者已经撤销")
             own = await keys.recipient.keys_to_read(tx, row.campaign_id)
             rules = await definitions.in_force(tx, row.campaign_id)
         return row, own, rules

@@ -377,7 +377,7 @@ async def reissue(
     except domain.NameRefused as error:
         raise Refused("name-refused", str(error)) from error
     if corrected is None:
-        raise Refused("name-refused", "the name has no visible character")
+        raise Refused("name-refused", "姓名里没有看得见的字")
     own = await keys.recipient.keys(tx, campaign_id, now)
     if own.destroyed:
         raise Refused("campaign-erased")

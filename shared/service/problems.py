@@ -11,11 +11,19 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from shared.database import DatabaseAway
+from shared.service import validation
 from shared.service.refusals import Answers, Refused
 
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 2
+ERRORS_TOLD_MAX = 50
+FRAMEWORK_TITLES = {  # of what no route of ours has refused
+    400: "请求不完整或无法读取",
+    404: "没有这个地址，请核对网址",
+    405: "这个地址不接受这种请求方法",
+    413: "请求内容过大",
+}
 
 
 class Problem(HTTPException):
@@ -74,15 +82,14 @@ def install(app: FastAPI, answers: Answers | None = None) -> None:
         if isinstance(error, Problem):
             return error.response()
         phrase = HTTPStatus(error.status_code).phrase
-        problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, str(error.detail))
+        title = FRAMEWORK_TITLES.get(error.status_code, f"请求被拒绝（{error.status_code}）")
+        problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), title)
         problem.headers = error.headers
         return problem.response()
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"at": ".".join(str(part) for part in item["loc"]), "message": item["msg"]} for item in error.errors()[:50]
-        ]
+        errors = validation.errors_of(error.errors()[:ERRORS_TOLD_MAX])
         return Problem(422, "invalid-request", "请求内容不符合要求", errors=errors).response()
 
     @app.exception_handler(ClientDisconnect)

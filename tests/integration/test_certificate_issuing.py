@@ -133,7 +133,7 @@ async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateS
         await service.issue(enrolled(("anna", "刘\x85亮", None), ("bo", "刘亮", None)), checked_in("anna", "bo"))
     assert await service.names() == {"anna": None, "bo": "刘亮"}
     told = [entry for entry in logged if entry["event"] == "a name of an enrolment is not taken"]
-    assert [entry["reason"] for entry in told] == ["the name has control characters"]
+    assert [entry["reason"] for entry in told] == ["姓名里有看不见的控制字符"]
     assert "刘" not in str(told)
 
 

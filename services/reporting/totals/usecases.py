@@ -115,7 +115,7 @@ async def _definition(tx: Transaction, known: Definitions[Definition], campaign_
     neither."""
     definition = await known.in_force(tx, campaign_id)
     if definition is None and not await store.knows_campaign(tx, campaign_id):
-        raise Refused("no-such-campaign", f"campaign {campaign_id} has no definition and no figures here")
+        raise Refused("no-such-campaign", f"这里没有活动 {campaign_id} 的定义，也没有数字")
     return definition or UNDEFINED
 
 
