@@ -34,10 +34,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """检查活动文件并应用到系统；内容没有变化时什么也不做。"""
-    try:
-        new = load(file)
-    except CampaignFileError as error:
-        fail(f"{file} 有 {len(error.findings)} 处需要修改：\n" + "\n".join(f"  - {found}" for found in error.findings))
+    new = _loaded(file)
     path = f"/v1/campaigns/{new.campaign_id}"
     with client("checkin") as checkin:
         old = checkin.find(path)
@@ -58,6 +55,21 @@ def apply(
         typer.echo("内容没有变化")
     else:
         typer.echo("\n".join(["已更新：", *(f"  - {line}" for line in changed)]))
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="活动文件（YAML），如 campaigns/jinshan-2024.yaml")],
+) -> None:
+    """只检查活动文件，不需要系统在运行；有要修改的地方时退出码为 1。"""
+    typer.echo(f"没有发现问题：{_summary(_loaded(file))}")
+
+
+def _loaded(file: Path) -> CampaignDefinition:
+    try:
+        return load(file)
+    except CampaignFileError as error:
+        fail(f"{file} 有 {len(error.findings)} 处需要修改：\n" + "\n".join(f"  - {found}" for found in error.findings))
 
 
 @app.command("list")
