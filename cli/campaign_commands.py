@@ -9,6 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from cli import campaign_schema
 from cli.campaign_file import CampaignFileError, load
 from cli.client import client, fail
 from shared.clock import local_text
@@ -63,6 +64,12 @@ def check(
 ) -> None:
     """只检查活动文件，不需要系统在运行；有要修改的地方时退出码为 1。"""
     typer.echo(f"没有发现问题：{_summary(_loaded(file))}")
+
+
+@app.command()
+def schema() -> None:
+    """活动文件的 JSON Schema，供编辑器提示和检查。"""
+    typer.echo(campaign_schema.as_text(), nl=False)
 
 
 def _loaded(file: Path) -> CampaignDefinition:

@@ -1,13 +1,16 @@
 """Reading a campaign file: the one we ship, and what is said about files that are wrong."""
 
 import csv
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import yaml
 
 from cli.campaign_file import CampaignFileError, load
+from cli.campaign_schema import as_text
 from shared.contracts.campaign import CampaignDefinition
 from tests.support.campaigns import campaign_content
 
@@ -93,6 +96,16 @@ def test_jinshan_quotes_its_times_and_is_read_the_same_by_any_yaml_reader() -> N
     assert plain["windows"]["replay"][0] == {"from": "20:00", "to": "24:00"}
     assert plain["closing_time"] == "18:00"
     assert isinstance(plain["lessons"][0]["date"], str)
+
+
+def test_the_schema_for_editors_is_the_definitions_own_and_takes_the_shipped_campaign() -> None:
+    written = CAMPAIGNS.parent / "docs" / "campaign.schema.json"
+    assert written.read_text() == as_text(), "write it anew: fanzha campaign schema > docs/campaign.schema.json"
+    plain = yaml.safe_load((CAMPAIGNS / "jinshan-2024.yaml").read_text())
+    validator = jsonschema_rs.validator_for(json.loads(written.read_text()))
+    assert [error.message for error in validator.iter_errors(plain)] == []
+    assert not validator.is_valid(plain | {"tittle": "x"})
+    assert not validator.is_valid({key: value for key, value in plain.items() if key != "units_file"})
 
 
 # --- YAML -----------------------------------------------------------------------------------------------------------
