@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cli.client import fail
+from shared.clock import CHINA, local_text
 from upkeep.deployment import Deployment, NotFound
 
 KEEP_DEFAULT = 14
@@ -120,7 +121,7 @@ def restore(
     if as_json:
         typer.echo(json.dumps({"backup": str(path), "rows": description.rows, "restored": not verify_only}))
     elif verify_only:
-        typer.echo(f"备份完好：{description.rows:,} 行，{description.finished_at.isoformat(timespec='seconds')} 完成")
+        typer.echo(f"备份完好：{description.rows:,} 行，{local_text(description.finished_at, CHINA)} 完成")
     else:
         typer.echo(
             f"已恢复 {description.rows:,} 行。下一步：启动各服务，然后运行 fanzha outbox republish，等它报告发完"

@@ -10,8 +10,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from cli import campaign_schema
 from cli.campaign_file import CampaignFileError, load
 from cli.client import client, fail
+from shared.clock import local_text
 from shared.contracts.campaign import LEVELS, CampaignDefinition, Window
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="活动定义：应用、查看")
@@ -35,10 +37,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """检查活动文件并应用到系统；内容没有变化时什么也不做。"""
-    try:
-        new = load(file)
-    except CampaignFileError as error:
-        fail(f"{file} 有 {len(error.findings)} 处需要修改：\n" + "\n".join(f"  - {found}" for found in error.findings))
+    new = _loaded(file)
     path = f"/v1/campaigns/{new.campaign_id}"
     with client("checkin") as checkin:
         old = checkin.find(path)
@@ -72,6 +71,27 @@ def apply(
         typer.echo("内容没有变化")
     else:
         typer.echo("\n".join(["已更新：", *(f"  - {line}" for line in changed)]))
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="活动文件（YAML），如 campaigns/jinshan-2024.yaml")],
+) -> None:
+    """只检查活动文件，不需要系统在运行；有要修改的地方时退出码为 1。"""
+    typer.echo(f"没有发现问题：{_summary(_loaded(file))}")
+
+
+@app.command()
+def schema() -> None:
+    """活动文件的 JSON Schema，供编辑器提示和检查。"""
+    typer.echo(campaign_schema.as_text(), nl=False)
+
+
+def _loaded(file: Path) -> CampaignDefinition:
+    try:
+        return load(file)
+    except CampaignFileError as error:
+        fail(f"{file} 有 {len(error.findings)} 处需要修改：\n" + "\n".join(f"  - {found}" for found in error.findings))
 
 
 @app.command("list")
@@ -183,7 +203,7 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     policy.add_row("计入 credit", "、".join(definition.credit))
     policy.add_row("结课天数 required_days", str(definition.required_days))
     policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
-    policy.add_row("领取证书 claim_from", definition.certificate.claim_from.isoformat())
+    policy.add_row("领取证书 claim_from", local_text(definition.certificate.claim_from, definition.zone))
     for platform in definition.platforms:
         hours = f"，{_hours(platform.windows)}" if platform.windows else ""
         policy.add_row(f"平台 {platform.source}", f"{platform.title}：{'、'.join(platform.modes)}{hours}")

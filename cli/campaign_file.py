@@ -23,6 +23,13 @@ CHANNEL_COLUMNS = ("channel", "unit_code")
 
 SPREADSHEET_DATE = re.compile(r"^(\d{4})/(\d{1,2})/(\d{1,2})$")  # what Excel makes of 2024-06-29
 UNIT_PATH = re.compile(r"^units\[(\d+)\]\.?(.*)$")
+FULL_WIDTH_BRACES = re.compile(r"｛\s*([a-z_]+)\s*｝")
+FULL_WIDTH_COLON = re.compile(r"^[\s-]*([A-Za-z_]+)\s*：")
+LEADING_ZERO = re.compile(r"^0[0-9]+$")
+WHOLE_AS_FRACTION = re.compile(r"^([0-9]+)\.0+$")  # what a spreadsheet makes of a code that it took for a number
+CODE_COLUMNS = ("unit_code", "parent_code", "channel")
+IN_CSV = re.compile(r" 第 [0-9]+ 行")
+LAST_STEP = re.compile(r"(\.[^.\[]*|\[[0-9]+\]|^[^.\[]+)$")
 CHANNEL_PATH = re.compile(r"^channels\.(.+)$")
 
 
@@ -42,7 +49,9 @@ class Row(dict[str, str]):
 
 def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition:
     """The definition in `path`, or `CampaignFileError`."""
-    content = _yaml(path, yaml_max_bytes)
+    text = _text(path, yaml_max_bytes)
+    content = _yaml(path, text)
+    lines = _lines(text)
     units = _table(path, content, "units", UNIT_COLUMNS, UNIT_COLUMNS_OPTIONAL)
     channels = _table(path, content, "channels", CHANNEL_COLUMNS, ())
     if units is not None:
@@ -50,9 +59,31 @@ def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition
     if channels is not None:
         content["channels"] = _channels(channels)
     try:
-        return CampaignDefinition.model_validate(content)
+        definition = CampaignDefinition.model_validate(content)
     except ValidationError as error:
-        raise CampaignFileError([_placed(finding, units, channels) for finding in explain(error)]) from error
+        found = [_placed(finding, units, channels) for finding in explain(error)]
+        raise CampaignFileError([_with_line(finding, path, lines) for finding in found]) from error
+    if contradictions := _contradictions(definition):
+        raise CampaignFileError([_with_line(finding, path, lines) for finding in contradictions])
+    return definition
+
+
+def _contradictions(definition: CampaignDefinition) -> list[Finding]:
+    """What is a valid definition, and not what its author can have meant."""
+    findings = []
+    texts = {f"messages[{index}].template": rule.template for index, rule in enumerate(definition.messages)}
+    for at, text in ({"certificate.body": definition.certificate.body} | texts).items():
+        if braces := FULL_WIDTH_BRACES.search(text):
+            message = f"全角花括号不是占位符，会照样印出来；请改为半角 {{{braces[1]}}}"
+            findings.append(Finding(at, braces[0], message))
+    claim_from = definition.certificate.claim_from
+    there = claim_from.astimezone(definition.zone)
+    if claim_from.utcoffset() and claim_from.utcoffset() != there.utcoffset():
+        message = (
+            f"时区是 UTC{there:%z}，与 certificate.claim_from 的 UTC{claim_from:%z} 矛盾；中国大陆请写 Asia/Shanghai"
+        )
+        findings.append(Finding("time_zone", repr(definition.time_zone), message))
+    return findings
 
 
 class Table:
@@ -99,6 +130,7 @@ def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> l
                 row = Row({key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()})
                 row.line = line
                 rows.append(row)
+                findings += _fractions(name, row)
             line = reader.line_num + 1
     except csv.Error as error:
         raise CampaignFileError(
@@ -113,6 +145,9 @@ def _header_findings(
     name: str, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]
 ) -> list[Finding]:
     at = f"{name} 第 1 行"
+    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        mark = "制表符" if other == "\t" else other
+        return [Finding(at, None, f"列之间是 {mark}，应为逗号；请在表格软件里另存为“CSV UTF-8（逗号分隔）”")]
     findings = [Finding(at, None, f"缺少 {column} 列；请补上") for column in required if column not in header]
     for column in header:
         if column not in required + optional:
@@ -122,6 +157,19 @@ def _header_findings(
     if len(set(header)) != len(header):
         findings.append(Finding(at, None, "列名有重复；请删除重复的列"))
     return findings
+
+
+def _fractions(name: str, row: Row) -> list[Finding]:
+    found = {column: WHOLE_AS_FRACTION.match(row.get(column, "")) for column in CODE_COLUMNS}
+    return [
+        Finding(
+            f"{name} 第 {row.line} 行 {column} 列",
+            repr(code[0]),
+            f"表格软件把代码变成了小数；请把这一列设为文本，写成 {code[1]}",
+        )
+        for column, code in found.items()
+        if code
+    ]
 
 
 def _unit(row: Row) -> dict[str, Any]:
@@ -167,6 +215,37 @@ def _placed(finding: Finding, units: Table | None, channels: Table | None) -> Fi
     return finding
 
 
+def _with_line(finding: Finding, path: Path, lines: dict[str, int]) -> Finding:
+    """The finding with file and line of its key, or of the nearest key around it; of a CSV file they are told already."""
+    if not IN_CSV.search(finding.at):
+        key = finding.at
+        while key and key not in lines:
+            key = LAST_STEP.sub("", key)
+        if key:
+            return finding._replace(at=f"{path.name} 第 {lines[key]} 行 {finding.at}")
+    return finding
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Path of every key and item (`windows.live[0].from`) → its line in the YAML file."""
+    found: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, path: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    below = f"{path}.{key.value}".removeprefix(".")
+                    found[below] = key.start_mark.line + 1
+                    walk(value, below)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                found[f"{path}[{index}]"] = value.start_mark.line + 1
+                walk(value, f"{path}[{index}]")
+
+    walk(yaml.compose(text, _Loader), "")
+    return found
+
+
 def _text(path: Path, max_bytes: int) -> str:
     """The text of a file in UTF-8 or GB18030."""
     try:
@@ -187,6 +266,22 @@ class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that would mislead; `problem` is a text for the operator."""
 
 
+class _Written(int):
+    """A number that is shown as it was written: 0137, which YAML reads as 95, was meant as a code."""
+
+    def __new__(cls, number: int, text: str) -> "_Written":
+        written = super().__new__(cls, number)
+        written._text = text
+        return written
+
+    _text: str
+
+    def __str__(self) -> str:
+        return self._text
+
+    __repr__ = __str__
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses what would silently mean something else: a key written twice, and aliases."""
 
@@ -205,20 +300,41 @@ class _Loader(yaml.SafeLoader):
             seen[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        number = super().construct_yaml_int(node)
+        return _Written(number, node.value) if LEADING_ZERO.match(node.value) else number
 
-def _yaml(path: Path, max_bytes: int) -> dict[str, Any]:
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _yaml(path: Path, text: str) -> dict[str, Any]:
     try:
-        content = yaml.load(_text(path, max_bytes), _Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"{path.name} 第 {mark.line + 1} 行第 {mark.column + 1} 列" if mark else path.name
         invalid = f"不是有效的 YAML（{error.problem}）；请核对缩进、冒号和引号"
         problem = str(error.problem) if isinstance(error, _Refused) else invalid
+        if not isinstance(error, _Refused) and (mistyped := _mistyped(path, text, str(error.problem), mark)):
+            raise CampaignFileError([mistyped]) from error
         raise CampaignFileError([Finding(at, None, problem)]) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-02-30
         raise CampaignFileError([Finding(path.name, None, f"不是有效的 YAML：{error}")]) from error
     except RecursionError as error:
         raise CampaignFileError([Finding(path.name, None, "嵌套太深；请核对缩进")]) from error
+    if not isinstance(content, dict) and (mistyped := _mistyped(path, text, "", None)):
+        raise CampaignFileError([mistyped])
     if not isinstance(content, dict):
         raise CampaignFileError([Finding(path.name, None, "内容不是“键: 值”；请参照 campaigns/jinshan-2024.yaml")])
     return content
+
+
+def _mistyped(path: Path, text: str, problem: str, mark: yaml.Mark | None) -> Finding | None:
+    """What an input method or a tab key leaves behind, which YAML complains about elsewhere and otherwise."""
+    if mark is not None and r"'\t'" in problem:
+        return Finding(f"{path.name} 第 {mark.line + 1} 行", None, "用制表符（Tab）缩进；请改为空格")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if key := FULL_WIDTH_COLON.match(line):
+            return Finding(f"{path.name} 第 {number} 行", None, f"{key[1]} 后面是全角冒号；请改为半角冒号加一个空格")
+    return None

@@ -14,7 +14,7 @@ from rich.console import Console
 from cli.client import fail, setting
 from devstack.home import Home
 from shared.bus.topology import PRODUCERS_FIRST, SERVICES
-from shared.clock import read_clock, write_clock
+from shared.clock import CHINA, local_text, read_clock, write_clock
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="模拟时钟：拨到某一刻、查看")
 
@@ -42,9 +42,7 @@ def set_clock(
     path = _simulated_clock()
     current = read_clock(path)
     if now < current:
-        fail(
-            f"模拟时钟已是 {_local(current, now)}，不能往回拨到 {now.isoformat()}。要重来：make down，清空数据后用 CLOCK_AT 启动"
-        )
+        fail(f"模拟时钟已是 {_told(current)}，不能往回拨到 {_told(now)}。要重来：make down，清空数据后用 CLOCK_AT 启动")
     urls = {service: setting(f"{service.upper()}_URL") for service in SERVICES}
     write_clock(path, now)
     started = time.monotonic()
@@ -52,20 +50,18 @@ def set_clock(
         with Console(stderr=True).status("等各服务做完") as status:
             settle(urls, now, within_s=within_s, tell=lambda text: status.update(f"等各服务做完：{text}"))
     except NotSettled as error:
-        fail(f"时钟已拨到 {now.isoformat()}，但{error}")
+        fail(f"时钟已拨到 {_told(now)}，但{error}")
     if as_json:
         typer.echo(json.dumps({"clock": now.isoformat(), "settled": True}))
     else:
-        typer.echo(f"模拟时钟：{now.isoformat()}，各服务已就绪（{time.monotonic() - started:.1f} 秒）")
+        typer.echo(f"模拟时钟：{_told(now)}，各服务已就绪（{time.monotonic() - started:.1f} 秒）")
 
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
     """显示模拟时钟。"""
     now = read_clock(_simulated_clock())
-    typer.echo(
-        json.dumps({"clock": now.isoformat()}) if as_json else f"模拟时钟：{_local(now, datetime.now().astimezone())}"
-    )
+    typer.echo(json.dumps({"clock": now.isoformat()}) if as_json else f"模拟时钟：{_told(now)}")
 
 
 def settle(
@@ -151,5 +147,6 @@ def _moment(text: str) -> datetime:
     return now
 
 
-def _local(at: datetime, like: datetime) -> str:
-    return at.astimezone(like.tzinfo).isoformat()
+def _told(at: datetime) -> str:
+    """The clock is all campaigns'; its time is told in China's."""
+    return local_text(at, CHINA)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cli.backup_commands import found_deployment
 from cli.client import fail
+from shared.clock import CHINA, local_text
 from upkeep.deployment import Deployment
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使
 
 @app.command()
 def viewer(
-    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动 ID")],
     viewer_id: Annotated[str, typer.Argument(metavar="VIEWER", help="平台账号")],
     by: Actor = "",
     yes: Yes = False,
@@ -75,7 +76,7 @@ def viewer(
 
 @app.command()
 def campaign(
-    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动 ID")],
     by: Actor = "",
     yes: Yes = False,
     destroy_keys: Annotated[
@@ -141,7 +142,7 @@ def show_log(as_json: AsJson = False) -> None:
     kinds = {"viewer": "一个人", "campaign": "整个活动", "retention": "到期"}
     for row in rows:
         table.add_row(
-            row["erased_at"][:19],
+            local_text(datetime.fromisoformat(row["erased_at"]), CHINA),
             row["service"],
             kinds.get(row["kind"], row["kind"]),
             row["campaign_id"] or "—",

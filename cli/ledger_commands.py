@@ -25,6 +25,7 @@ from cli.client import fail
 from devstack.home import Home, read_env
 from shared.bus import dead_letters, outbox
 from shared.bus.topology import SERVICES
+from shared.clock import CHINA, local_text
 from shared.database import Database, DatabaseAway, Limits, Transaction
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ def list_dead_letters(service: OnlyService = None, as_json: AsJson = False) -> N
             str(letter["id"]),
             letter["durable"],
             letter["reason"],
-            f"{datetime.fromisoformat(letter['parked_at']).astimezone():%m-%d %H:%M %z}",
+            local_text(datetime.fromisoformat(letter["parked_at"]), CHINA),
             "是" if letter["replayable"] else "否",
         )
     console = Console(markup=False)

@@ -37,6 +37,7 @@ app.command("init")(init_command.init)
 app.add_typer(campaign_commands.app, name="campaign")
 app.command("import")(import_command.import_file)
 app.command("totals")(totals_command.totals)
+app.command("live-room")(totals_command.live_room)
 app.command("platform-count")(platform_count_command.platform_count)
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(token_commands.app, name="token")
@@ -77,17 +78,17 @@ def _moment(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no RFC 3339 time such as 2024-06-29T19:00:00+08:00") from None
+        raise typer.BadParameter(f"“{text}”不是时间，请写成 2024-06-29T19:00:00+08:00") from None
 
 
 @app.command()
 def up(
     clock_at: Annotated[
-        str, typer.Option(envvar="CLOCK_AT", help="start a simulated clock at this RFC 3339 time")
+        str, typer.Option(envvar="CLOCK_AT", help="用模拟时钟，从这一刻开始（如 2024-06-29T19:00:00+08:00）")
     ] = "",
-    ports: Annotated[str, typer.Option(envvar="PORTS", help="18000 means 18001 to 18007; auto means free ones")] = "",
+    ports: Annotated[str, typer.Option(envvar="PORTS", help="18000 表示用 18001 到 18007；auto 表示用空闲的")] = "",
     servers_only: Annotated[
-        bool, typer.Option("--servers-only", help="Postgres and NATS without the services: for a restore")
+        bool, typer.Option("--servers-only", help="只启动 Postgres 和 NATS，不启动服务：恢复备份时用")
     ] = False,
 ) -> None:
     """启动开发环境，就绪后返回。"""
@@ -108,20 +109,20 @@ def down() -> None:
 
     home = Home.from_environment()
     try:
-        with console.status("stopping"):
+        with console.status("正在停止"):
             was_running = devstack.down(home)
     except StackError as error:
         complaints.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    console.print("stopped" if was_running else "was not running")
+    console.print("已停止" if was_running else "本来就没有运行")
 
 
 @app.command()
 def demo(
-    viewers: Annotated[int, typer.Option(envvar="VIEWERS", min=50, max=99_999)] = 20_000,
-    seed: Annotated[int, typer.Option(envvar="SEED", help="the same seed is the same traffic")] = 20_240_629,
-    keep: Annotated[bool, typer.Option(envvar="KEEP", help="leave the stack running afterwards")] = False,
-    ports: Annotated[str, typer.Option(envvar="PORTS", help="as for `up`")] = "",
+    viewers: Annotated[int, typer.Option(envvar="VIEWERS", min=50, max=99_999, help="观众人数")] = 20_000,
+    seed: Annotated[int, typer.Option(envvar="SEED", help="同一个种子，流量相同")] = 20_240_629,
+    keep: Annotated[bool, typer.Option(envvar="KEEP", help="结束后让环境继续运行")] = False,
+    ports: Annotated[str, typer.Option(envvar="PORTS", help="同 up")] = "",
 ) -> None:
     """在全新的开发环境里演一遍 16 天的活动，逐个核对数字。"""
     from demo import main as play

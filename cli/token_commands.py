@@ -11,6 +11,7 @@ import typer
 
 from cli.client import client, fail
 from devstack.home import Home
+from shared.clock import CHINA, local_text
 from shared.contracts.base import ID_PATTERN
 from shared.service.tokens import ALL_CAMPAIGNS, Role, create_token
 
@@ -54,13 +55,15 @@ def create(
     token = create_token(
         _signing_key(), subject=subject.strip(), role=role, campaign=campaign, unit=unit or None, valid_for=valid_for
     )
-    until = (datetime.now(UTC) + valid_for).isoformat(timespec="seconds")
+    until = datetime.now(UTC) + valid_for
     if as_json:
         content = {"token": token, "role": role, "subject": subject.strip(), "campaign": campaign, "unit": unit or None}
-        typer.echo(json.dumps(content | {"expires_at": until}, ensure_ascii=False))
+        typer.echo(json.dumps(content | {"expires_at": until.isoformat(timespec="seconds")}, ensure_ascii=False))
         return
     scope = f"活动 {campaign}，{'单位 ' + unit + ' 及其下级' if unit else '全部单位'}"
-    typer.echo(f"{role}（{subject.strip()}）：{scope}，有效至 {until}。令牌等同密码，请勿转发", err=True)
+    typer.echo(
+        f"{role}（{subject.strip()}）：{scope}，有效至 {local_text(until, CHINA)}。令牌等同密码，请勿转发", err=True
+    )
     typer.echo(token)
 
 

@@ -1,7 +1,6 @@
 """Reads the campaign file a second time, as plain YAML and CSV, without the code that is being checked."""
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -82,13 +81,15 @@ class Campaign:
 
     def below(self, root: str) -> set[str]:
         """A unit and everything under it."""
-        return {code for code in self.units if root in self._path(code)}
+        return {code for code in self.units if root in self.path(code)}
 
-    def _path(self, code: str) -> Iterator[str]:
-        at: str | None = code
-        while at:
-            yield at
-            at = self.units[at].parent
+    def path(self, code: str) -> list[str]:
+        """A code and every unit above it."""
+        found = [code]
+        while code in self.units and (parent := self.units[code].parent):
+            found.append(parent)
+            code = parent
+        return found
 
 
 def read(path: Path) -> Campaign:

@@ -7,7 +7,11 @@ from typing import NamedTuple
 from demo.campaign import Campaign
 from demo.expectation import Expectation
 
-BY = ("unit", "county", "city", "group", "lesson", "mode")
+BY = ("unit", "subtree", "county", "city", "group", "lesson", "mode")
+COVERED = {
+    "county": ("county", "unit"),
+    "city": ("city", "county", "unit"),
+}  # levels of which a row covers the whole unit
 
 
 class Row(NamedTuple):
@@ -64,17 +68,19 @@ class Sums:
                 self.claimed[holder.unit, holder.group] += certificate.claimed
 
     def rows(self, by: str, lesson: str | None = None, mode: str | None = None) -> dict[str, Row]:
-        """Rows as `GET …/totals?by=…[&lesson=…][&mode=…]` must answer them, without those that are all 0."""
+        """Rows as `GET …/totals?by=…[&lesson=…][&mode=…]` must answer them: every unit, group and lesson, with 0 where
+        nothing came; other keys only where there is something."""
         numbers: dict[str, list[int]] = defaultdict(lambda: [0] * 5)
         for cell in self._cells(lesson, mode):
             checkins, late, made_good = self.checkins[cell], self.late[cell], self.made_good[cell]
-            row = numbers[self._key(by, cell.unit, cell.group, cell.lesson, cell.mode)]
-            row[0] += checkins
-            row[1] += late
-            row[2] += made_good
-            row[3] += made_good + (checkins - late if cell.mode in self._campaign.credit else 0)
-            if mode is not None or by == "mode":
-                row[4] += checkins
+            for key in self._keys(by, cell.unit, cell.group, cell.lesson, cell.mode):
+                row = numbers[key]
+                row[0] += checkins
+                row[1] += late
+                row[2] += made_good
+                row[3] += made_good + (checkins - late if cell.mode in self._campaign.credit else 0)
+                if mode is not None or by == "mode":
+                    row[4] += checkins
         if mode is None and by != "mode":
             for key, number in self._people(by, lesson):
                 numbers[key][4] += number
@@ -82,9 +88,10 @@ class Sums:
         issued: Counter[str] = Counter()
         claimed: Counter[str] = Counter()
         for (unit, group), number in self.issued.items() if tells else ():
-            issued[self._key(by, unit, group)] += number
-            claimed[self._key(by, unit, group)] += self.claimed[unit, group]
-        keys = {key for key, row in numbers.items() if any(row)} | issued.keys()
+            for key in self._keys(by, unit, group):
+                issued[key] += number
+                claimed[key] += self.claimed[unit, group]
+        keys = {key for key, row in numbers.items() if any(row)} | issued.keys() | self._listed(by, lesson)
         return {key: self._row(by, key, numbers[key], issued[key], claimed[key], tells=tells) for key in keys}
 
     def _row(self, by: str, key: str, numbers: list[int], issued: int, claimed: int, *, tells: bool) -> Row:
@@ -104,12 +111,37 @@ class Sums:
 
     def _people(self, by: str, lesson: str | None) -> Iterable[tuple[str, int]]:
         if lesson is None and by != "lesson":
-            return [(self._key(by, unit, group), number) for (unit, group), number in self.viewers.items()]
+            return [
+                (key, number) for (unit, group), number in self.viewers.items() for key in self._keys(by, unit, group)
+            ]
         return [
-            (self._key(by, unit, group, day), number)
+            (key, number)
             for (day, unit, group), number in self.lesson_viewers.items()
             if lesson in (None, day)
+            for key in self._keys(by, unit, group, day)
         ]
+
+    def _listed(self, by: str, lesson: str | None) -> set[str]:
+        """The rows that are there before anything came."""
+        campaign = self._campaign
+        units = set(campaign.units) if self._root is None else campaign.below(self._root)
+        match by:
+            case "unit" | "subtree":
+                return units
+            case "county" | "city":
+                rolled_up = {self._key(by, unit, "") for unit in units}
+                return {code for code in rolled_up if campaign.units[code].level in COVERED[by]}
+            case "group":
+                return set(campaign.groups)
+            case "lesson":
+                return {day.isoformat() for day in campaign.days if lesson in (None, day.isoformat())}
+        return set()
+
+    def _keys(self, by: str, unit: str, group: str, lesson: str = "", mode: str = "") -> list[str]:
+        if by != "subtree":
+            return [self._key(by, unit, group, lesson, mode)]
+        path = self._campaign.path(unit)
+        return path if self._root is None else path[: path.index(self._root) + 1]
 
     def _key(self, by: str, unit: str, group: str, lesson: str = "", mode: str = "") -> str:
         match by:
@@ -126,9 +158,8 @@ class Sums:
         return mode
 
     def _per_10k(self, by: str, key: str, viewers: int) -> float | None:
-        unit = self._campaign.units.get(key) if by in ("unit", "county", "city") else None
-        covered = {"county": ("county", "unit"), "city": ("city", "county", "unit")}.get(by)
-        if unit is None or unit.residents is None or (covered and unit.level not in covered):
+        unit = self._campaign.units.get(key) if by in ("unit", "subtree", "county", "city") else None
+        if unit is None or unit.residents is None or (by in COVERED and unit.level not in COVERED[by]):
             return None
         return round(viewers * 10_000 / unit.residents, 2)
 

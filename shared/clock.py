@@ -5,9 +5,12 @@ The simulated clock is a file with one RFC 3339 time, shared by all processes of
 """
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
+
+CHINA = ZoneInfo("Asia/Shanghai")  # of what belongs to no campaign; a campaign's times are told in its own zone
 
 
 class Clock(Protocol):
@@ -67,3 +70,9 @@ def write_clock(path: Path, now: datetime) -> None:
 
 def clock_from(path: Path | None) -> Clock:
     return WallClock() if path is None else SimulatedClock(path)
+
+
+def local_text(at: datetime, zone: tzinfo | None = None) -> str:
+    """A time as people read it, `2024-06-29 19:30:05+08:00`: in `zone`, else in the one that it carries."""
+    local = at if zone is None else at.astimezone(zone)
+    return local.isoformat(sep=" ", timespec="seconds")

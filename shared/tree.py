@@ -28,6 +28,20 @@ class Tree:
         inside = {root: True}
         return frozenset(code for code in self._units if self._is_inside(code, inside))
 
+    def codes(self, root: str | None = None) -> list[str]:
+        """In administrative order; with a root, of it and everything below it."""
+        inside = None if root is None else self.subtree(root)
+        return [code for code in self._units if inside is None or code in inside]
+
+    def upwards(self, code: str, root: str | None = None) -> list[str]:
+        """The unit and all above it, nearest first, up to `root`; nothing for a code that the tree does not have."""
+        path = []
+        unit = self._units.get(code)
+        while unit is not None:
+            path.append(unit.unit_code)
+            unit = None if unit.unit_code == root else self._units.get(unit.parent_code or "")
+        return path
+
     def rolled_up(self, level: Level, root: str | None = None) -> dict[str, str]:
         """Each code → the nearest unit, itself included, that is at `level` or above it; never above `root`.
 

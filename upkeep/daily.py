@@ -8,13 +8,12 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import NoReturn
-from zoneinfo import ZoneInfo
 
 import structlog
 
+from shared.clock import CHINA
 from upkeep.backup_names import of_known_age, taken_at
 
-ZONE = ZoneInfo("Asia/Shanghai")
 RETRY_AFTER = timedelta(minutes=10)  # a database that restarts is back; six tries an hour fill no log
 LOOK_EVERY_S = 60  # the machine may sleep, and its clock may be set
 
@@ -23,8 +22,8 @@ log = structlog.get_logger()
 
 def next_after(moment: datetime, at: time) -> datetime:
     """The first `at`, China's time, that is later than `moment`."""
-    local = moment.astimezone(ZONE)
-    today = datetime.combine(local.date(), at, ZONE)
+    local = moment.astimezone(CHINA)
+    today = datetime.combine(local.date(), at, CHINA)
     return today if today > local else today + timedelta(days=1)
 
 
@@ -50,4 +49,4 @@ def keep_going(
 
 
 def _text(moment: datetime) -> str:
-    return moment.astimezone(ZONE).isoformat(timespec="seconds")
+    return moment.astimezone(CHINA).isoformat(timespec="seconds")

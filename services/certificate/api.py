@@ -16,7 +16,7 @@ from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
 from services.certificate.usecases import Keys
 from shared.clock import Clock
-from shared.contracts.base import ID_PATTERN
+from shared.contracts.base import ID_PATTERN, Id
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import Reason
 from shared.database import Database, DatabaseAway, Transaction
@@ -102,6 +102,7 @@ class RevokeRequest(BaseModel):
 class ReissueRequest(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     reason: TypedReason
+    request_id: Id | None = Field(default=None, description="yours, to repeat the request safely")
 
 
 def build_api(
@@ -276,7 +277,7 @@ async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: 
     elif body.serial is not None:
         serial = domain.normalise_serial(body.serial)
     else:
-        raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "send serial, or content and signature")
+        raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "请给出 serial，或 content 和 signature")
     async with db.transaction() as tx:
         row = None if serial is None else await store.by_serial(tx, serial)
         known = row and await _read(tx, definitions, keys, row)
@@ -309,7 +310,7 @@ def _files(
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
             if row is None or row.revoked_at is not None:
-                raise not_found("该证书", "it does not exist or was revoked")
+                raise not_found("该证书", "没有这张证书，或者已经撤销")
             own = await keys.recipient.keys_to_read(tx, row.campaign_id)
             rules = await definitions.in_force(tx, row.campaign_id)
         return row, own, rules
@@ -364,7 +365,7 @@ def _office(
         now = clock.now()
         serial = await db.in_transaction(
             lambda tx: usecases.reissue(
-                tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now
+                tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now, body.request_id
             )
         )
         return {"serial": serial, "status": "valid"}

@@ -284,14 +284,14 @@ def normalise_name(raw: str) -> str | None:
     loses its inner spaces: forms pad it to the width of others (李　四).
     """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in raw):
-        raise NameRefused("the name has control characters")
+        raise NameRefused("姓名里有看不见的控制字符")
     visible = "".join(char for char in raw if char in _JOINERS or unicodedata.category(char) != "Cf")
     name = " ".join(_MIDDLE_DOTS.sub("·", unicodedata.normalize("NFC", visible)).split()).strip("· " + _JOINERS)
     unpadded = name.replace(" ", "")
     if len(unpadded) <= _PADDED_MAX_CHARS and _HAN.fullmatch(unpadded):
         name = unpadded
     if len(name) > NAME_MAX_CHARS:
-        raise NameRefused(f"the name is longer than {NAME_MAX_CHARS} characters")
+        raise NameRefused(f"姓名最长 {NAME_MAX_CHARS} 个字符")
     return name or None
 
 

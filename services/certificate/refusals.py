@@ -12,5 +12,6 @@ ANSWERS: Answers = {
     "name-refused": Answer(422, "name-refused", "姓名不符合要求"),
     "campaign-erased": Answer(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名"),
     "no-certificate": Answer(404, "not-found", "没有找到该证书"),
+    "request-id-used": Answer(409, "request-id-used", "该编号已用于另一次换发"),
     "already-revoked": Answer(409, "certificate-revoked", "该证书已撤销"),
 }

@@ -140,6 +140,7 @@ class Certificate(NamedTuple):
     claimed_at: datetime | None = None
     revoked_at: datetime | None = None
     reissued_as: str | None = None
+    reissue_request: str | None = None  # the office's id of the request that this one came from
 
 
 _CERTIFICATE = ", ".join(Certificate._fields)
@@ -172,6 +173,10 @@ async def by_serial(tx: Transaction, serial: str) -> Certificate | None:
 
 async def by_code(tx: Transaction, code: str) -> Certificate | None:
     return await _one(tx, "code = $1", code)
+
+
+async def by_reissue_request(tx: Transaction, campaign_id: str, request_id: str) -> Certificate | None:
+    return await _one(tx, "campaign_id = $1 AND reissue_request = $2", campaign_id, request_id)
 
 
 async def last_of(tx: Transaction, campaign_id: str, viewer_id: str, *, lock: bool = False) -> Certificate | None:

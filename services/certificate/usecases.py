@@ -369,23 +369,34 @@ async def revoke(tx: Transaction, campaign_id: str, viewer_id: str, actor: str, 
 
 
 async def reissue(
-    tx: Transaction, keys: Keys, campaign_id: str, viewer_id: str, name: str, actor: str, reason: str, now: datetime
+    tx: Transaction,
+    keys: Keys,
+    campaign_id: str,
+    viewer_id: str,
+    name: str,
+    actor: str,
+    reason: str,
+    now: datetime,
+    request_id: str | None = None,
 ) -> str:
-    """Replaces the viewer's certificate by one with the corrected name, which is claimed if the replaced one was."""
+    """Replaces the viewer's certificate by one with the corrected name; one that was claimed stays claimed. Returns its serial,
+    and the same again for the same `request_id`; that of another viewer's or name's request is `request-id-used`."""
     try:
         corrected = domain.normalise_name(name)
     except domain.NameRefused as error:
         raise Refused("name-refused", str(error)) from error
     if corrected is None:
-        raise Refused("name-refused", "the name has no visible character")
+        raise Refused("name-refused", "姓名里没有看得见的字")
     own = await keys.recipient.keys(tx, campaign_id, now)
     if own.destroyed:
         raise Refused("campaign-erased")
+    if request_id and (serial := await _reissued_before(tx, own, campaign_id, request_id, viewer_id, corrected)):
+        return serial
     old = await _valid(tx, campaign_id, viewer_id)
     who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
     issued_at = now.replace(microsecond=0)
     new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
-    row = new.row._replace(corrected=True, claimed_at=old.claimed_at)
+    row = new.row._replace(corrected=True, claimed_at=old.claimed_at, reissue_request=request_id)
     await store.revoke(tx, old.serial, now, actor, reason, row.serial)
     await keep_signing_key(tx, keys)
     await store.add_certificates(tx, [row])
@@ -394,6 +405,20 @@ async def reissue(
     if old.claimed_at is not None:
         events.append(_claimed_event(row, old.claimed_at))
     await outbox.add(tx, *events)
+    return row.serial
+
+
+async def _reissued_before(
+    tx: Transaction, own: CampaignKeys, campaign_id: str, request_id: str, viewer_id: str, name: str
+) -> str | None:
+    """The serial that this request has made; requests at the same time take turns."""
+    await store.one_issuer(tx, campaign_id)
+    row = await store.by_reissue_request(tx, campaign_id, request_id)
+    if row is None:
+        return None
+    known_name = None if row.name is None else own.decrypt(row.name, _row_of(campaign_id, row.viewer_id))
+    if (row.viewer_id, known_name) != (viewer_id, name):
+        raise Refused("request-id-used")
     return row.serial
 
 

@@ -148,7 +148,7 @@ class Intake:
         """A post of the live platform, signed as this source signs."""
         source = self._sources.get(name)
         if source is None:
-            raise not_found("该数据来源", f"no source {name} is configured")
+            raise not_found("该数据来源", f"没有配置数据来源 {name}")
         if not source.may_be_signed(request.headers):
             raise _not_signed()
         body = await request.body()
@@ -222,12 +222,12 @@ def _events(router: APIRouter, intake: Intake) -> None:
         items = _read(await request.body())
         for item in items:
             if item.event is not None and item.event.campaign_id != campaign_id:
-                raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"every event must be of {campaign_id}")
+                raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"每个事件都应属于活动 {campaign_id}")
         return await intake.record(items, source)
 
 
 def _not_signed() -> Problem:
-    detail = "the signature does not match these bytes, or is over 5 minutes old"
+    detail = "签名与收到的内容不符，或者签名时间相差超过 5 分钟"
     return Problem(401, "signature", "签名无效或已过期", detail)
 
 

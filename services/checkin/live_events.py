@@ -136,12 +136,10 @@ def read_body(body: bytes) -> list[Item]:
     try:
         raws = _split(body, text)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise BodyRefused(
-            "not_json", "the body is neither an event object nor an array of events, in UTF-8 JSON"
-        ) from error
+        raise BodyRefused("not_json", "应为 UTF-8 编码的 JSON：一个事件，或事件的列表") from error
     if not raws:
-        raise BodyRefused("not_json", "the array is empty")
-    may_be_rounded = b".999999" in body or b"\\" in body  # a backslash: digit or point may be written as an escape
+        raise BodyRefused("not_json", "列表是空的")
+    may_be_rounded = b".999999" in body or b"\\" in body  # a digit or the point can be written as an escape
     if not may_be_rounded:
         with suppress(msgspec.MsgspecError, RecursionError):  # reads all at once; fails if one item is malformed
             return [_item(event, raw) for event, raw in zip(_events.decode(text), raws, strict=True)]
@@ -162,7 +160,7 @@ def _split(body: bytes, text: bytes) -> list[msgspec.Raw]:
 
 def _few_enough(items: list[_Item]) -> list[_Item]:
     if len(items) > ITEMS_MAX:
-        raise BodyRefused("too_many", f"{len(items)} items; at most {ITEMS_MAX} are taken in one post")
+        raise BodyRefused("too_many", f"共 {len(items)} 项，一次最多 {ITEMS_MAX} 项")
     return items
 
 

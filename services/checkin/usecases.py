@@ -141,7 +141,7 @@ async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: 
     """The campaign in force. Refused as `no-such-campaign` where there is none."""
     campaigns = await catalogue.held(tx)
     if campaign_id not in campaigns:
-        raise Refused(NO_SUCH_CAMPAIGN, f"no campaign {campaign_id}; define it with PUT /v1/campaigns/{campaign_id}")
+        raise Refused(NO_SUCH_CAMPAIGN, f"没有活动 {campaign_id}；请先应用活动定义（fanzha campaign apply）")
     return campaigns[campaign_id]
 
 
@@ -187,7 +187,7 @@ async def viewer_report(
     uncounted = await store.uncounted_of(tx, campaign_id, viewer_id, UNCOUNTED_SHOWN_MAX)
     if viewer is None:
         if not uncounted:
-            raise Refused(NO_SUCH_VIEWER, "this viewer has neither enrolled nor checked in")
+            raise Refused(NO_SUCH_VIEWER, "这位观众没有报名，也没有签到")
         viewer = store.Viewer(viewer_id, "unassigned", "unassigned", None, None, Lessons())
     views = [lesson_view(campaign.course, viewer.lessons, index, now) for index in range(len(campaign.lesson_texts))]
     certificate = await certificates.state_of(tx, campaign_id, viewer_id)
@@ -299,7 +299,7 @@ def _all_of(campaign: Campaign, audience: Audience) -> int:
 def _lesson(campaign: Campaign, day: date) -> int:
     index = campaign.definition.index_of.get(day)
     if index is None:
-        raise Refused("no-such-lesson", "lesson_date must be a lesson of the campaign", subject=day.isoformat())
+        raise Refused("no-such-lesson", "lesson_date 应为该活动一节课的日期", subject=day.isoformat())
     return index
 
 

@@ -1,7 +1,7 @@
 """A campaign's definition as reporting needs it: the unit tree, lessons, groups and credit policy; joined when read."""
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, tzinfo
 
 from shared.contracts.base import Mode
 from shared.definitions import InForce
@@ -18,6 +18,7 @@ class Definition:
     groups: dict[str, str] = field(default_factory=dict)
     platforms: dict[str, str] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
+    zone: tzinfo = UTC
 
     @classmethod
     def of(cls, in_force: InForce) -> "Definition":
@@ -28,6 +29,7 @@ class Definition:
             groups={group.code: group.name for group in in_force.rules.groups},
             platforms={platform.source: platform.title for platform in in_force.rules.platforms},
             tree=Tree(in_force.units),
+            zone=in_force.rules.zone,
         )
 
 

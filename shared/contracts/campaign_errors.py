@@ -4,11 +4,10 @@ import difflib
 import reprlib
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts import campaign_parts
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_checks import Faults
@@ -95,7 +94,7 @@ def _message(item: Any) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "extra_forbidden":
-        return _unknown_key(key)
+        return _unknown_key(key, _keys_beside(item["loc"]))
     if kind == "string_type":
         return _not_a_text(key, item["input"])
     if kind == "string_pattern_mismatch":
@@ -107,8 +106,8 @@ def _message(item: Any) -> str:
     return _out_of_limits(kind, context) or f"不符合要求：{item['msg']}"
 
 
-def _unknown_key(key: str) -> str:
-    close = difflib.get_close_matches(key, _known_keys(), n=1)
+def _unknown_key(key: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, allowed, n=1)
     hint = f"；是否想写 {close[0]}？" if close else "；请删除，或核对拼写"
     return f"不认识的键{hint}"
 
@@ -153,10 +152,21 @@ def _readable(key: str) -> str:
     return key[:KEY_SHOWN_MAX].encode(errors="replace").decode()
 
 
-def _known_keys() -> list[str]:
-    parts: list[type[BaseModel]] = [CampaignDefinition]
-    parts += [kind for kind in vars(campaign_parts).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return sorted({field.alias or name for part in parts for name, field in part.model_fields.items()})
+def _keys_beside(location: Sequence[int | str]) -> list[str]:
+    """The keys that are allowed where the last one of `location` stands."""
+    part: type[BaseModel] | None = CampaignDefinition
+    for key in location[:-1]:
+        if isinstance(key, str) and part is not None:
+            fields = {field.alias or name: field for name, field in part.model_fields.items()}
+            part = _part_in(fields[key].annotation) if key in fields else None
+    return [] if part is None else sorted(field.alias or name for name, field in part.model_fields.items())
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    """The part of a definition that a field of this type holds, one or a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((part for inner in get_args(annotation) if (part := _part_in(inner))), None)
 
 
 def _shown(value: Any) -> str | None:

@@ -94,10 +94,10 @@ def _compressed(encoding: bytes) -> Problem:
 
 
 def _too_large(max_bytes: int) -> Problem:
-    return Problem(413, "too-large", "请求内容过大", f"at most {max_bytes} bytes")
+    return Problem(413, "too-large", "请求内容过大", f"最多 {max_bytes} 字节")
 
 
 def _too_slow() -> Problem:
-    problem = Problem(408, "too-slow", "请求内容没有按时发完", "the body did not arrive in time")
-    problem.headers = {"Connection": "close"}  # else the server reads the rest, however slowly it comes
+    problem = Problem(408, "too-slow", "请求内容没有按时发完", "请求正文没有在限定时间内到齐")
+    problem.headers = {"Connection": "close"}  # else the rest is read for as long as it trickles
     return problem

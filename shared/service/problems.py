@@ -12,11 +12,19 @@ from starlette.responses import JSONResponse, Response
 
 from shared.database import DatabaseAway
 from shared.pages import Pages, wants_page
+from shared.service import validation
 from shared.service.refusals import Answers, Refused
 
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 2
+ERRORS_TOLD_MAX = 50
+FRAMEWORK_TITLES = {  # of what no route of ours has refused
+    400: "请求不完整或无法读取",
+    404: "没有这个地址，请核对网址",
+    405: "这个地址不接受这种请求方法",
+    413: "请求内容过大",
+}
 
 
 class Problem(HTTPException):
@@ -71,8 +79,8 @@ def answer(request: Request, problem: Problem) -> Response:
     if not wants_page(request):
         return problem.response()
     title, status = problem.body["title"], problem.status_code
-    if title.isascii():  # a phrase of HTTP's own
-        title = "没有这个页面" if status in (404, 405) else "请求没有被接受"
+    if title == FRAMEWORK_TITLES.get(status) and status in (404, 405):
+        title = "没有这个页面"
     return PAGES.answer(PAGES.notice(title, ADVICE.get(status, "")), status, headers=problem.headers)
 
 
@@ -96,15 +104,14 @@ def install(app: FastAPI, answers: Answers | None = None) -> None:
         if isinstance(error, Problem):
             return answer(request, error)
         phrase = HTTPStatus(error.status_code).phrase
-        problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, str(error.detail))
+        title = FRAMEWORK_TITLES.get(error.status_code, f"请求被拒绝（{error.status_code}）")
+        problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), title)
         problem.headers = error.headers
         return answer(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [
-            {"at": ".".join(str(part) for part in item["loc"]), "message": item["msg"]} for item in error.errors()[:50]
-        ]
+        errors = validation.errors_of(error.errors()[:ERRORS_TOLD_MAX])
         return answer(request, Problem(422, "invalid-request", "请求内容不符合要求", errors=errors))
 
     @app.exception_handler(ClientDisconnect)

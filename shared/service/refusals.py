@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 
 class Refused(Exception):
-    """`name` says why and is never renamed. `subject` is what the title names, `detail` is for developers, and `members` are
-    shown as they are. Raising it rolls the transaction back."""
+    """`name` says why, and stays what it is. `subject` is what the title names, `detail` says more (zh-Hans too), and
+    `members` are shown as they are. Where it is raised the transaction is rolled back."""
 
     def __init__(
         self,

@@ -60,11 +60,11 @@ class TokenVerifier:
             raise _invalid() from error  # PyJWT lets some through: `exp` as a list, or infinite
         role, unit = claims["role"], claims.get("unit")
         if role not in ROLES:
-            raise _invalid("unknown role")
+            raise _invalid("角色不认识")
         if not (_is_text(claims["sub"]) and _is_text(claims["campaign"]) and (unit is None or _is_text(unit))):
-            raise _invalid("sub, campaign and unit are short texts")
+            raise _invalid("sub、campaign、unit 应为短文字")
         if isinstance(claims["exp"], str | bool):  # which PyJWT reads as numbers
-            raise _invalid("exp is a number")
+            raise _invalid("exp 应为数字")
         return Principal(claims["sub"], role, claims["campaign"], unit)
 
 
@@ -104,17 +104,17 @@ class Gate:
     def _check(self, request: Request) -> Principal:
         scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
         if scheme.lower() != "bearer" or not token.strip():
-            raise Problem(401, "token-missing", "需要令牌", "send Authorization: Bearer <token>")
+            raise Problem(401, "token-missing", "需要令牌", "请在请求头写 Authorization: Bearer 令牌")
         verifier: TokenVerifier = request.app.state.token_verifier
         principal = verifier.verify(token.strip())
         if principal.role not in self.roles:
-            needed = f"needs one of: {', '.join(self.roles)}"
+            needed = f"需要的角色：{'、'.join(self.roles)}"
             raise Problem(403, "role-not-allowed", "该令牌的角色无权执行此操作", needed)
         campaign_id = request.path_params.get("campaign_id")
         if campaign_id is not None and principal.campaign not in (ALL_CAMPAIGNS, campaign_id):
             raise Problem(403, "other-campaign", "该令牌不适用于此活动")
         if principal.unit is not None and not self.subtrees:
-            raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "this call needs a token without a unit")
+            raise Problem(403, "unit-scoped", "该令牌只适用于一个单位的数据", "这里需要不限单位的令牌")
         return principal
 
 

@@ -1,5 +1,5 @@
 """Sheets that people hand in: CSV (UTF-8 or GB18030) and workbooks (XLSX, XLSM, XLS, ODS) as a header and numbered rows, within
-limits; and the guard that keeps spreadsheets from running cells that we hand out.
+limits; and sheets that are handed out (CSV, XLSX), of which no cell runs.
 
     with open_sheet(path) as sheet:                    # raises FileFault, also while rows are read
         places = sheet.places()                        # column → place, or under names of one's own
@@ -12,14 +12,21 @@ from shared.sheets.opening import SUFFIXES, open_sheet
 from shared.sheets.sheet import FileFault, Sheet, SheetRow, value_of
 from shared.sheets.texts import LINE_MAX_CHARS, bytes_read, decoded, encoding_of
 from shared.sheets.workbooks import WorkbookLimits
+from shared.sheets.writing import CSV_TYPE, XLSX_TYPE, Cell, Page, as_csv, as_xlsx
 
 __all__ = [
+    "CSV_TYPE",
     "LINE_MAX_CHARS",
     "SUFFIXES",
+    "XLSX_TYPE",
+    "Cell",
     "FileFault",
+    "Page",
     "Sheet",
     "SheetRow",
     "WorkbookLimits",
+    "as_csv",
+    "as_xlsx",
     "bytes_read",
     "decoded",
     "encoding_of",

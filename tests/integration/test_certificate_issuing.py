@@ -133,7 +133,7 @@ async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateS
         await service.issue(enrolled(("anna", "刘\x85亮", None), ("bo", "刘亮", None)), checked_in("anna", "bo"))
     assert await service.names() == {"anna": None, "bo": "刘亮"}
     told = [entry for entry in logged if entry["event"] == "a name of an enrolment is not taken"]
-    assert [entry["reason"] for entry in told] == ["the name has control characters"]
+    assert [entry["reason"] for entry in told] == ["姓名里有看不见的控制字符"]
     assert "刘" not in str(told)
 
 
@@ -320,6 +320,21 @@ async def test_reissuing_corrects_the_name_and_keeps_what_was_done(service: Cert
     assert [type(event) for event in events] == kinds
     assert events[0].reissued_as == events[1].serials == [new.serial]
     assert not claimed or events[2].claimed_at == [CLAIM_FROM]
+
+
+async def test_a_reissue_asked_for_twice_by_one_id_is_one(service: CertificateService) -> None:
+    await service.issue(enrolled(("anna", "王示列", None)), checked_in("anna"), checked_in("bert"))
+    asked = [service.reissue("anna", "王示例", request_id="r-1") for _ in range(4)]  # at once, as a double click
+    answers = [answer.json() for answer in await asyncio.gather(*asked)]
+    (serial,) = {answer["serial"] for answer in answers}
+    assert (await service.reissue("anna", " 王示例 ", request_id="r-1")).json() == {"serial": serial, "status": "valid"}
+    assert len([row for row in await service.certificates() if row.viewer_id == "anna"]) == 2
+    assert len(await service.published(CertificateRevokedV1)) == 1
+    for viewer_id, name in (("anna", "王示力"), ("bert", "王示例")):
+        refused = await service.reissue(viewer_id, name, request_id="r-1")
+        assert (refused.status_code, refused.json()["type"]) == (409, "/problems/request-id-used")
+    again = await service.reissue("anna", "王示例", request_id="r-2")
+    assert again.json()["serial"] != serial
 
 
 async def test_what_the_office_corrected_stays(service: CertificateService) -> None:

@@ -1,11 +1,14 @@
 """`GET …/totals` and `…/live-room`: what is counted, under which key, in which order (DESIGN §5.2)."""
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
+import openpyxl
 import pytest
 
 from shared.failures import Poison
+from shared.sheets import XLSX_TYPE
 from tests.support.databases import DatabaseFactory
 from tests.support.reporting_events import (
     CITY_RESIDENTS,
@@ -222,8 +225,8 @@ async def test_certificates_have_no_lesson_and_no_mode(service: ReportingService
     await service.deliver(*defined(C), checkins(C, [EDU]), issued(C, [EDU]))
     for asked in ({"by": "lesson"}, {"by": "mode"}, {"by": "unit", "lesson": DAY_1}, {"by": "unit", "mode": "live"}):
         answer = await service.totals(C, **asked)
-        assert [row["certificates_issued"] for row in answer["rows"]] == [None]
-        assert [row["certificates_claimed"] for row in answer["rows"]] == [None]
+        assert {row["certificates_issued"] for row in answer["rows"]} == {None}
+        assert {row["certificates_claimed"] for row in answer["rows"]} == {None}
     assert (await service.totals(C, by="lesson"))["sum"]["certificates_issued"] == 1
     assert (await service.totals(C, by="unit", mode="live"))["sum"]["certificates_issued"] is None
 
@@ -241,10 +244,57 @@ async def test_facts_before_the_definition_are_kept_and_answered_without_names(s
     assert column(await service.totals(C, by="unit"), "credited") == {"140902-EDU": 1, "unassigned": 1}
 
 
-async def test_rows_without_figures_are_not_shown(service: ReportingService) -> None:
-    await service.deliver(*defined(C), checkins(C, [EDU]), moved(C, "v0", EDU, FIN))
-    assert list(by_key(await service.totals(C, by="unit"))) == ["140921-FIN"]
-    assert (await service.totals(C, by="unit", lesson=DAY_2))["rows"] == []
+async def test_before_the_first_checkin_every_unit_group_and_lesson_is_listed_with_0(service: ReportingService) -> None:
+    await service.deliver(*defined(C))
+    codes = [unit["unit_code"] for unit in TREE]
+    for by, keys in (
+        ("unit", codes),
+        ("subtree", codes),
+        ("county", ["140902", "140921", "140105"]),
+        ("city", ["1409", "1401"]),
+        ("group", ["student", "general"]),
+        ("lesson", [str(DAY_1), str(DAY_2)]),
+    ):
+        answer = await service.totals(C, by=by)
+        assert list(by_key(answer)) == keys
+        assert {(row["checkins"], row["credited"], row["viewers"]) for row in answer["rows"]} == {(0, 0, 0)}
+    assert by_key(await service.totals(C, by="county"))["140902"]["per_10k"] == 0
+    assert list(by_key(await service.totals(C, by="lesson", lesson=DAY_2))) == [str(DAY_2)]
+    assert list(by_key(await service.totals(C, token(unit="140902"), by="unit"))) == codes[3:6]
+    assert (await service.totals(C, token("liaison"), by="group"))["rows"] == []  # a missing group is empty or small
+
+
+async def test_a_place_that_everybody_left_is_listed_with_0_where_the_definition_names_it(
+    service: ReportingService,
+) -> None:
+    await service.deliver(
+        *defined(C), checkins(C, [EDU, UNKNOWN]), moved(C, "v0", EDU, FIN), moved(C, "v1", UNKNOWN, FIN)
+    )
+    rows = by_key(await service.totals(C, by="unit"))
+    assert (rows["140902-EDU"]["checkins"], rows["140921-FIN"]["checkins"], rows.get("9999")) == (0, 2, None)
+
+
+async def test_by_subtree_a_unit_has_all_below_it(service: ReportingService) -> None:
+    places = [EDU, ("140902-EDU-1", "student"), COUNTY, FIN, DEP, NOBODY, UNKNOWN]
+    await service.deliver(*defined(C), checkins(C, places), issued(C, [EDU]))
+    answer = await service.totals(C, by="subtree")
+    assert column(answer, "viewers") == {
+        "14": 5,
+        "1409": 5,
+        "1409-DEP": 1,
+        "140902": 3,
+        "140902-EDU": 2,
+        "140902-EDU-1": 1,
+        "140921": 1,
+        "140921-FIN": 1,
+        "9999": 1,
+        "unassigned": 1,
+    }
+    assert by_key(answer)["1409"]["certificates_issued"] == 1
+    assert by_key(answer)["1409"]["per_10k"] == 0.03  # all of the city, unlike by county
+    assert answer["sum"]["viewers"] == 7
+    county = await service.totals(C, token(unit="140902"), by="subtree")
+    assert column(county, "viewers") == {"140902": 3, "140902-EDU": 2, "140902-EDU-1": 1}
 
 
 async def test_live_room_actions_are_counted_by_lesson_unit_and_item(service: ReportingService) -> None:
@@ -269,6 +319,41 @@ async def test_live_room_actions_are_counted_by_lesson_unit_and_item(service: Re
         "保温杯": 3,
         "国家反诈中心": 0,
     }
+
+
+async def test_totals_as_csv_and_xlsx(service: ReportingService) -> None:
+    await service.deliver(*defined(C), checkins(C, [EDU, NOBODY]), issued(C, [EDU]))
+    plain = await service.sheet(f"{C}/totals", "text/csv", by="county")
+    assert (plain.status_code, plain.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert plain.content.startswith(b"\xef\xbb\xbf")  # without it Excel garbles Chinese
+    lines = plain.content.decode("utf-8-sig").split("\r\n")
+    assert lines == [
+        "代码,县（市、区）,签到人次,逾期,补记,计入,人数,已发证书,已领证书,每万人,常住人口,人口年份,人口来源",
+        "140902,单位140902,1,0,0,1,1,1,0,0.02,500000,2016,年鉴",
+        "140921,单位140921,0,0,0,0,0,0,0,,,,",
+        "140105,单位140105,0,0,0,0,0,0,0,,,,",
+        "unassigned,未归属,1,0,0,1,1,0,0,,,,",
+        "合计,,2,0,0,2,2,1,0,,,,",
+        "",
+    ]
+    answer = await service.sheet(f"{C}/totals", XLSX_TYPE, by="county", lesson=str(DAY_1))
+    book = openpyxl.load_workbook(io.BytesIO(answer.content))
+    assert [cell.value for cell in book["汇总"][2]][:5] == ["140902", "单位140902", 1, 0, 0]
+    about = dict(book["说明"].iter_rows(min_row=2, values_only=True))
+    assert (about["活动"], about["汇总方式"], about["课程"]) == (C, "县（市、区）", str(DAY_1))
+    assert str(about["数据截至"]).endswith("+08:00")  # the campaign's zone
+    refused = await service.sheet(f"{C}/totals", "text/csv", by="unit", lesson="2024-12-29")
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/no-such-lesson")
+
+
+async def test_the_live_room_as_csv(service: ReportingService) -> None:
+    await service.deliver(*defined(C), live_room(C, [EDU, EDU], "prize_won", "=HYPERLINK(0)"))
+    plain = await service.sheet(f"{C}/live-room", "text/csv", by="item")
+    assert plain.content.decode("utf-8-sig").split("\r\n") == [
+        "代码,项目,答题次数,中奖次数,关注次数",
+        "'=HYPERLINK(0),'=HYPERLINK(0),0,2,0",
+        "",
+    ]
 
 
 async def test_a_definition_that_cannot_be_read_is_poison(service: ReportingService) -> None:
@@ -353,10 +438,19 @@ class TestRequests:
     async def test_an_id_that_is_none_is_a_422(self, service: ReportingService) -> None:
         assert (await service.get("/v1/campaigns/a%00b/totals", token(), by="unit")).status_code == 422
 
-    async def test_absurd_dates_have_no_rows(self, service: ReportingService) -> None:
-        await service.deliver(*defined(C), checkins(C, [EDU]))
-        for day in ("0001-01-01", "9999-12-31"):
-            assert (await service.totals(C, by="unit", lesson=day))["rows"] == []
+    @pytest.mark.parametrize("day", ["2024-12-29", "0001-01-01", "9999-12-31"])
+    async def test_a_date_without_a_lesson_is_a_422(self, service: ReportingService, day: str) -> None:
+        await service.deliver(checkins(C, [EDU]))
+        assert (await service.totals(C, by="unit", lesson=day))["rows"] == []  # lessons are not known yet
+        await service.deliver(*defined(C))
+        for path in ("totals", "live-room"):
+            answer = await service.get(f"/v1/campaigns/{C}/{path}", token(), by="unit", lesson=day)
+            problem = answer.json()
+            assert (answer.status_code, problem["type"]) == (422, "/problems/no-such-lesson")
+            assert (problem["title"], problem["detail"]) == (
+                f"该活动在 {day} 没有课",
+                "课程从 2024-06-29 到 2024-06-30",
+            )
 
     async def test_a_token_is_needed_and_is_for_one_campaign(self, service: ReportingService) -> None:
         await service.deliver(*defined(C))

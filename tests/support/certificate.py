@@ -279,8 +279,10 @@ class CertificateService:
             f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/revoke", json={"reason": reason}
         )
 
-    async def reissue(self, viewer_id: str, name: str, reason: str = "姓名更正") -> httpx.Response:
-        body = {"name": name, "reason": reason}
+    async def reissue(
+        self, viewer_id: str, name: str, reason: str = "姓名更正", request_id: str | None = None
+    ) -> httpx.Response:
+        body = {"name": name, "reason": reason} | ({"request_id": request_id} if request_id else {})
         return await self.http.post(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/reissue", json=body)
 
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-Route = Callable[[Any], tuple[int, Any]]  # body → status, answer; an answer that is a str is sent as text
+Route = Callable[[Any], tuple[int, Any]]  # body → status, answer; str is sent as text, bytes as the type asked for
 
 
 def _not_found(body: Any) -> tuple[int, Any]:
@@ -34,8 +34,12 @@ class JsonServer:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 route = stand_in.routes.get((self.command, url.path), _not_found)
                 status, answer = route(json.loads(body) if body else None)
-                content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self.send_response(status)
+                if isinstance(answer, bytes):
+                    content = answer
+                    self.send_header("content-type", self.headers["accept"])
+                else:
+                    content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

@@ -65,6 +65,11 @@ class ReportingService:
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         return await self._http.get(path, params=parameters, headers=headers)
 
+    async def sheet(self, path: str, media_type: str, **parameters: Any) -> httpx.Response:
+        """`path` below `/v1/campaigns/`, with this `Accept`."""
+        headers = {"Authorization": f"Bearer {token()}", "Accept": media_type}
+        return await self._http.get(f"/v1/campaigns/{path}", params=parameters, headers=headers)
+
     async def totals(self, campaign_id: str, bearer: str | None = None, **parameters: Any) -> Any:
         """The answer's body; fails unless it is 200."""
         answer = await self.get(f"/v1/campaigns/{campaign_id}/totals", bearer or token(), **parameters)
@@ -100,5 +105,11 @@ def by_key(answer: Any) -> dict[str, Any]:
 
 
 def column(answer: Any, name: str) -> dict[str, Any]:
-    """Row key → the named figure of the row, in the order answered."""
-    return {row["key"]: row[name] for row in answer["rows"]}
+    """Row key → one of its figures, in the order answered, of the rows in which something was counted."""
+    return {row["key"]: row[name] for row in answer["rows"] if not _is_empty(row)}
+
+
+def _is_empty(row: dict[str, Any]) -> bool:
+    """All its figures are 0 or not known."""
+    words = ("key", "name", "residents")
+    return not any(value for name, value in row.items() if name not in words)

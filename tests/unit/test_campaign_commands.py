@@ -190,7 +190,7 @@ def test_a_wrong_file_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     told = fanzha("apply", write(tmp_path, required_days=9))
     assert told.exit_code == 1
     assert "有 1 处需要修改" in told.stderr
-    assert "  - required_days：9 多于课程数 2" in told.stderr
+    assert "行 required_days：9 多于课程数 2" in told.stderr
 
 
 def test_a_service_that_is_away_is_named_with_the_way_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,9 +232,17 @@ def test_show(checkin: Checkin, file: Path) -> None:
     fanzha("apply", file)
     shown = fanzha("show", "small-2024")
     assert shown.exit_code == 0
-    for text in ("small-2024", "第 1 版", "19:30–20:00", "次日 08:00–19:00", "第二课"):
+    for text in ("small-2024", "第 1 版", "19:30–20:00", "次日 08:00–19:00", "2024-06-30 20:00:00+08:00", "第二课"):
         assert text in shown.output
     assert fanzha("show").output == shown.output, "the only campaign that the system has"
+
+
+def test_check_needs_no_system(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    monkeypatch.setenv("CHECKIN_URL", "http://127.0.0.1:1")
+    assert fanzha("check", file).exit_code == 0
+    file.write_text(file.read_text().replace("19:30", "19:60"))
+    found = fanzha("check", file)
+    assert (found.exit_code, "处需要修改" in found.output) == (1, True)
 
 
 def test_show_says_what_is_missing(checkin: Checkin, file: Path) -> None:

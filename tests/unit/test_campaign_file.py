@@ -1,13 +1,16 @@
 """Reading a campaign file: the one we ship, and what is said about files that are wrong."""
 
 import csv
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import yaml
 
 from cli.campaign_file import CampaignFileError, load
+from cli.campaign_schema import as_text
 from shared.contracts.campaign import CampaignDefinition
 from tests.support.campaigns import campaign_content
 
@@ -95,15 +98,26 @@ def test_jinshan_quotes_its_times_and_is_read_the_same_by_any_yaml_reader() -> N
     assert isinstance(plain["lessons"][0]["date"], str)
 
 
+def test_the_schema_for_editors_is_the_definitions_own_and_takes_the_shipped_campaign() -> None:
+    written = CAMPAIGNS.parent / "docs" / "campaign.schema.json"
+    assert written.read_text() == as_text(), "write it anew: fanzha campaign schema > docs/campaign.schema.json"
+    plain = yaml.safe_load((CAMPAIGNS / "jinshan-2024.yaml").read_text())
+    validator = jsonschema_rs.validator_for(json.loads(written.read_text()))
+    assert [error.message for error in validator.iter_errors(plain)] == []
+    assert not validator.is_valid(plain | {"tittle": "x"})
+    assert not validator.is_valid({key: value for key, value in plain.items() if key != "units_file"})
+
+
 # --- YAML -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_unquoted_time_is_told_how_to_be_quoted(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_text(path.read_text().replace("'19:30'", "19:30"))
+    line = 1 + next(number for number, line in enumerate(path.read_text().splitlines()) if "from: 19:30" in line)
     assert (
         complaints(path)
-        == 'windows.live[0].from（现为 1170）：没有加引号的时间会被 YAML 读成数字；请给时间加引号："19:30"'
+        == f'c.yaml 第 {line} 行 windows.live[0].from（现为 1170）：没有加引号的时间会被 YAML 读成数字；请给时间加引号："19:30"'
     )
 
 
@@ -143,6 +157,48 @@ def test_sizes_are_limited(tmp_path: Path) -> None:
     assert "超过 1 KiB" in complaints(tmp_path / "c.yaml", yaml_max_bytes=1024)
 
 
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"groups": "GROUPS"}, 'groups[0].code（现为 0137）：应为文字，却是数字；请加引号："0137"'),
+        (
+            {"time_zone": "Etc/GMT+8"},
+            "time_zone（现为 'Etc/GMT+8'）：时区是 UTC-0800，与 certificate.claim_from 的 UTC+0800 矛盾",
+        ),
+    ],
+)
+def test_what_the_author_cannot_have_meant(tmp_path: Path, change: dict[str, object], complaint: str) -> None:
+    path = write(tmp_path, None, None, **change)
+    path.write_text(path.read_text().replace("groups: GROUPS", "groups:\n- code: 0137\n  name: 学生"))
+    assert complaint in complaints(path)
+
+
+def test_full_width_braces_are_no_placeholder(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("  body: ", "  body: ｛credited_days｝", 1))
+    assert "请改为半角 {credited_days}" in complaints(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("title: a\norganiser：b\ncredit: [live]\n", "c.yaml 第 2 行：organiser 后面是全角冒号"),
+        ("title：a\n", "c.yaml 第 1 行：title 后面是全角冒号"),
+        ("windows:\n\tlive: []\n", "c.yaml 第 2 行：用制表符（Tab）缩进"),
+    ],
+)
+def test_full_width_colons_and_tabs_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    assert complaint in complaints(tmp_path / "c.yaml")
+
+
+def test_only_keys_of_that_place_are_suggested(tmp_path: Path) -> None:
+    path = write(tmp_path, tittle="x")
+    assert "tittle（现为 'x'）：不认识的键；是否想写 title？" in complaints(path)
+    path = write(tmp_path, windows={"live": [{"from": "19:30", "to": "20:00", "tittle": "x"}]})
+    assert "tittle（现为 'x'）：不认识的键；请删除，或核对拼写" in complaints(path)
+
+
 # --- CSV ------------------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +230,10 @@ def test_line_ends_and_empty_lines_do_not_matter(tmp_path: Path) -> None:
         ("12,县,1,county,county,,,,,,7月2日", "units.csv 第 4 行 joins_on 列（现为 '7月2日'）：不是有效的日期"),
         ("县 12,县,1,county,county,,,,,,", "units.csv 第 4 行 unit_code 列（现为 '县 12'）：代码只能用"),
         ("12,县,1,county,county", "units.csv 第 4 行：有 5 列，应为 11 列"),
+        (
+            "10246.0,县,1,county,county,,,,,,",
+            "units.csv 第 4 行 unit_code 列（现为 '10246.0'）：表格软件把代码变成了小数",
+        ),
         ('12,"县,1,county,county,,,,,,', "units.csv 第 4 行：不是有效的 CSV"),
     ],
 )
@@ -194,6 +254,7 @@ def test_a_line_is_counted_right_after_a_cell_of_two_lines(tmp_path: Path) -> No
         (HEADER.replace("level", "lvl"), "units.csv 第 1 行（现为 'lvl'）：不认识的列"),
         (HEADER.replace("sector", "name"), "列名有重复"),
         ("", "缺少 unit_code 列"),
+        (HEADER.replace(",", ";"), "units.csv 第 1 行：列之间是 ;，应为逗号"),
     ],
 )
 def test_a_wrong_header_is_told(tmp_path: Path, header: str, complaint: str) -> None:

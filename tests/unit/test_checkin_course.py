@@ -239,7 +239,15 @@ LIVE_ENDS, REPLAY_ENDS = at("06-29T20:00"), at("06-30T19:00")
 def test_why_a_lesson_counts_or_not_and_until_when_it_may(
     course: Course, lessons: Lessons, now: str, expected: tuple[Any, ...]
 ) -> None:
-    assert lesson_view(course, lessons, 0, at(now)) == LessonView(0, *expected)
+    final = expected[0] in (LessonState.CREDITED, LessonState.MADE_GOOD, LessonState.MISSED)
+    assert lesson_view(course, lessons, 0, at(now)) == LessonView(0, *expected, final)
+
+
+@pytest.mark.parametrize(("now", "final"), [("07-02T18:59:59", False), ("07-02T19:00", True)])
+def test_what_does_not_count_is_final_once_the_lesson_is_sealed(now: str, final: bool) -> None:
+    reason = Reason.REPLAY_NOT_CREDITED
+    expected = LessonView(0, LessonState.NOT_CREDITED, reason, None, final)
+    assert lesson_view(LIVE_ONLY, Lessons(replay=1), 0, at(now)) == expected
 
 
 # ---- what a unit sees ------------------------------------------------------------------------------------------------

@@ -111,6 +111,16 @@ def test_set_moves_the_clock_and_show_tells_it(stack: Stack, tmp_path: Path) -> 
     assert json.loads(run("show", "--json").stdout) == {"clock": "2024-06-29T11:30:00+00:00"}
 
 
+def test_the_clock_is_told_in_chinas_time_however_it_was_set(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "clock").write_text(EARLIER)
+    assert "模拟时钟：2024-06-29 19:30:00+08:00，" in run("set", "2024-06-29T11:30:00Z").stdout
+    assert run("show").stdout == "模拟时钟：2024-06-29 19:30:00+08:00\n"
+    assert (
+        "已是 2024-06-29 19:30:00+08:00，不能往回拨到 2024-06-29 19:00:00+08:00"
+        in run("set", "2024-06-29T11:00:00Z").output
+    )
+
+
 @pytest.mark.parametrize(
     ("to", "says"),
     [("2024-06-29T18:00:00+08:00", "不能往回拨"), ("2024-06-29T19:30:00", "没有写时区"), ("tomorrow", "不是时间")],

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -25,6 +26,16 @@ def test_help_is_whole(path: tuple[str, ...]) -> None:
     said = [line for line in done.output.splitlines() if not line.startswith("Usage")]
     assert len(said) > 3
     assert [line for line in said if "…" in line or "..." in line] == []
+
+
+@pytest.mark.parametrize("path", list(paths(typer.main.get_command(app))), ids=" ".join)
+def test_help_is_chinese(path: tuple[str, ...]) -> None:
+    command: Any = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    texts = {"": command.help} | {found.name: found.help for found in command.params if hasattr(found, "help")}
+    texts = {name: text for name, text in texts.items() if not str(name).endswith("_completion")}  # typer's own
+    assert [name for name, text in texts.items() if not re.search("[\u4e00-\u9fff]", text or "")] == []
 
 
 def test_the_version_is_the_one_that_the_changelog_begins_with() -> None:

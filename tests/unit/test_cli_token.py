@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_standard_output_is_the_token_alone() -> None:
     done = create(*LIAISON)
     assert done.exit_code == 0, done.output
     assert VERIFIER.verify(done.stdout.strip()) == Principal("教育局联络员", "liaison", "jinshan-2024", "140902-EDU")
-    assert "有效至" in done.stderr
+    assert re.search(r"有效至 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+08:00。", done.stderr)
 
 
 def test_admin_is_for_all_campaigns_unless_said_otherwise() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +86,41 @@ def test_a_terminal_of_80_columns_shows_codes_and_names_whole(
     assert "…" not in output
     assert "2024-06-29" in output
     assert "625,000" in output
+
+
+def test_sheets_are_written_as_they_came(reporting: JsonServer, tmp_path: Path) -> None:
+    reporting.routes["GET", "/v1/campaigns/small-2024/totals"] = lambda _: (200, b"\xef\xbb\xbfsheet")
+    for option in ("--csv", "--xlsx"):
+        path = tmp_path / option
+        done = run(option, str(path), "--by", "subtree")
+        assert (done.exit_code, path.read_bytes()) == (0, b"\xef\xbb\xbfsheet"), done.output
+        assert reporting.calls[-1][2] == {"by": ["subtree"]}
+    assert run("--csv", "-").stdout_bytes == b"\xef\xbb\xbfsheet"
+    refused = run("--csv", str(tmp_path / "none" / "a.csv"))
+    assert (refused.exit_code, "写不了" in refused.output) == (1, True)
+
+
+def test_a_service_that_makes_no_sheets_writes_no_file(reporting: JsonServer, tmp_path: Path) -> None:
+    done = run("--csv", str(tmp_path / "a.csv"))
+    assert (done.exit_code, "版本" in done.output) == (1, True)
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_the_time_is_the_campaigns(reporting: JsonServer) -> None:
+    reporting.routes["GET", "/v1/campaigns/small-2024/totals"] = lambda _: (
+        200,
+        ANSWER | {"as_of": "2024-06-29T20:00:00.123456+08:00"},
+    )
+    assert "数据截至 2024-06-29 20:00:00+08:00" in run().output
+
+
+def test_the_live_room_is_a_table(reporting: JsonServer) -> None:
+    rows = [{"key": "", "name": "未注明", "quiz_answered": 1_200, "prize_won": 0, "account_followed": 3}]
+    reporting.routes["GET", "/v1/campaigns/small-2024/live-room"] = lambda _: (
+        200,
+        {"as_of": "2024-06-29T20:00:00+08:00", "rows": rows},
+    )
+    app = typer.Typer()
+    app.command()(totals_command.live_room)
+    done = CliRunner().invoke(app, ["--campaign", "small-2024", "--by", "item"])
+    assert next(line.split() for line in done.output.splitlines() if "未注明" in line) == ["未注明", "1,200", "0", "3"]

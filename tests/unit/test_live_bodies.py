@@ -166,7 +166,7 @@ def test_a_single_event_too_deep_to_read_is_malformed() -> None:
 
 
 def test_more_items_than_are_taken_are_too_many_whatever_is_in_them() -> None:
-    with pytest.raises(BodyRefused, match="1001 items"):
+    with pytest.raises(BodyRefused, match="共 1001 项"):
         read_body(f"[{','.join([DEEP, *['1'] * 1000])}]".encode())
 
 

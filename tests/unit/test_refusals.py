@@ -1,11 +1,14 @@
 """What a use case refuses has an answer, and every answer is to something that a use case refuses."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from devstack.home import REPOSITORY
 from services import certificate, checkin, reporting
 from services.certificate import refusals as of_certificate
 from services.checkin import refusals as of_checkin
@@ -25,3 +28,34 @@ def test_each_refusal_has_its_answer(service: ModuleType, refusals: ModuleType, 
     written = {name for path in folder.rglob("*.py") for name in NAME.findall(path.read_text())} - {"self.refusal"}
     names = {name.strip('"') if name.startswith('"') else getattr(refusals, name) for name in written}
     assert names | elsewhere == set(refusals.ANSWERS)
+
+
+SAYING = {
+    "Problem": 2,
+    "Refused": 1,
+    "BodyRefused": 1,
+    "not_found": 0,
+    "NameRefused": 0,
+}  # from which argument on people read it
+
+
+def said() -> Iterator[tuple[str, str]]:
+    """Every text that a refusal in the code shows to people, and where it stands."""
+    for path in (path for folder in ("services", "shared") for path in (REPOSITORY / folder).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SAYING:
+                for argument in call.args[SAYING[call.func.id] :]:
+                    if (
+                        isinstance(argument, ast.JoinedStr | ast.Constant)
+                        and getattr(argument, "value", "") is not None
+                    ):
+                        yield f"{path.name}:{argument.lineno}", ast.unparse(argument)
+
+
+def test_every_refusal_speaks_chinese() -> None:
+    texts = dict(said())
+    assert len(texts) > 20
+    names_only = re.compile(r"^f'[^A-Za-z]*(\{[^}]*\}[^A-Za-z]*)+'$")
+    assert [
+        where for where, text in texts.items() if not re.search("[\u4e00-\u9fff]", text) and not names_only.match(text)
+    ] == []

@@ -1,17 +1,36 @@
 """Whatever goes wrong in a request, the answer is a problem (RFC 9457) and shows nothing of the inside."""
 
+import json
 from collections.abc import Iterator
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Literal
 
 import httpx
 import pytest
 from fastapi import FastAPI, Query, Request
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.types import Message
 
 from shared.database import DatabaseAway
 from shared.service import problems
 from shared.service.problems import Problem, not_found
 from shared.service.refusals import Answer, Refused
+
+
+def _own_rule(text: str) -> str:
+    if text == "no":
+        raise ValueError("不可以是 no")
+    return text
+
+
+class Order(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    day: date
+    at: AwareDatetime
+    kind: Literal["a", "b"]
+    words: Annotated[list[Annotated[str, Field(max_length=2)]], Field(max_length=1)]
+    own: Annotated[str, AfterValidator(_own_rule)] = "x"
 
 
 @pytest.fixture
@@ -46,6 +65,9 @@ def client() -> httpx.AsyncClient:
     @app.get("/number")
     async def number(n: Annotated[int, Query(ge=1)]) -> int:
         return n
+
+    @app.post("/order")
+    async def order(body: Order) -> None: ...
 
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://x")
@@ -97,7 +119,39 @@ async def test_a_refusal_is_answered_as_its_service_says(client: httpx.AsyncClie
 
 async def test_an_invalid_request_is_told_where(client: httpx.AsyncClient) -> None:
     (error,) = (await client.get("/number?n=0")).json()["errors"]
-    assert error["at"] == "query.n"
+    assert error == {"at": "query.n", "message": "n：不能小于 1"}
+
+
+SOUND = {"day": "2024-06-29", "at": "2024-06-29T19:30:00+08:00", "kind": "a", "words": ["字"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (SOUND | {"day": "29 June"}, "day：不是日期，请写成 2024-06-29"),
+        (SOUND | {"at": "2024-06-29T19:30:00"}, "at：没有写时区，请写成 2024-06-29T19:30:00+08:00"),
+        (SOUND | {"at": "soon"}, "at：不是时间，请写成 2024-06-29T19:30:00+08:00"),
+        (SOUND | {"kind": "c"}, "kind：只能是 'a'、'b' 之一"),
+        (SOUND | {"words": ["a", "b"]}, "words：最多 1 项"),
+        (SOUND | {"words": ["abc"]}, "words.0：最多 2 个字符"),
+        (SOUND | {"words": "abc"}, "words：应为列表"),
+        (SOUND | {"own": "no"}, "own：不可以是 no"),
+        (SOUND | {"dya": 1}, "dya：不是这里能用的名称，请核对拼写或去掉"),
+        ({key: value for key, value in SOUND.items() if key != "day"}, "day：没有写，请补上"),
+        ("{", "请求：不是有效的 JSON"),
+    ],
+)
+async def test_an_invalid_field_is_told_in_chinese(client: httpx.AsyncClient, body: object, message: str) -> None:
+    content = body if isinstance(body, str) else json.dumps(body)
+    answer = (await client.post("/order", content=content, headers={"content-type": "application/json"})).json()
+    assert [error["message"] for error in answer["errors"]] == [message]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/no-such-path"), ("POST", "/missing")])
+async def test_what_the_framework_refuses_is_told_in_chinese(client: httpx.AsyncClient, method: str, path: str) -> None:
+    body = (await client.request(method, path)).json()
+    assert "地址" in body["title"]
+    assert "detail" not in body
 
 
 async def test_an_absent_database_asks_to_come_back(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """Sheets as whoever reads an upload sees them, whatever its columns are called. Limits and damage: test_import_file.py."""
 
+import io
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,19 @@ from typing import Any
 import openpyxl
 import pytest
 
-from shared.sheets import FileFault, decoded, inert, open_sheet, without_apostrophe
+from shared.service.sheets import kind_asked
+from shared.sheets import (
+    CSV_TYPE,
+    XLSX_TYPE,
+    FileFault,
+    Page,
+    as_csv,
+    as_xlsx,
+    decoded,
+    inert,
+    open_sheet,
+    without_apostrophe,
+)
 
 HEADER = ("单位", "人数", "", "单位")
 
@@ -60,3 +73,39 @@ def test_what_a_spreadsheet_would_run_is_made_inert_and_comes_back(cell: str) ->
 @pytest.mark.parametrize("cell", ["ks_1", "'quoted'", "", "O'Neil"])
 def test_other_cells_stay_as_they_are(cell: str) -> None:
     assert inert(cell) == cell == without_apostrophe(cell)
+
+
+DANGEROUS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "http://example.org/", "mailto:a@example.org", "0137"]
+
+
+def test_what_is_handed_out_is_text_and_numbers_and_nothing_that_runs(tmp_path: Path) -> None:
+    page = Page("汇总", ["代码", "人数"], [[text, number] for number, text in enumerate(DANGEROUS)])
+    sheet = openpyxl.load_workbook(io.BytesIO(as_xlsx(page)))["汇总"]
+    assert [(row[0].value, row[0].data_type, row[0].hyperlink) for row in sheet.iter_rows(min_row=2)] == [
+        (text, "s", None) for text in DANGEROUS
+    ]
+    assert [row[1].value for row in sheet.iter_rows(min_row=2)] == [*range(len(DANGEROUS))]
+    path = tmp_path / "handed-out.csv"
+    path.write_bytes(as_csv(page))
+    assert [cells["代码"] for _, cells in rows(path)] == DANGEROUS
+    starts = [line[0] for line in path.read_text(encoding="utf-8-sig").splitlines()[1:]]
+    assert starts == ["'"] * 5 + ["h", "m", "0"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", None),
+        ("*/*", None),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", None),
+        ("application/json, text/csv", None),
+        ("text/csv", CSV_TYPE),
+        ("TEXT/CSV; charset=utf-8", CSV_TYPE),
+        ("application/json;q=0.5, text/csv", CSV_TYPE),
+        (f"text/csv; q=0.1, {XLSX_TYPE}", XLSX_TYPE),
+        ("text/csv;q=0", None),
+        ("text/csv;q=x", CSV_TYPE),
+    ],
+)
+def test_a_sheet_is_for_those_who_ask_for_one(accept: str, kind: str | None) -> None:
+    assert kind_asked(accept) == kind

@@ -61,7 +61,7 @@ def build_api(db: Database, recipient: Recipient, channels: Collection[str]) -> 
         after = position_in(cursor, tuple[datetime, UUID])
         async with db.transaction() as tx:
             if not await is_defined(tx, campaign_id):
-                raise not_found("活动", "no definition of this campaign has arrived here")
+                raise not_found("活动", "这里还没有收到该活动的定义")
             counts = await store.counts(tx, campaign_id, kind)
             page = await store.page(tx, campaign_id, kind=kind, status=status, after=after, limit=limit)
             phones = await plans.phones(tx, recipient, campaign_id, {row["recipient"] for row in page})

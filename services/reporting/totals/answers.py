@@ -1,9 +1,8 @@
 """What reporting answers, and how figures become rows. Pure; the models are the OpenAPI document (DESIGN §5.2)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, Field
 
@@ -12,22 +11,24 @@ from services.reporting.totals.domain import (
     Certificates,
     Counts,
     Tally,
-    TotalMode,
     TotalsLine,
     people,
     per_10k,
     share,
     small_groups,
 )
+from services.reporting.totals.questions import (
+    By,
+    LiveRoomBy,
+    Question,
+    listed_rows,
+    name,
+    order,
+    residents,
+    rows_of,
+)
 from shared.contracts.base import UNASSIGNED, Id, Mode
 from shared.contracts.campaign import Residents
-
-By = Literal["unit", "county", "city", "group", "lesson", "mode", "platform"]
-LiveRoomBy = Literal["unit", "county", "city", "lesson", "item"]
-
-UNASSIGNED_NAME = "未归属"
-UNNAMED_ITEM = "未注明"
-MODE_NAMES: dict[TotalMode, str] = {"live": "首播", "replay": "重播", "made_good": "补记"}
 
 Checkins = Annotated[int, Field(description="签到人次: check-ins, late ones included, made-good lessons not")]
 Late = Annotated[int, Field(description="of `checkins`, those received after the lesson was sealed: never credited")]
@@ -48,7 +49,7 @@ Claimed = Annotated[int | None, Field(description="of those issued, the claimed 
 
 
 class TotalsRow(BaseModel):
-    """One unit, group, lesson, mode or platform."""
+    """One unit (by subtree with all below it), group, lesson, mode or platform."""
 
     key: str = Field(
         description="unit code, group code, lesson date, mode, or who sent the check-ins (a webhook's source, `bus`, `import` or "
@@ -93,7 +94,7 @@ class TotalsSum(BaseModel):
 
 
 class Totals(BaseModel):
-    """Sums of all facts applied by `as_of`."""
+    """Sums of all facts applied by `as_of`, which is in the campaign's time zone."""
 
     as_of: AwareDatetime
     campaign_id: Id
@@ -101,7 +102,8 @@ class Totals(BaseModel):
     lesson: date | None
     mode: Mode | None
     rows: list[TotalsRow] = Field(
-        description="units in administrative order, lessons by date, groups as the definition lists them; nothing without figures"
+        description="units in administrative order, lessons by date, groups as the definition lists them; each that the "
+        "definition names is there, with 0 where nothing came, `unassigned` and other codes only with figures"
     )
     sum: TotalsSum
     withheld: int = Field(
@@ -132,51 +134,24 @@ class LiveRoom(BaseModel):
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a caller asked. `root`: the unit whose subtree the caller may see, None for the whole tree."""
-
-    by: By | LiveRoomBy
-    lesson: date | None = None
-    mode: Mode | None = None
-    root: str | None = None
-
-    @property
-    def keeps_units(self) -> bool:
-        return self.by in ("unit", "county", "city")
-
-    @property
-    def sums_certificates(self) -> bool:
-        """Whether rows have certificates, which belong to a unit and a group, but to no lesson or mode."""
-        return self.lesson is None and self.mode is None
-
-    @property
-    def lists_certificates(self) -> bool:
-        return self.sums_certificates and self.by not in ("lesson", "mode", "platform")
-
-
-def row_keys(definition: Definition, question: Question) -> Callable[[str], str]:
-    """A function that tells to which row a key's figures belong."""
-    if question.by not in ("county", "city"):
-        return lambda key: key
-    rolled_up = definition.tree.rolled_up(question.by, question.root)
-    return lambda code: rolled_up.get(code, UNASSIGNED)
-
-
 def totals_rows(
     definition: Definition,
     question: Question,
     lines: Iterable[TotalsLine],
     certificates: Mapping[str, Certificates],
 ) -> list[TotalsRow]:
-    key_of = row_keys(definition, question)
+    """Every row that the definition names, and others where there is something."""
+    keys_of = rows_of(definition, question)
     tallies: dict[str, Tally] = {}
     for line in lines:
-        tallies.setdefault(key_of(line.key), Tally()).add(line, definition.credit)
+        for key in keys_of(line.key):
+            tallies.setdefault(key, Tally()).add(line, definition.credit)
     held: dict[str, Certificates] = {}
     for code, number in certificates.items() if question.lists_certificates else ():
-        held[key_of(code)] = held.get(key_of(code), Certificates()).plus(number)
+        for key in keys_of(code):
+            held[key] = held.get(key, Certificates()).plus(number)
     keys = {key for key, tally in tallies.items() if any(tally.counts)} | held.keys()
+    keys |= set(listed_rows(definition, question))
     rows = [_row(definition, question, key, tallies.get(key, Tally()), held.get(key, Certificates())) for key in keys]
     return sorted(rows, key=lambda row: order(definition, question, row.key))
 
@@ -187,7 +162,7 @@ def _row(definition: Definition, question: Question, key: str, tally: Tally, hel
         lesson=question.lesson is not None or question.by == "lesson",
         mode=question.mode is not None or question.by == "mode",
     )
-    residents = _residents(definition, question, key)
+    people_there = residents(definition, question, key)
     return TotalsRow(
         key=key,
         name=name(definition, question, key),
@@ -198,8 +173,8 @@ def _row(definition: Definition, question: Question, key: str, tally: Tally, hel
         viewers=viewers,
         certificates_issued=held.issued if question.lists_certificates else None,
         certificates_claimed=held.claimed if question.lists_certificates else None,
-        per_10k=per_10k(viewers, residents.count) if residents else None,
-        residents=residents,
+        per_10k=per_10k(viewers, people_there.count) if people_there else None,
+        residents=people_there,
     )
 
 
@@ -231,61 +206,25 @@ def _viewers(question: Question, counts: Counts) -> int:
     return people(counts, lesson=question.lesson is not None, mode=question.mode is not None)
 
 
-def without_small_groups(rows: Sequence[TotalsRow]) -> list[TotalsRow]:
-    """The rows as they are shown outside the office (FACTS, "Viewers and the law")."""
-    withheld = small_groups({row.key: row.viewers for row in rows})
-    return [row for row in rows if row.key not in withheld]
+def without_small_groups(rows: Sequence[TotalsRow]) -> tuple[list[TotalsRow], int]:
+    """What is shown outside the office, and how many groups are withheld (FACTS, "Viewers and the law"). Groups in which nothing
+    happened are left out too, uncounted: a group that is missing may be empty or small."""
+    filled = [row for row in rows if row.checkins or row.made_good or row.certificates_issued]
+    withheld = small_groups({row.key: row.viewers for row in filled})
+    return [row for row in filled if row.key not in withheld], len(withheld)
 
 
 def live_room_rows(
     definition: Definition, question: Question, lines: Iterable[tuple[str, str, int]]
 ) -> list[LiveRoomRow]:
     """`lines`: (key, action, number)."""
-    key_of = row_keys(definition, question)
+    keys_of = rows_of(definition, question)
     actions: dict[str, dict[str, int]] = {}
     for key, action, number in lines:
-        row = actions.setdefault(key_of(key), {"quiz_answered": 0, "prize_won": 0, "account_followed": 0})
-        row[action] += number
+        for row_key in keys_of(key):
+            row = actions.setdefault(row_key, {"quiz_answered": 0, "prize_won": 0, "account_followed": 0})
+            row[action] += number
     return [
         LiveRoomRow(key=key, name=name(definition, question, key), **actions[key])
         for key in sorted(actions, key=lambda key: order(definition, question, key))
     ]
-
-
-# ---- names and order -------------------------------------------------------------------------------------------------
-
-
-def name(definition: Definition, question: Question, key: str) -> str | None:
-    if question.keeps_units:
-        unit = definition.tree.unit(key)
-        return unit.name if unit else UNASSIGNED_NAME if key == UNASSIGNED else None
-    match question.by:
-        case "group":
-            return definition.groups.get(key, UNASSIGNED_NAME if key == UNASSIGNED else None)
-        case "lesson":
-            return definition.lessons.get(date.fromisoformat(key))
-        case "platform":
-            return definition.platforms.get(key, UNASSIGNED_NAME if key == UNASSIGNED else None)
-        case "mode":
-            return {str(mode): text for mode, text in MODE_NAMES.items()}.get(key)
-        case _:
-            return key or UNNAMED_ITEM
-
-
-def order(definition: Definition, question: Question, key: str) -> tuple[int, int, str]:
-    """Units as in the tree, groups as in the definition, modes as they follow each other; then by key, `unassigned` last."""
-    if question.keeps_units:
-        return definition.tree.order(key)
-    listed = {
-        "group": list(definition.groups),
-        "mode": [str(mode) for mode in MODE_NAMES],
-        "platform": list(definition.platforms),
-    }.get(question.by, [])
-    return key == UNASSIGNED, listed.index(key) if key in listed else len(listed), key
-
-
-def _residents(definition: Definition, question: Question, key: str) -> Residents | None:
-    unit = definition.tree.unit(key) if question.keeps_units else None
-    if unit is None or (question.by in ("county", "city") and not definition.tree.covers(key, question.by)):
-        return None
-    return unit.residents

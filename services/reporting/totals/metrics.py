@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from services.reporting.definition import UNDEFINED, Definition
 from services.reporting.totals import store
-from services.reporting.totals.answers import UNASSIGNED_NAME
 from services.reporting.totals.domain import Certificates, CountyLine, TotalsLine, credited
+from services.reporting.totals.questions import UNASSIGNED_NAME
 from shared.contracts.base import UNASSIGNED, Mode
 from shared.database import Transaction
 from shared.definitions import Definitions

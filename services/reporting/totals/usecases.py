@@ -6,7 +6,8 @@ from datetime import date, datetime
 
 from services.reporting.definition import UNDEFINED, Definition
 from services.reporting.totals import answers, domain, store
-from services.reporting.totals.answers import By, LiveRoom, LiveRoomBy, Question, Totals
+from services.reporting.totals.answers import LiveRoom, Totals
+from services.reporting.totals.questions import By, LiveRoomBy, Question
 from shared.contracts.base import Mode
 from shared.contracts.certificate import CertificateClaimedV1, CertificateIssuedV1, CertificateRevokedV1
 from shared.contracts.checkin import CheckinRecordedV1, ViewerReassignedV1
@@ -65,6 +66,7 @@ async def totals(
     definition = await _definition(tx, known, campaign_id)
     question = Question(by, lesson, mode, principal.unit)
     scope = _scope(definition, principal)
+    _require_lesson(definition, lesson)
     units = await store.totals_by(tx, campaign_id, "unit", scope=scope, lesson=lesson, mode=mode)
     lines = units
     if by == "platform":
@@ -79,16 +81,18 @@ async def totals(
         else {}
     )
     rows = answers.totals_rows(definition, question, lines, certificates)
-    shown = answers.without_small_groups(rows) if by == "group" and principal.role == "liaison" else rows
+    withheld = 0
+    if by == "group" and principal.role == "liaison":
+        rows, withheld = answers.without_small_groups(rows)
     return Totals(
-        as_of=now,
+        as_of=now.astimezone(definition.zone),
         campaign_id=campaign_id,
         by=by,
         lesson=lesson,
         mode=mode,
-        rows=shown,
+        rows=rows,
         sum=answers.totals_sum(definition, question, units, certificates.values()),
-        withheld=len(rows) - len(shown),
+        withheld=withheld,
     )
 
 
@@ -105,10 +109,11 @@ async def live_room(
     """What viewers did in the live room, as far as the principal may see it; `tx` must be one snapshot."""
     definition = await _definition(tx, known, campaign_id)
     scope = _scope(definition, principal)
+    _require_lesson(definition, lesson)
     column = by if by in ("lesson", "item") else "unit"
     lines = await store.live_room_by(tx, campaign_id, column, scope=scope, lesson=lesson)
     rows = answers.live_room_rows(definition, Question(by, lesson, None, principal.unit), lines)
-    return LiveRoom(as_of=now, campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
+    return LiveRoom(as_of=now.astimezone(definition.zone), campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
 
 
 async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
@@ -116,8 +121,15 @@ async def _definition(tx: Transaction, known: Definitions[Definition], campaign_
     neither."""
     definition = await known.in_force(tx, campaign_id)
     if definition is None and not await store.knows_campaign(tx, campaign_id):
-        raise Refused("no-such-campaign", f"campaign {campaign_id} has no definition and no figures here")
+        raise Refused("no-such-campaign", f"这里没有活动 {campaign_id} 的定义，也没有数字")
     return definition or UNDEFINED
+
+
+def _require_lesson(definition: Definition, lesson: date | None) -> None:
+    """Refuses a date that is no lesson, which would otherwise read as a lesson to which nobody came."""
+    if lesson is not None and definition.lessons and lesson not in definition.lessons:
+        first, last = min(definition.lessons), max(definition.lessons)
+        raise Refused("no-such-lesson", f"课程从 {first} 到 {last}", subject=str(lesson))
 
 
 def _scope(definition: Definition, principal: Principal) -> store.Scope:
