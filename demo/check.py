@@ -23,6 +23,7 @@ class Comparison:
     checks: list[Check]
     viewer_page: str
     certificate_page: str
+    claim_page: str
     to_claim: tuple[str, str]  # claim code and phone tail; empty where everybody has claimed
     pdfs: list[Path]
 
@@ -48,4 +49,11 @@ async def compare(
     size, seen = await everywhere(player.home, viewers, metrics.pages)
     private = Check("names and phones in logs, metrics, streams, databases", found=len(seen), compared=size)
     private.differences = [f"{sighting.where}: {sighting.what}" for sighting in seen]
-    return Comparison([*checks, private], apis.viewer_page, certificates.page, certificates.to_claim, certificates.pdfs)
+    return Comparison(
+        [*checks, private],
+        apis.viewer_page,
+        certificates.page,
+        certificates.claim_page,
+        certificates.to_claim,
+        certificates.pdfs,
+    )

@@ -27,6 +27,7 @@ class Certificates:
         self._claimed = claimed
         self.pdfs: list[Path] = []
         self.page = ""  # the page of the first certificate fetched: an ordinary name with a rare character
+        self.claim_page = f"{player.addresses.urls['certificate']}/claim"
         self.to_claim = ("", "")  # claim code and phone tail of a certificate that nobody has claimed yet
 
     async def check(self) -> list[Check]:

@@ -138,15 +138,8 @@ def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None
     say(f"a viewer's page:    {result.viewer_page}")
     if result.to_claim[0]:
         code, tail = result.to_claim
-        say(f"claim one yourself: {claim_page(home)} with claim code {code}, phone ending in {tail}")
+        say(f"claim one yourself: {result.claim_page} with claim code {code}, phone ending in {tail}")
     say(f"messages:           {home.messages} (the demo writes texts to files; nothing is sent to anybody)")
-
-
-def claim_page(home: Home) -> str:
-    """The address of the page on which a viewer types the claim code; it is known while the stack runs."""
-    return (
-        f"{read_env(home.env)['CERTIFICATE_URL']}/claim" if home.env.exists() else "/claim of the certificate service"
-    )
 
 
 def _say_what_to_do(home: Home, console: Console) -> None:

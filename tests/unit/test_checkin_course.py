@@ -239,8 +239,9 @@ LIVE_ENDS, REPLAY_ENDS = at("06-29T20:00"), at("06-30T19:00")
 def test_why_a_lesson_counts_or_not_and_until_when_it_may(
     course: Course, lessons: Lessons, now: str, expected: tuple[Any, ...]
 ) -> None:
-    final = expected[0] in (LessonState.CREDITED, LessonState.MADE_GOOD, LessonState.MISSED)
-    assert lesson_view(course, lessons, 0, at(now)) == LessonView(0, *expected, final)
+    state, reason, earn_until = expected
+    final = state in (LessonState.CREDITED, LessonState.MADE_GOOD, LessonState.MISSED)
+    assert lesson_view(course, lessons, 0, at(now)) == LessonView(0, state, reason, earn_until, final)
 
 
 @pytest.mark.parametrize(("now", "final"), [("07-02T18:59:59", False), ("07-02T19:00", True)])
