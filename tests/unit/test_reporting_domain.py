@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from services.reporting.totals.domain import (
     GROUP_MIN_VIEWERS,
+    Certificates,
     Change,
     Counts,
+    Tally,
     TotalKey,
     TotalMode,
     TotalsLine,
@@ -120,6 +122,25 @@ def shown(groups: dict[str, int]) -> set[str]:
 )
 def test_late_checkins_and_other_modes_are_not_credited(mode: TotalMode, credit: set[Mode], counts: int) -> None:
     assert credited(TotalsLine("a", mode, Counts(checkins=9, late=2)), frozenset(credit)) == counts
+
+
+def test_a_tally_adds_lines_and_what_of_them_is_credited() -> None:
+    lines = [TotalsLine("a", "live", Counts(9, 2, 3, 4)), TotalsLine("a", "made_good", Counts(made_good=5))]
+    under_policy, without = Tally(), Tally()
+    assert (under_policy.counts, under_policy.credited) == (Counts(), 0)
+    for line in lines:
+        under_policy.add(line, frozenset({"live"}))
+        without.add(line, None)
+    assert under_policy.counts == without.counts == Counts(9, 2, 3, 4, 5)
+    assert (under_policy.credited, without.credited) == (7 + 5, 5)
+
+
+def test_certificates_add_up() -> None:
+    assert Certificates(5, 2).plus(Certificates(3, 1)) == Certificates(8, 3)
+
+
+def test_of_groups_of_one_size_the_first_by_name_is_hidden_along() -> None:
+    assert small_groups({"b": 10, "a": 10, "c": 3}) == small_groups({"a": 10, "b": 10, "c": 3}) == {"a", "c"}
 
 
 def test_what_the_office_granted_is_credited_under_every_policy() -> None:
