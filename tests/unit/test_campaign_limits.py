@@ -76,7 +76,7 @@ def test_a_window_ends_after_it_begins() -> None:
 
 def test_parts_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        campaign().lessons[0].title = "别的"
+        campaign().lessons[0].title = "别的"  # type: ignore[misc]
 
 
 def test_a_key_that_came_later_shows_only_where_it_is_set() -> None:
