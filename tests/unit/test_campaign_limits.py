@@ -59,7 +59,7 @@ def residents(count: int, year: int) -> dict[str, Any]:
     ],
 )
 def test_a_limit_lets_in_the_most_and_not_more(key: str, most: Any, too_much: Any) -> None:
-    beside = {"channels": {}} if key == "units" else {}
+    beside: dict[str, Any] = {"channels": {}} if key == "units" else {}
     assert is_taken(**{key: most}, **beside)
     assert not is_taken(**{key: too_much}, **beside)
 
@@ -76,7 +76,7 @@ def test_a_window_ends_after_it_begins() -> None:
 
 def test_parts_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        campaign().lessons[0].title = "别的"  # type: ignore[misc]
+        campaign().lessons[0].title = "别的"
 
 
 def test_a_key_that_came_later_shows_only_where_it_is_set() -> None:
