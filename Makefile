@@ -12,6 +12,8 @@ export VIEWERS KEEP SEED CLOCK_AT PORTS INSTALL
 SEEDS ?= 1-5
 LONGEST ?= 90
 RESULTS ?= faults.ndjson
+# Tests wait more than they compute: for servers to start, for clocks, for consumers.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
 .PHONY: help install up down status demo test lint contract contracts mutants compose-test bench faults
 
@@ -45,7 +47,7 @@ demo: install ## play the 16-day campaign, Postgres paused once, and compare eve
 	@$(BIN)/fanzha demo
 
 test: lint ## all checks and tests
-	@$(BIN)/pytest -n auto --dist loadfile --durations=15 --durations-min=5
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15 --durations-min=5
 
 lint: install ## format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ."; exit 1; }

@@ -37,7 +37,7 @@ from tests.support.databases import DatabaseFactory, fresh_database
 from tests.support.servers import RunningPostgres
 
 VIEWERS = [f"viewer-{number}" for number in range(6)]
-NAMES = ["甲示例", "乙·示例", "丙 示例", "长" * 51]  # nobody's certificate can show the last one
+NAMES = ["甲示例", "乙·示例", "丙示例", "长" * 51]  # nobody's certificate can show the last one
 PHONES = ["13800000001", "+86 138 0000 0002", "110"]  # the last one has no tail
 ADDRESS = "127.0.0.1"  # of whoever claims
 _campaigns = itertools.count(1)

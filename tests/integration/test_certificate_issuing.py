@@ -282,7 +282,7 @@ async def test_contacts_are_forgotten_when_their_time_is_over_and_certificates_k
     service: CertificateService,
 ) -> None:
     await service.issue(enrolled(("anna", "王示例", "13800000001")), checked_in("anna"))
-    retention = service.service.due_work[1]
+    (retention,) = [work for work in service.service.due_work if work.name == "retention"]
     service.set_clock(BEFORE + usecases.CONTACT_RETENTION - SECOND)
     assert await retention.run_until_done(service.service.clock, service.service.metrics) == 0
     service.set_clock(BEFORE + usecases.CONTACT_RETENTION)

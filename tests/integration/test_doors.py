@@ -86,9 +86,12 @@ DOORS = {
     "notification": {f"GET {C}/notifications": Door(READERS)},
     "certificate": {
         "POST /v1/claims": TYPED,
+        "GET /": PUBLIC,
         "GET /claim": PUBLIC,
         "POST /claim": FORM,
         "GET /v/{code}": PUBLIC,
+        "GET /v/": PUBLIC,
+        "POST /v/": FORM,
         "POST /v1/verify": TYPED,
         "GET /files/{token}/certificate.pdf": PUBLIC,
         "GET /files/{token}/certificate.json": PUBLIC,
