@@ -12,6 +12,7 @@ from services.reporting.totals.domain import (
     LiveRoomKey,
     Move,
     Place,
+    PlatformKey,
     TotalKey,
     checkin_changes,
     difference,
@@ -22,6 +23,7 @@ from services.reporting.totals.domain import (
     live_room_changes,
     made_good_changes,
     move_changes,
+    platform_changes,
 )
 from shared.contracts.base import ColumnEvent
 from tests.support.reporting_events import (
@@ -62,6 +64,21 @@ def test_a_check_in_counts_with_its_flags(
         first_for_campaign=first_for_campaign,
     )
     assert checkin_changes(event) == [Change(TotalKey(DAY_2, "replay", "a", "g"), counts)]
+
+
+def test_check_ins_add_up_under_who_sent_them() -> None:
+    places = [("a", "g"), ("b", "g")]
+    events = [
+        checkins("c", places, source="kuaishou", late=True),
+        checkins("c", places, first_for_lesson=False, first_for_campaign=False),
+        checkins("c", places[:1], source="kuaishou"),
+        checkins("c", places, mode="replay", source="kuaishou"),
+    ]
+    assert platform_changes(events) == [
+        (PlatformKey(DAY_1, "live", "kuaishou"), Counts(3, 2, 3, 3)),
+        (PlatformKey(DAY_1, "live", "unassigned"), Counts(2, 0, 0, 0)),
+        (PlatformKey(DAY_1, "replay", "kuaishou"), Counts(2, 0, 2, 2)),
+    ]
 
 
 def test_made_good_stands_apart() -> None:
