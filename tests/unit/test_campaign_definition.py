@@ -421,10 +421,13 @@ def test_pages_hold_every_unit_once_and_fit_an_event() -> None:
 def test_a_page_is_full_with_500_units_or_160_kib() -> None:
     small = [ROOT] + [unit(f"u{i:04}", "1", "unit") for i in range(1000)]
     assert [len(page) for page in campaign(units=small, channels={}).unit_pages()] == [500, 500, 1]
-    large = [ROOT] + [unit(f"u{i:04}", "1", "unit", name="𠮷" * 100) for i in range(1000)]
+    one = campaign(units=[ROOT, unit("u0000", "1", "unit", name="a")], channels={}).unit_pages()[0][1]
+    name_bytes = 512 - (canonical_bytes(one) - 1)
+    name = "𠮷" * (name_bytes // 4) + "a" * (name_bytes % 4)
+    large = [ROOT] + [unit(f"u{i:04}", "1", "unit", name=name) for i in range(1000)]
     pages = campaign(units=large, channels={}).unit_pages()
-    row_bytes = canonical_bytes(pages[1][0])
-    assert [len(page) for page in pages[1:3]] == [contract.UNIT_PAGE_MAX_BYTES // row_bytes] * 2
+    assert canonical_bytes(pages[1][0]) == 512
+    assert [len(page) for page in pages[1:3]] == [320, 320], "160 KiB to the byte"
 
 
 def test_a_page_may_hold_exactly_160_kib() -> None:

@@ -34,6 +34,18 @@ def windows(count: int) -> dict[str, Any]:
     return {"live": [{"from": f"{hour:02}:00", "to": f"{hour:02}:30"} for hour in range(count)]}
 
 
+def platforms(count: int, **changes: Any) -> list[dict[str, Any]]:
+    return [{"source": f"s{number}", "title": "平台"} | changes for number in range(count)]
+
+
+def spans(count: int) -> list[dict[str, Any]]:
+    """On the morning after, in the campaign's replay."""
+    return [
+        {"day": 1, "from": f"{8 + number // 2:02}:{number % 2 * 3}0", "to": f"{8 + number // 2:02}:{number % 2 * 3}5"}
+        for number in range(count)
+    ]
+
+
 def root(**changes: Any) -> list[dict[str, Any]]:
     return [ROOT | changes]
 
@@ -48,6 +60,8 @@ def residents(count: int, year: int) -> dict[str, Any]:
         ("groups", groups(50), groups(51)),
         ("windows", windows(8), windows(9)),
         ("help", [{"title": "a", "text": "b"}] * 20, [{"title": "a", "text": "b"}] * 21),
+        ("platforms", platforms(20), platforms(21)),
+        ("platforms", platforms(1, windows=spans(16)), platforms(1, windows=spans(17))),
         ("non_working_days", days(400), days(401)),
         ("extra_working_days", days(400), days(401)),
         ("units", root(headcount=10_000_000), root(headcount=10_000_001)),
@@ -87,7 +101,7 @@ def test_a_key_that_came_later_shows_only_where_it_is_set() -> None:
 
 
 def test_placeholders_are_those_that_the_documents_name() -> None:
-    assert MESSAGE_PLACEHOLDERS["certificate_ready"] >= {"campaign_title", "serial", "claim_code"}
+    assert MESSAGE_PLACEHOLDERS["certificate_ready"] == {"campaign_title", "serial", "claim_code", "claim_page"}
     assert set(CERTIFICATE_PLACEHOLDERS) == {"name", "credited_days", "campaign_title", "first_date", "last_date"}
     for name in MESSAGE_PLACEHOLDERS["certificate_ready"]:
         assert is_taken(messages=[RULE | {"template": f"{{{name}}}，96110"}]), name
