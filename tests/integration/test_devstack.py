@@ -243,6 +243,11 @@ def _is_back(home: Home, command: str, killed: int) -> bool:
     return running(home, command) not in ([], [killed])
 
 
+def _is_one(home: Home, command: str) -> bool:
+    """Whether it runs once: a shell that is about to become it looks like it."""
+    return len(running(home, command)) == 1
+
+
 def test_children_are_kept_while_the_disk_is_full_and_status_does_not_lie(home: Home) -> None:
     """A keeper that could not write ended: what it kept stayed dead, and `fanzha status` said ready."""
     up(
