@@ -258,9 +258,7 @@ def test_children_are_kept_while_the_disk_is_full_and_status_does_not_lie(home: 
     with full_disk(home):
         for _ in range(2):  # the second time its keeper must still be there
             for command in ("sleep 1001", "sleep 1002"):
-                wait_until(
-                    lambda command=command: len(running(home, command)) == 1
-                )  # a shell that becomes it looks like it
+                wait_until(partial(_is_one, home, command))
                 (pid,) = running(home, command)
                 os.kill(pid, signal.SIGKILL)
                 wait_until(partial(_is_back, home, command, pid))
