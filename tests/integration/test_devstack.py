@@ -233,7 +233,15 @@ def running(home: Home, shell: str) -> list[int]:
     """The supervisor's children that run this command now."""
     supervisor = pid_of(home, "supervisor")
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    return [int(pid) for pid in children if shell in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")]
+    return [int(pid) for pid in children if shell in (line := _command_line(pid)) and "stub_stack" not in line]
+
+
+def _command_line(pid: str) -> str:
+    """Until a new child has become its command it still has the supervisor's line, which names them all."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 QUIET = "grep -q up {log} 2> /dev/null || echo up; exec sleep {seconds}"  # writes once: with a full disk a shell's echo fails
