@@ -116,7 +116,7 @@ def build_api(
     specimen: bool,
 ) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
-    _public(router, db, clock, definitions, keys, links, specimen)
+    _claiming(router, db, clock, keys, links, specimen)
     _verification(router, db, definitions, keys, specimen)
     _files(router, db, definitions, keys, links, pdfs)
     _office(router, db, clock, definitions, keys, pdfs)
@@ -126,15 +126,7 @@ def build_api(
 # ---- anybody ---------------------------------------------------------------------------------------------------------
 
 
-def _public(
-    router: APIRouter,
-    db: Database,
-    clock: Clock,
-    definitions: Definitions[CampaignRules],
-    keys: Keys,
-    links: Links,
-    specimen: bool,
-) -> None:
+def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Links, specimen: bool) -> None:
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
         """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
@@ -175,6 +167,10 @@ def _public(
             return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), database_away())
         return _claim_page(pages.ClaimPage(specimen, **answer.model_dump()))
 
+
+def _verification(
+    router: APIRouter, db: Database, definitions: Definitions[CampaignRules], keys: Keys, specimen: bool
+) -> None:
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
     async def verify(body: VerifyRequest) -> VerifyAnswer:
         found = await _look_up(db, definitions, keys, body)
@@ -189,10 +185,6 @@ def _public(
             holder=domain.mask_holder(content),
         )
 
-
-def _verification(
-    router: APIRouter, db: Database, definitions: Definitions[CampaignRules], keys: Keys, specimen: bool
-) -> None:
     @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
     async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
         wanted = domain.normalise_code(code)

@@ -28,7 +28,6 @@ TRANSACTIONS_MAX = 2
 ITEMS_FOR_A_SECOND = 1_000  # so many must wait before a second transaction is worth its cost
 ITEMS_WAITING_MAX = 20_000  # about 20 MB of events; beyond that senders are told to come back
 COUNT_SLOTS = 64
-TAKEN = frozenset(Verdict) - {Verdict.REJECTED}  # a repeat is a sign of life, too
 
 
 class Overloaded(Exception):
@@ -65,9 +64,8 @@ class Committer:
         self._items_waiting = 0
         self._open = 0  # transactions
         self._changed = asyncio.Event()
-        self.last_taken_s: dict[
-            str, float
-        ] = {}  # campaign → wall time at which this process last committed an event of it
+        # Campaign → wall time at which this process last committed an event of it that was not refused.
+        self.last_taken_s: dict[str, float] = {}
         self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
@@ -149,10 +147,13 @@ class Committer:
         return results
 
     def _note_taken(self, arrivals: list[Arrival], results: list[Result]) -> None:
-        now_s = time.time()
-        pairs = zip(arrivals, results, strict=True)
-        taken = {each.item.event.campaign_id for each, result in pairs if each.item.event and result.verdict in TAKEN}
-        self.last_taken_s.update(dict.fromkeys(taken, now_s))
+        """A repeat is a sign of life, too."""
+        taken = {
+            event.campaign_id
+            for arrival, result in zip(arrivals, results, strict=True)
+            if (event := arrival.item.event) is not None and result.verdict is not Verdict.REJECTED
+        }
+        self.last_taken_s |= dict.fromkeys(taken, time.time())
 
 
 def _answer(group: list[_Waiting], results: list[Result]) -> None:
