@@ -1,7 +1,7 @@
 """Which ports a dev stack listens on: the defaults, the ones it had before, or the ones asked for with PORTS."""
 
 import json
-import random
+import secrets
 import socket
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -56,7 +56,7 @@ def free_ports() -> Ports:
 
 def _at_random(room: int) -> Iterable[int]:
     while True:
-        yield random.randrange(LOWEST, HIGHEST - room)  # noqa: S311
+        yield LOWEST + secrets.randbelow(HIGHEST - room - LOWEST)  # nobody's seed: two programs must not choose alike
 
 
 def busy(ports: Ports) -> dict[str, int]:

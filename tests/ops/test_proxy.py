@@ -136,19 +136,23 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
     port, health = free_port(), free_port()
     async with upstream() as behind, AsyncExitStack() as callers:
         addresses = {r"http://(checkin|certificate):\d+": f"http://127.0.0.1:{behind}"}
-        file = configure(tmp_path, "public.conf", addresses | {"8443": str(port), "8080": str(health)})
-        with (tmp_path / "log").open("wb") as log:
+        file = configure(tmp_path, "public.conf", {"8443": str(port), "8080": str(health)} | addresses)
+        log = tmp_path / "log"
+        with log.open("wb") as output:
             options = ("-c", str(file), "-g", "user root;")  # pytest's folders are closed to others
-            process = await asyncio.create_subprocess_exec(str(NGINX), *options, stdout=log, stderr=log)
+            process = await asyncio.create_subprocess_exec(str(NGINX), *options, stdout=output, stderr=output)
         try:
-            await eventually(lambda: _listens(port), what="nginx listens")
+            await eventually(lambda: _listens(process, port), what="nginx listens")
             yield Proxy(tmp_path, port, process.pid, callers)
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                process.terminate()
             await process.wait()
+            print(log.read_text()[-20_000:])  # noqa: T201 - shown where a test failed
 
 
-async def _listens(port: int) -> bool:
+async def _listens(process: asyncio.subprocess.Process, port: int) -> bool:
+    assert process.returncode is None, "nginx ended"
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -227,7 +231,7 @@ async def test_the_office_begins_at_a_page_that_leads_to_everything(tmp_path: Pa
     shutil.copy(PROXY / "office.html", tmp_path)
     process = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-g", "user root;")
     try:
-        await eventually(lambda: _listens(port), what="nginx listens")
+        await eventually(lambda: _listens(process, port), what="nginx listens")
         tls = ssl.create_default_context(cafile=str(tmp_path / "tls_certificate"))
         tls.check_hostname = False
         async with httpx.AsyncClient(verify=tls) as http:

@@ -69,7 +69,7 @@ def _row(rng: random.Random, own: str) -> MadeRow:
         "45472",
         "9" * 30,
         "19:31",
-        "\u0000",
+        "\u0001",
         "2024-02-30T19:31:00+08:00",
     )
     match rng.randrange(4):

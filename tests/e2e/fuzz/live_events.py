@@ -238,7 +238,7 @@ class Maker:
             written[name] = defect
         pairs = list(written.items())
         rng.shuffle(pairs)
-        is_deep = text is not None and "[" * 1000 in text
+        is_deep = defect is not None and "[" * 1000 in defect
         if name not in REQUIRED and name not in NEEDED.get(fields["type"], ()) and not is_deep:
             return self._made(fields, pairs, local_ns)
         known = None if name == "event_id" or is_deep else event_id
