@@ -5,7 +5,6 @@ The contact data and claim codes in the examples are sealed to `EXAMPLE_KEYS`, w
 
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -19,7 +18,9 @@ from shared.bus import topology
 from shared.bus.topology import Durable
 from shared.contracts.base import Event
 from shared.contracts.registry import BY_SUBJECT
+from tests.support import service as service_under_test
 from tests.support.databases import DatabaseFactory, FreshDatabase
+from tests.support.service import ServiceUnderTest
 
 EXAMPLE_KEYS = {
     name: base64.b64encode(bytes([byte]) * 32).decode() for name, byte in (("certificate", 1), ("notification", 2))
@@ -39,7 +40,7 @@ State = dict[str, list[str]]  # table → its rows as text
 
 def durables_of(service: str) -> list[str]:
     """The durables through which a service reads events."""
-    return [durable.name for durable in topology.DURABLES if durable.service == service and durable.stream == "EVENTS"]
+    return [name for subject, name in service_under_test.durables_of(service).items() if subject in BY_SUBJECT]
 
 
 def example_files(event: type[Event]) -> list[Path]:
@@ -54,17 +55,12 @@ def examples_for(source: str | Durable | type[Event]) -> list[bytes]:
     return [path.read_bytes() for path in example_files(event)]
 
 
-@dataclass(frozen=True)
-class ServiceUnderTest:
-    """A service as its `build_app` composes it. Nothing of it runs by itself: `deliver` calls its handlers."""
+class ContractService(ServiceUnderTest):
+    """A service that nothing but `deliver_bodies` moves."""
 
-    app: FastAPI
-    database: FreshDatabase
-
-    async def deliver(self, durable: str, *bodies: bytes) -> None:
-        """Hands messages to the handler of a durable; raises what it raises."""
-        for body in bodies:
-            await self.app.state.service.bus.handle(durable, body)
+    def __init__(self, app: FastAPI, database: FreshDatabase) -> None:
+        super().__init__(app, caller=None)
+        self.database = database
 
     async def everything(self) -> State:
         """All rows of all tables, but for bookkeeping: an effect is what is left when that is taken away."""
@@ -88,15 +84,15 @@ class ServiceUnderTest:
             await connection.close()
 
 
-ServiceFactory = Callable[..., Awaitable[ServiceUnderTest]]
+ServiceFactory = Callable[..., Awaitable[ContractService]]
 
 
 @pytest.fixture
 async def contract_service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[ServiceFactory]:
     """`await contract_service("reporting")`: the service on a fresh database, NATS out of reach. Keywords replace settings."""
-    built: list[ServiceUnderTest] = []
+    built: list[ContractService] = []
 
-    async def build(service: str, **environment: str) -> ServiceUnderTest:
+    async def build(service: str, **environment: str) -> ContractService:
         fresh = await database(service)
         changes = {
             "ENVIRONMENT": "test",
@@ -106,9 +102,9 @@ async def contract_service(database: DatabaseFactory, tmp_path: Path) -> AsyncIt
             "FILE_CHANNEL_DIR": str(tmp_path / "messages"),
         }
         app = contracts.build_service(service, changes | environment, SECRETS)
-        built.append(ServiceUnderTest(app, fresh))
+        built.append(ContractService(app, fresh))
         return built[-1]
 
     yield build
     for service in built:
-        await service.app.state.service.db.close()
+        await service.close()

@@ -68,7 +68,7 @@ def told_in_examples() -> dict[tuple[str, str], set[str]]:
 async def test_every_published_example_is_understood_once(service: CertificateService, order: tuple[str, ...]) -> None:
     for durable in (*order, *order):
         for body in examples_for(durable):
-            await service.service.bus.handle(durable, body)
+            await service.deliver_bodies(durable, body)
     async with service.db.transaction() as tx:
         completions = await tx.fetch("SELECT * FROM completion")
         contacts = await tx.fetch("SELECT campaign_id, viewer_id, field FROM contact")
@@ -87,7 +87,7 @@ async def test_every_published_example_is_understood_once(service: CertificateSe
 async def test_certificates_come_of_the_examples(service: CertificateService) -> None:
     for durable in DURABLES:
         for body in examples_for(durable):
-            await service.service.bus.handle(durable, body)
+            await service.deliver_bodies(durable, body)
     async with service.db.transaction() as tx:
         defined_campaigns = await service.definitions.all(tx)
     await service.sweep(CLAIM_FROM.replace(year=2098))

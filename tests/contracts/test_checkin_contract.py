@@ -67,11 +67,11 @@ def test_every_kind_of_message_has_an_expected_outcome() -> None:
 @pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if outcome])
 async def test_a_message_of_the_live_platform_counts_once(service: CheckinUnderTest, name: str) -> None:
     message = (LIVE_EVENTS / f"{name}.json").read_bytes()
-    await service.service.bus.handle(DURABLE, message)
+    await service.deliver_bodies(DURABLE, message)
     once = await outcomes(service)
     assert once == OUTCOMES[name]
     facts = await ledger(service)
-    await service.service.bus.handle(DURABLE, message)
+    await service.deliver_bodies(DURABLE, message)
     assert await outcomes(service) - once == Counter(duplicate=once.total() - refused(once))
     assert await ledger(service) == facts
 
@@ -79,12 +79,12 @@ async def test_a_message_of_the_live_platform_counts_once(service: CheckinUnderT
 @pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if outcome is None])
 async def test_a_message_that_is_no_array_of_events_is_parked(service: CheckinUnderTest, name: str) -> None:
     with pytest.raises(Poison):
-        await service.service.bus.handle(DURABLE, (LIVE_EVENTS / f"{name}.json").read_bytes())
+        await service.deliver_bodies(DURABLE, (LIVE_EVENTS / f"{name}.json").read_bytes())
     assert await outcomes(service) == Counter()
 
 
 async def test_contact_data_on_the_bus_goes_no_further(service: CheckinUnderTest) -> None:
-    await service.service.bus.handle(DURABLE, (LIVE_EVENTS / "contact_data_on_the_bus.json").read_bytes())
+    await service.deliver_bodies(DURABLE, (LIVE_EVENTS / "contact_data_on_the_bus.json").read_bytes())
     (enrolled,) = await service.facts("viewer_enrolled")
     assert enrolled["contacts"] is None
 

@@ -22,15 +22,15 @@ async def test_every_published_example_is_applied_once(durable: str, contract_se
     service = await contract_service(topology.durable(durable).service)
     examples = examples_for(durable)
     nothing = await service.everything()
-    await service.deliver(durable, *examples)
+    await service.deliver_bodies(durable, *examples)
     once = await service.everything()
     assert once != nothing, f"{durable}: its examples change no table"
-    await service.deliver(durable, *examples)
-    await service.deliver(durable, *reversed(examples))
+    await service.deliver_bodies(durable, *examples)
+    await service.deliver_bodies(durable, *reversed(examples))
     assert await service.everything() == once
     if durable not in SUMS:
         await service.forget_deliveries()
-        await service.deliver(durable, *examples)
+        await service.deliver_bodies(durable, *examples)
         assert _readable(await service.everything()) == _readable(once), "the natural key does not hold"
 
 
@@ -40,9 +40,9 @@ async def test_all_examples_in_either_order_leave_as_many_rows(service: str, con
     deliveries = [(durable, example) for durable in durables_of(service) for example in examples_for(durable)]
     forwards, backwards = await contract_service(service), await contract_service(service)
     for durable, example in deliveries:
-        await forwards.deliver(durable, example)
+        await forwards.deliver_bodies(durable, example)
     for durable, example in reversed(deliveries):
-        await backwards.deliver(durable, example)
+        await backwards.deliver_bodies(durable, example)
     assert _sizes(await forwards.everything()) == _sizes(await backwards.everything())
 
 

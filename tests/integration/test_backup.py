@@ -51,7 +51,7 @@ async def numbers(stack: WholeDeployment) -> dict[str, Any]:
     )
     certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{VIEWERS[0]}")
     verdict = await stack.post("certificate", "/v1/verify", {"serial": certificate["serial"]})
-    page = await stack.clients["certificate"].get(f"/v/{certificate['code']}")
+    page = await stack.services["certificate"].client.get(f"/v/{certificate['code']}")
     found["certificate"] = (certificate, verdict.json(), page.status_code, "观*01" in page.text or "观" in page.text)
     found["viewer"] = await stack.get("checkin", f"/v1/campaigns/{CAMPAIGN}/viewers/{VIEWERS[-1]}")
     return found

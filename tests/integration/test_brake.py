@@ -2,24 +2,20 @@
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import nacl.public
 import pytest
-from fastapi import FastAPI
 
-from services.notification.app import build_app
 from shared.bus import brake, dead_letters
 from shared.bus.brake import Brake
-from shared.contracts.base import Event
 from shared.contracts.checkin import ViewerEnrolledV1
 from tests.support.databases import DatabaseFactory, FreshDatabase
-from tests.support.nats_support import RunningNats, eventually
-from tests.support.notification import defined, enrolled, new_settings
+from tests.support.nats_support import RunningNats, eventually, running_nats
+from tests.support.notification import NotificationService, defined, enrolled
 from tests.support.parking import Parking, parked_message
 
 ENROLMENTS = 1_000
@@ -28,33 +24,21 @@ MORE = 12  # than are handled at once
 WRONG_KEY = base64.b64encode(bytes(nacl.public.PrivateKey.generate())).decode()
 
 
-@asynccontextmanager
-async def running(server: RunningNats, fresh: FreshDatabase, folder: Path, **changes: Any) -> AsyncIterator[FastAPI]:
-    settings = new_settings(fresh.url, folder, server.url("notification")).model_copy(update=changes)
-    app = build_app(settings)
-    async with app.router.lifespan_context(app):
-        yield app
+def running(
+    server: RunningNats, fresh: FreshDatabase, folder: Path, **changes: Any
+) -> AbstractAsyncContextManager[NotificationService]:
+    return NotificationService(fresh.url, folder, nats_url=server.url("notification"), **changes).running()
 
 
-async def publish(server: RunningNats, *events: Event) -> None:
-    async with server.client("checkin") as client:
-        for event in events:
-            await client.jetstream().publish(event.subject(), event.model_dump_json().encode())
-
-
-async def readiness(app: FastAPI) -> tuple[int, str]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        answer = await client.get("/health/ready")
+async def readiness(service: NotificationService) -> tuple[int, str]:
+    answer = await service.client.get("/health/ready")
     return answer.status_code, answer.json()["checks"]["bus"]
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RunningNats]:
-    nats = RunningNats(tmp_path)
-    await nats.start()
-    await nats.apply_topology()
-    yield nats
-    await nats.stop()
+    async with running_nats(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture
@@ -70,25 +54,24 @@ async def test_a_wrong_key_parks_a_handful_and_loses_nobody(
 ) -> None:
     fresh, look = owner
     phones = {f"ks_{n:06}": f"138{n:08}" for n in range(ENROLMENTS)}
-    await publish(server, defined(), *(enrolled((viewer, phone)) for viewer, phone in phones.items()))
+    await server.publish(defined(), *(enrolled((viewer, phone)) for viewer, phone in phones.items()))
 
     async def parked() -> int:
         return int(await look.fetchval("SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL"))
 
     for _ in range(2):  # a restart with the same wrong key goes on standing where it stood
-        async with running(server, fresh, tmp_path, sealing_private_key=WRONG_KEY) as app:
+        async with running(server, fresh, tmp_path, sealing_private_key=WRONG_KEY) as service:
 
-            async def stands(app: FastAPI = app) -> bool:
-                return "stopped at message" in (await readiness(app))[1]
+            async def stands(service: NotificationService = service) -> bool:
+                return "stopped at message" in (await readiness(service))[1]
 
             await eventually(stands, within_s=20, what="the consumer stops")
-            assert (await readiness(app))[0] == 503
-            held = app.state.service.bus.state().durables[CONTACTS]
+            assert (await readiness(service))[0] == 503
+            held = service.service.bus.state().durables[CONTACTS]
             assert (held.held, held.healthy) == (True, False)
             assert await parked() == brake.PARKED_MAX
             assert await look.fetchval("SELECT count(*) FROM held_message WHERE durable = $1", CONTACTS) == 1
-    async with running(server, fresh, tmp_path) as app:
-        service = app.state.service
+    async with running(server, fresh, tmp_path) as service:
 
         async def all_but_the_parked() -> bool:
             return bool(await look.fetchval("SELECT count(*) FROM contact") == ENROLMENTS - brake.PARKED_MAX)
@@ -96,11 +79,11 @@ async def test_a_wrong_key_parks_a_handful_and_loses_nobody(
         await eventually(all_but_the_parked, within_s=90, what="the enrolments are kept")
         async with service.db.transaction() as tx:
             assert await dead_letters.request_replay(tx, None) == brake.PARKED_MAX
-        await eventually(service.settled, within_s=30, what="nothing is left to do")
+        await eventually(service.service.settled, within_s=30, what="nothing is left to do")
         assert await look.fetchval("SELECT count(*) FROM contact") == ENROLMENTS
         assert await parked() == 0
         assert await look.fetchval("SELECT count(*) FROM held_message") == 0
-        assert await readiness(app) == (200, "ok")
+        assert await readiness(service) == (200, "ok")
 
 
 async def test_an_operator_lets_it_park_knowingly(
@@ -110,14 +93,14 @@ async def test_an_operator_lets_it_park_knowingly(
     async with server.client("checkin") as client:
         for n in range(brake.PARKED_MAX + MORE):
             await client.jetstream().publish(ViewerEnrolledV1.subject(), b'{"not": "an event", "n": %d}' % n)
-    await publish(server, defined(), enrolled(("ks_1", "13800000001")))
-    async with running(server, fresh, tmp_path) as app:
+    await server.publish(defined(), enrolled(("ks_1", "13800000001")))
+    async with running(server, fresh, tmp_path) as service:
 
         async def stands() -> bool:
-            return bool(app.state.service.bus.state().durables[CONTACTS].held)
+            return bool(service.service.bus.state().durables[CONTACTS].held)
 
         await eventually(stands, within_s=20, what="the consumer stops")
-        async with app.state.service.db.transaction() as tx:
+        async with service.db.transaction() as tx:
             assert [row["durable"] for row in await dead_letters.held(tx)] == [CONTACTS]
             assert not await dead_letters.let_park(tx, "notification-definitions", 1)
             assert await dead_letters.let_park(tx, CONTACTS, MORE)
@@ -135,30 +118,30 @@ async def test_an_operator_lets_it_park_knowingly(
 
 
 async def test_one_applied_between_lets_go_on_parking() -> None:
-    parking, own = Parking(), Brake(CONTACTS, applies=True)
+    parking, consumer_brake = Parking(), Brake(CONTACTS, applies=True)
     for seq in range(20):
-        assert await own.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=seq))
+        assert await consumer_brake.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=seq))
         if seq % brake.PARKED_MAX == brake.PARKED_MAX - 1:
-            await own.applied(parking)
+            await consumer_brake.applied(parking)
     assert len(parking.parked) == 20
 
 
 async def test_the_same_message_again_is_one_message() -> None:
     """Parked, and the server never heard so: it comes again, any number of times."""
-    parking, own = Parking(), Brake(CONTACTS, applies=True)
+    parking, consumer_brake = Parking(), Brake(CONTACTS, applies=True)
     for _ in range(20):
-        assert await own.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=1))
+        assert await consumer_brake.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=1))
     for seq in range(2, brake.PARKED_MAX + 1):
-        assert await own.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=seq))
-    assert not await own.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=99))
-    assert own.held is not None
-    await own.applied(parking)
-    assert own.held is None
+        assert await consumer_brake.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=seq))
+    assert not await consumer_brake.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=99))
+    assert consumer_brake.held is not None
+    await consumer_brake.applied(parking)
+    assert consumer_brake.held is None
     assert parking.held == {}
 
 
 async def test_what_comes_from_outside_never_brakes() -> None:
-    parking, own = Parking(), Brake("checkin-live", applies=False)
+    parking, consumer_brake = Parking(), Brake("checkin-live", applies=False)
     for seq in range(20):
-        assert await own.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=seq))
-    assert own.held is None
+        assert await consumer_brake.park(parking, parked_message(b"", durable=CONTACTS, stream_seq=seq))
+    assert consumer_brake.held is None

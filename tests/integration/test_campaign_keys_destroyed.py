@@ -127,7 +127,7 @@ async def test_whoever_enrols_afterwards_is_counted_and_nobody_learns_more(stack
         await destroy(stack)
         late = json.dumps(json.loads(sealed) | {"event_id": str(new_event_id())}).encode()
         for service in ("certificate", "notification"):
-            await stack.apps[service].state.service.bus.handle(f"{service}-contacts", late)
+            await stack.services[service].deliver_bodies(f"{service}-contacts", late)
         new = enrolment("ks_late", unit_code="111", name="迟到者", phone="13700000009")
         assert await stack.send(new) == {"recorded": 1}
         assert await stack.send(enrolment("ot_2", campaign_id=OTHER, name="后来者", phone="13700000008")) == {
@@ -171,7 +171,7 @@ async def test_a_backup_from_before_is_restored_without_the_people(stack: WholeD
         read = await Intruder(stack).databases()
         assert (of(CAMPAIGN, read), {OTHER_NAME, OTHER_PHONE} <= of(OTHER, read)) == (set(), True)
         certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{PERSON}")
-        page = await stack.clients["certificate"].get(f"/v/{certificate['code']}")
+        page = await stack.services["certificate"].client.get(f"/v/{certificate['code']}")
         verdict = await stack.post("certificate", "/v1/verify", {"serial": certificate["serial"]})
         assert (page.status_code, verdict.json()["genuine"]) == (200, True)
 

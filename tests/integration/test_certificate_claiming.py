@@ -98,13 +98,13 @@ async def test_a_wrong_tail_claims_nothing(service: CertificateService, tail: st
 @pytest.mark.parametrize("code", ["23456789", "", "?", "0OIL1", "ß" * 8, "\x00", "长" * 64])
 async def test_a_wrong_code_is_not_found(service: CertificateService, code: str) -> None:
     body = json.dumps({"claim_code": code})
-    answer = await service.http.post("/v1/claims", content=body, headers={"Content-Type": "application/json"})
+    answer = await service.client.post("/v1/claims", content=body, headers={"Content-Type": "application/json"})
     assert problem(answer) == (404, "wrong-claim-code")
 
 
 async def test_claiming_again_answers_the_same_and_counts_once(service: CertificateService) -> None:
     first = (await service.claim(BO)).json()
-    service.set_clock(CLAIM_FROM + timedelta(days=1))
+    service.clock_is(CLAIM_FROM + timedelta(days=1))
     second = (await service.claim(BO)).json()
     assert second["serial"] == first["serial"]
     assert len(await service.published(CertificateClaimedV1)) == 1
@@ -309,7 +309,7 @@ async def test_without_database_nobody_gets_a_try(service: CertificateService, t
 
 async def download(service: CertificateService, viewer_id: str, kind: str, tail: str | None = None) -> httpx.Response:
     url = (await service.claim(viewer_id, tail)).json()[f"{kind}_url"]
-    return await service.http.get(path_of(url), headers={"Authorization": ""})
+    return await service.client.get(path_of(url), headers={"Authorization": ""})
 
 
 def text_of(pdf: bytes) -> str:
@@ -331,7 +331,7 @@ async def test_production_prints_no_specimen(database: DatabaseFactory, tmp_path
     await running.issue(checked_in(BO))
     real = CertificateService(running.settings.database_url, tmp_path, environment="production", clock_file=None)
     answer = await real.post_claim((await running.claim_codes())[BO])
-    assert "演示样证" not in text_of((await real.http.get(path_of(answer.json()["pdf_url"]))).content)
+    assert "演示样证" not in text_of((await real.client.get(path_of(answer.json()["pdf_url"]))).content)
     await running.close()
     await real.close()
 
@@ -380,7 +380,7 @@ async def test_a_damaged_cache_is_only_slower(service: CertificateService, damag
 
 async def test_a_pdf_asked_for_several_times_at_once_is_the_same(service: CertificateService) -> None:
     url = path_of((await service.claim(ANNA, "5678")).json()["pdf_url"])
-    answers = await asyncio.gather(*(service.http.get(url) for _ in range(8)))
+    answers = await asyncio.gather(*(service.client.get(url) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     assert len(cached(service)) == 1
@@ -410,9 +410,9 @@ async def test_a_link_expires(service: CertificateService) -> None:
     serial = (await service.claim(BO)).json()["serial"]
     url, key = service.settings.public_url, service.settings.lookup_key
     for link in Links(url, key, valid_for=timedelta(minutes=1)).to(serial).values():
-        assert (await service.http.get(path_of(link))).status_code == 200
+        assert (await service.client.get(path_of(link))).status_code == 200
     for link in Links(url, key, valid_for=timedelta(seconds=-1)).to(serial).values():
-        assert problem(await service.http.get(path_of(link))) == (404, "link-expired")
+        assert problem(await service.client.get(path_of(link))) == (404, "link-expired")
 
 
 async def test_a_claim_s_links_last_as_long_as_its_page_says(service: CertificateService) -> None:
@@ -437,22 +437,22 @@ async def test_a_link_leads_to_its_own_certificate_only(service: CertificateServ
         "x",
         "é%FF%00",
     ):
-        assert problem(await service.http.get(f"/files/{tampered}/certificate.json")) == (404, "link-expired")
-    assert (await service.http.get(f"/files/{'x' * 1001}/certificate.json")).status_code == 422
+        assert problem(await service.client.get(f"/files/{tampered}/certificate.json")) == (404, "link-expired")
+    assert (await service.client.get(f"/files/{'x' * 1001}/certificate.json")).status_code == 422
 
 
 async def test_a_link_ends_with_its_certificate(service: CertificateService) -> None:
     links = (await service.claim(BO)).json()
     await service.revoke(BO)
     for kind in ("pdf_url", "json_url"):
-        assert problem(await service.http.get(path_of(links[kind]))) == (404, "not-found")
+        assert problem(await service.client.get(path_of(links[kind]))) == (404, "not-found")
 
 
 # ---- verifying -------------------------------------------------------------------------------------------------------
 
 
 async def verify(service: CertificateService, **body: Any) -> Any:
-    answer = await service.http.post("/v1/verify", json=body, headers={"Authorization": ""})
+    answer = await service.client.post("/v1/verify", json=body, headers={"Authorization": ""})
     return answer.raise_for_status().json()
 
 
@@ -529,11 +529,11 @@ async def test_a_reissued_ones_old_document_is_revoked(service: CertificateServi
 
 
 async def send_form(service: CertificateService, **fields: str) -> httpx.Response:
-    return await service.http.post("/claim", data=fields, headers={"Authorization": ""})
+    return await service.client.post("/claim", data=fields, headers={"Authorization": ""})
 
 
 async def test_the_form_asks_for_code_and_tail_and_may_only_be_sent_to_us(service: CertificateService) -> None:
-    answer = await service.http.get("/claim", headers={"Authorization": ""})
+    answer = await service.client.get("/claim", headers={"Authorization": ""})
     assert answer.status_code == 200
     assert 'name="claim_code"' in answer.text
     assert 'name="phone_tail"' in answer.text
@@ -551,7 +551,7 @@ async def test_a_claim_by_form_counts_once_and_links_to_the_pdf(service: Certifi
     assert "<form" not in first.text
     assert len(await service.published(CertificateClaimedV1)) == 1
     (url,) = re.findall(r'href="([^"]+certificate\.pdf)"', first.text)
-    assert (await service.http.get(path_of(url))).content.startswith(b"%PDF")
+    assert (await service.client.get(path_of(url))).content.startswith(b"%PDF")
 
 
 async def test_an_account_without_a_phone_claims_with_an_empty_tail(service: CertificateService) -> None:
@@ -583,17 +583,17 @@ FORM = {"Authorization": "", "Content-Type": "application/x-www-form-urlencoded"
 
 @pytest.mark.parametrize("body", [b"claim_code=%FF%00%zz&phone_tail", b"\xff&&=;==", b"claim_code[]=x", b"%", b""])
 async def test_what_no_browser_sends_is_a_wrong_code(service: CertificateService, body: bytes) -> None:
-    answer = await service.http.post("/claim", content=body, headers=FORM)
+    answer = await service.client.post("/claim", content=body, headers=FORM)
     assert (answer.status_code, "领取码不正确" in answer.text) == (404, True)
 
 
 async def test_a_form_s_size_and_parts_are_limited(service: CertificateService) -> None:
     bodies: Bodies = service.app.state.bodies
-    too_large = await service.http.post("/claim", content=b"claim_code=" + b"x" * BODY_MAX_BYTES, headers=FORM)
+    too_large = await service.client.post("/claim", content=b"claim_code=" + b"x" * BODY_MAX_BYTES, headers=FORM)
     assert problem(too_large) == (413, "too-large")
-    too_many = await service.http.post("/claim", content=b"a=1&" * FORM_FIELDS_MAX + b"claim_code=x", headers=FORM)
+    too_many = await service.client.post("/claim", content=b"a=1&" * FORM_FIELDS_MAX + b"claim_code=x", headers=FORM)
     assert problem(too_many) == (400, "bad-request")
-    file = await service.http.post("/claim", files={"claim_code": b"x"}, headers={"Authorization": ""})
+    file = await service.client.post("/claim", files={"claim_code": b"x"}, headers={"Authorization": ""})
     assert problem(file) == (400, "bad-request")
     assert bodies.held_bytes == 0
 
@@ -616,12 +616,12 @@ async def test_the_form_counts_for_the_same_limit_as_the_interface(service: Cert
 
 async def test_a_character_that_no_font_has_is_shown_to_the_office_and_counted(service: CertificateService) -> None:
     path = f"/v1/campaigns/{CAMPAIGN}/certificates/{ANNA}"
-    assert (await service.http.get(path)).json()["missing_characters"] == ""
+    assert (await service.client.get(path)).json()["missing_characters"] == ""
     await service.reissue(ANNA, "王\U0002a6d6例")
-    assert (await service.http.get(path)).json()["missing_characters"] == "\U0002a6d6"
+    assert (await service.client.get(path)).json()["missing_characters"] == "\U0002a6d6"
     for person, tail in ((ANNA, "5678"), (BO, None)):
         await download(service, person, "pdf", tail)
-    assert "\nfanzha_certificates_incomplete_total 1.0\n" in (await service.http.get("/metrics")).text
+    assert "\nfanzha_certificates_incomplete_total 1.0\n" in (await service.client.get("/metrics")).text
 
 
 async def test_what_cannot_be_a_code_uses_up_nobodys_tries(service: CertificateService) -> None:
@@ -638,7 +638,7 @@ async def test_dead_ends_are_pages_in_chinese(service: CertificateService) -> No
         ("/files/x/certificate.pdf", 404, "下载链接无效或已过期"),
         ("/nothing", 404, "没有这个页面"),
     ):
-        answer = await service.http.get(path, headers=browser)
+        answer = await service.client.get(path, headers=browser)
         assert (answer.status_code, says in answer.text, "<style>" in answer.text) == (status, True, True), path
 
 
@@ -655,7 +655,7 @@ async def test_the_form_says_come_back_while_the_database_is_away(tmp_path: Path
 
 async def test_the_public_page_shows_a_masked_holder_and_nothing_else(service: CertificateService) -> None:
     (row, _) = await service.certificates()
-    answer = await service.http.get(f"/v/{row.code}", headers={"Authorization": ""})
+    answer = await service.client.get(f"/v/{row.code}", headers={"Authorization": ""})
     assert answer.status_code == 200
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert "王*例" in answer.text
@@ -683,7 +683,7 @@ async def test_a_serial_or_the_downloaded_file_is_verified_by_form(service: Cert
     document = (await download(service, ANNA, "json", "5678")).content
     altered = document.replace(NAME.encode(), "李示例".encode())
     browser: dict[str, Any] = {"headers": {"Authorization": ""}}
-    assert 'name="serial"' in (await service.http.get("/v/", **browser)).text
+    assert 'name="serial"' in (await service.client.get("/v/", **browser)).text
     for form, status, says in (
         ({"data": {"serial": row.serial.lower().replace("-", " ")}}, 200, "证书有效"),
         ({"files": {"file": ("a.json", document)}}, 200, "证书有效"),
@@ -693,24 +693,24 @@ async def test_a_serial_or_the_downloaded_file_is_verified_by_form(service: Cert
         ({"data": {"serial": ""}, "files": {"file": ("", b"")}}, 422, "请填写证书编号"),
         ({}, 422, "请填写证书编号"),
     ):
-        answer = await service.http.post("/v/", **form, **browser)
+        answer = await service.client.post("/v/", **form, **browser)
         assert (answer.status_code, says in answer.text) == (status, True), says
     assert NAME not in answer.text
     await service.revoke(ANNA)
-    answer = await service.http.post("/v/", files={"file": ("a.json", document)}, **browser)
+    answer = await service.client.post("/v/", files={"file": ("a.json", document)}, **browser)
     assert (answer.status_code, "已撤销" in answer.text) == (200, True)
 
 
 async def test_the_public_page_of_a_revoked_certificate_says_so(service: CertificateService) -> None:
     (row, _) = await service.certificates()
     await service.revoke(ANNA)
-    answer = await service.http.get(f"/v/{row.code.lower()}")
+    answer = await service.client.get(f"/v/{row.code.lower()}")
     assert (answer.status_code, "已撤销" in answer.text) == (200, True)
 
 
 @pytest.mark.parametrize("code", ["2" * 26, "x", "%00", "%FF", "' OR 1=1", "长" * 26])
 async def test_an_unknown_code_is_not_found(service: CertificateService, code: str) -> None:
-    answer = await service.http.get(f"/v/{code}")
+    answer = await service.client.get(f"/v/{code}")
     assert answer.status_code == 404
     assert code not in answer.text or code == "x"
 
@@ -720,4 +720,4 @@ async def test_the_qr_of_the_pdf_leads_to_the_page(service: CertificateService) 
     (row, _) = await service.certificates()
     url = f"http://certificate.test/v/{row.code}"
     assert url in page
-    assert (await service.http.get(path_of(url))).status_code == 200
+    assert (await service.client.get(path_of(url))).status_code == 200

@@ -22,7 +22,6 @@ from shared.contracts.checkin import ViewerEnrolledV1
 from shared.database import Database, Transaction
 from shared.people.phones import phone_tail
 from tests.support.certificate import (
-    AWAY,
     BEFORE,
     CAMPAIGN,
     CLAIM_FROM,
@@ -35,6 +34,7 @@ from tests.support.certificate import (
 )
 from tests.support.databases import DatabaseFactory, fresh_database
 from tests.support.servers import RunningPostgres
+from tests.support.service import NATS_AWAY
 
 VIEWERS = [f"viewer-{number}" for number in range(6)]
 NAMES = ["甲示例", "乙·示例", "丙示例", "长" * 51]  # nobody's certificate can show the last one
@@ -125,7 +125,7 @@ async def shared_service(
     """One database for the module: every history is a campaign of its own."""
     fresh = await fresh_database(postgres, "certificate")
     running = CertificateService(fresh.url, tmp_path_factory.mktemp("certificate"))
-    running.set_clock(CLAIM_FROM)
+    running.clock_is(CLAIM_FROM)
     yield running
     await running.close()
     await postgres.drop(fresh.name)
@@ -162,7 +162,7 @@ async def claim(service: CertificateService, history: History, viewer_id: str) -
         known = (await store.contacts(tx, history.campaign_id, [viewer_id])).get(viewer_id, store.KnownContact())
     if row is not None:
         bound_to = f"{history.campaign_id}/{viewer_id}"
-        tail = (await service.own_keys(history.campaign_id)).decrypt(known.phone_tail, bound_to)
+        tail = (await service.keys_to_read(history.campaign_id)).decrypt(known.phone_tail, bound_to)
         code = usecases.claim_code_of(row, service.keys)
         await service.db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, tail, ADDRESS, CLAIM_FROM))
 
@@ -172,7 +172,7 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
     rows = await service.certificates(campaign_id)
     async with service.db.transaction() as tx:
         contacts = await store.contacts(tx, campaign_id, [row.viewer_id for row in rows])
-    own = await service.own_keys(campaign_id)
+    own = await service.keys_to_read(campaign_id)
     found: dict[str, tuple[Any, ...]] = {}
     for row in rows:
         assert row.revoked_at is None
@@ -282,12 +282,12 @@ async def reissue(db: Database, service: CertificateService) -> object:
 
 
 async def hear_a_name(db: Database, service: CertificateService) -> None:
-    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
+    bus = Bus(NATS_AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
     await bus.handle("certificate-contacts", LATE_NAME.model_dump_json().encode())
 
 
 async def hear_of_a_campaign(db: Database, service: CertificateService) -> None:
-    bus = Bus(AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
+    bus = Bus(NATS_AWAY, "certificate", routers=[build_consumers(db, service.definitions, service.keys)])
     await bus.handle("certificate-definitions", NEXT_CAMPAIGN.model_dump_json().encode())
 
 

@@ -105,7 +105,7 @@ async def test_every_replica_may_sweep_and_each_viewer_gets_one(service: Certifi
     replica = CertificateService(service.settings.database_url, tmp_path)
     viewers = [f"v{number:04}" for number in range(1200)]
     await service.deliver(*defined(), *(checked_in(*viewers[start : start + 400]) for start in (0, 400)))
-    service.set_clock(CLAIM_FROM)
+    service.clock_is(CLAIM_FROM)
     done = await asyncio.gather(
         service.sweep(), replica.sweep(), service.deliver(checked_in(*viewers[800:])), replica.sweep()
     )
@@ -140,7 +140,7 @@ async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateS
 async def test_a_certificate_is_signed_and_its_numbers_are_valid(service: CertificateService) -> None:
     await service.issue(enrolled(("anna", "王示例", None)), checked_in("anna"))
     (row,) = await service.certificates()
-    content = usecases.content_of(row, await service.own_keys())
+    content = usecases.content_of(row, await service.keys_to_read())
     assert (content.name, content.issuer, content.campaign_title) == ("王示例", "示例反诈办", "小活动")
     assert content.credited_lessons == tuple(LESSONS)
     document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
@@ -208,7 +208,7 @@ async def test_a_name_that_arrives_after_issuing_is_added_until_the_certificate_
     assert {row.viewer_id: row.serial for row in await service.certificates()} == serials
     signing = service.keys.signing
     for row in await service.certificates():
-        content = usecases.content_of(row, await service.own_keys())
+        content = usecases.content_of(row, await service.keys_to_read())
         document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
         assert domain.verify_document(document, {signing.key_id: signing.public_key}) is Verdict.GENUINE
 
@@ -216,7 +216,7 @@ async def test_a_name_that_arrives_after_issuing_is_added_until_the_certificate_
 async def test_a_name_that_arrives_while_its_certificate_is_issued_is_not_missed(service: CertificateService) -> None:
     viewers = [f"v{number:02}" for number in range(40)]
     await service.deliver(*defined(), checked_in(*viewers))
-    service.set_clock(CLAIM_FROM)
+    service.clock_is(CLAIM_FROM)
     enrolments = [enrolled((viewer, f"名{viewer}", None)) for viewer in viewers]
     await asyncio.gather(*(service.deliver(event) for event in enrolments[:20]), service.sweep())
     await asyncio.gather(*(service.deliver(event) for event in enrolments[20:]))
@@ -227,7 +227,7 @@ async def test_a_name_that_arrives_while_its_certificate_is_issued_is_not_missed
 async def test_neither_of_two_open_transactions_misses_the_other(service: CertificateService, name_first: bool) -> None:
     """The name and the certificate of one viewer, one transaction still open when the other begins."""
     await service.deliver(*defined(), checked_in("anna"))
-    service.set_clock(CLAIM_FROM)
+    service.clock_is(CLAIM_FROM)
     event = enrolled(("anna", "王示例", None))
     async with service.db.transaction() as tx:
         if name_first:
@@ -283,9 +283,9 @@ async def test_contacts_are_forgotten_when_their_time_is_over_and_certificates_k
 ) -> None:
     await service.issue(enrolled(("anna", "王示例", "13800000001")), checked_in("anna"))
     (retention,) = [work for work in service.service.due_work if work.name == "retention"]
-    service.set_clock(BEFORE + usecases.CONTACT_RETENTION - SECOND)
+    service.clock_is(BEFORE + usecases.CONTACT_RETENTION - SECOND)
     assert await retention.run_until_done(service.service.clock, service.service.metrics) == 0
-    service.set_clock(BEFORE + usecases.CONTACT_RETENTION)
+    service.clock_is(BEFORE + usecases.CONTACT_RETENTION)
     assert await retention.run_until_done(service.service.clock, service.service.metrics) == 2
     assert await service.names() == {"anna": "王示例"}
     assert (await service.claim("anna")).status_code == 200
@@ -308,7 +308,7 @@ async def test_reissuing_corrects_the_name_and_keeps_what_was_done(service: Cert
     await service.issue(enrolled(("anna", "王示列", None)), checked_in("anna"))
     if claimed:
         assert (await service.claim("anna")).status_code == 200
-    service.set_clock(LATER)
+    service.clock_is(LATER)
     answer = (await service.reissue("anna", "王示例")).json()
     new, old = await service.certificates()
     assert (new.serial, old.reissued_as, old.revoked_at) == (answer["serial"], new.serial, LATER)

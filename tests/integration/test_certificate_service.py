@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import free_port
 from services.certificate import domain
-from shared.contracts.base import Event
 from shared.contracts.certificate import CertificateIssuedV1
 from shared.service.logging import configure_logging
 from tests.support.certificate import (
@@ -29,7 +28,7 @@ from tests.support.certificate import (
     token,
 )
 from tests.support.databases import DatabaseFactory
-from tests.support.nats_support import RunningNats, eventually
+from tests.support.nats_support import RunningNats, eventually, running_nats
 
 NAME, PHONE = "王示例", "13800005678"
 PATH = f"/v1/campaigns/{CAMPAIGN}/certificates/anna"
@@ -55,7 +54,7 @@ async def test_the_office_sees_a_certificate_through_its_life(service: Certifica
     assert await seen() == "claim_time_not_come"  # nobody has defined the campaign yet
     await service.deliver(*defined(certificate=certificate_rules()))
     assert await seen() == "claim_time_not_come"
-    service.set_clock(CLAIM_FROM)
+    service.clock_is(CLAIM_FROM)
     assert await seen() == "about_to_be_issued"
     await service.sweep()
     (row,) = await service.certificates()
@@ -82,10 +81,10 @@ async def test_after_a_correction_the_office_sees_the_new_one(service: Certifica
 @pytest.mark.parametrize("action", ["revoke", "reissue"])
 async def test_what_is_not_there_or_already_revoked_cannot_be_revoked(service: CertificateService, action: str) -> None:
     body = {"reason": "冒名", "name": NAME}
-    assert (await service.http.post(f"{PATH}/{action}", json=body)).status_code == 404
+    assert (await service.client.post(f"{PATH}/{action}", json=body)).status_code == 404
     await service.issue(checked_in("anna"))
     await service.revoke("anna")
-    answer = await service.http.post(f"{PATH}/{action}", json=body)
+    answer = await service.client.post(f"{PATH}/{action}", json=body)
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/certificate-revoked")
 
 
@@ -113,7 +112,7 @@ async def test_who_may_not(
     await service.issue(checked_in("anna"))
     headers = {"Authorization": f"Bearer {bearer}" if bearer else ""}
     body = {"reason": "冒名", "name": NAME} if call[0] == "POST" else None
-    answer = await service.http.request(*call, headers=headers, json=body)
+    answer = await service.client.request(*call, headers=headers, json=body)
     assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{problem}")
     assert [row.revoked_at for row in await service.certificates()] == [None]
 
@@ -153,7 +152,7 @@ BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("path", ["/v1/claims", "/v1/verify", f"{PATH}/revoke", f"{PATH}/reissue"])
 async def test_bad_bodies_are_answered_and_harm_nothing(service: CertificateService, path: str, body: bytes) -> None:
     await service.issue(checked_in("anna"))
-    answer = await service.http.post(path, content=body, headers={"Content-Type": "application/json"})
+    answer = await service.client.post(path, content=body, headers={"Content-Type": "application/json"})
     if path != "/v1/verify" or answer.status_code >= 400:  # to verify anything at all is allowed
         assert answer.status_code in (400, 404, 413, 422)
         assert answer.headers["content-type"] == "application/problem+json"
@@ -167,7 +166,7 @@ async def test_bad_bodies_are_answered_and_harm_nothing(service: CertificateServ
 @pytest.mark.parametrize("viewer", ["%00", "a%0Ab", "长", "x" * 65, "a b", "%FF", "anna%0A"])
 async def test_bad_ids_are_answered(service: CertificateService, viewer: str) -> None:
     for path in (f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer}", f"/v1/campaigns/{viewer}/certificates/anna"):
-        answer = await service.http.get(path, headers={"Authorization": f"Bearer {token(campaign='*')}"})
+        answer = await service.client.get(path, headers={"Authorization": f"Bearer {token(campaign='*')}"})
         assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
 
 
@@ -184,11 +183,11 @@ async def test_without_its_database_every_call_says_when_to_come_back(tmp_path: 
         ("POST", f"{PATH}/revoke", {"reason": "冒名"}),
     ]
     for method, path, body in calls:
-        answer = await running.http.request(method, path, json=body)
+        answer = await running.client.request(method, path, json=body)
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-away")
         assert int(answer.headers["retry-after"]) > 0
-    assert (await running.http.get("/health/ready")).status_code == 503
-    assert (await running.http.get("/health/live")).status_code == 200
+    assert (await running.client.get("/health/ready")).status_code == 503
+    assert (await running.client.get("/health/live")).status_code == 200
     await running.close()
 
 
@@ -197,34 +196,26 @@ async def test_it_claims_and_verifies_while_nats_is_away(service: CertificateSer
     async with service.app.router.lifespan_context(service.app):
         assert (await service.claim("anna", "5678")).status_code == 200
         (row,) = await service.certificates()
-        assert (await service.http.get(f"/v/{row.code}")).status_code == 200
-        ready = (await service.http.get("/health/ready")).json()
+        assert (await service.client.get(f"/v/{row.code}")).status_code == 200
+        ready = (await service.client.get("/health/ready")).json()
         assert ready["checks"]["bus"] == "not connected to NATS"
 
 
 async def test_over_a_real_bus_what_others_publish_becomes_certificates(
     database: DatabaseFactory, tmp_path: Path
 ) -> None:
-    server = RunningNats(tmp_path)
-    await server.start()
-    await server.apply_topology()
-    running = CertificateService((await database("certificate")).url, tmp_path, nats_url=server.url("certificate"))
-    async with running.app.router.lifespan_context(running.app):
-        await publish(server, checked_in("anna", "bo"), *defined(), enrolled(("anna", NAME, PHONE)))
-        running.set_clock(CLAIM_FROM)
+    url = (await database("certificate")).url
+    async with (
+        running_nats(tmp_path) as server,
+        CertificateService(url, tmp_path, nats_url=server.url("certificate")).running() as running,
+    ):
+        await server.publish(checked_in("anna", "bo"), *defined(), enrolled(("anna", NAME, PHONE)))
+        running.clock_is(CLAIM_FROM)
         await eventually(lambda: issued_on(server), what="CertificateIssuedV1 on the stream")
         await eventually(running.service.settled, what="nothing left to do")
         assert await running.names() == {"anna": NAME, "bo": None}
-        ready = await running.http.get("/health/ready")
+        ready = await running.client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "ready"), ready.text
-    await running.close()
-    await server.stop()
-
-
-async def publish(server: RunningNats, *events: Event) -> None:
-    for event in events:
-        async with server.client(event.OWNER) as client:
-            await client.jetstream().publish(event.subject(), event.model_dump_json().encode())
 
 
 async def issued_on(server: RunningNats) -> int:
@@ -260,15 +251,15 @@ async def test_metrics_are_exact(service: CertificateService) -> None:
 async def test_metrics_tell_what_should_have_been_issued(service: CertificateService) -> None:
     due = f'fanzha_certificates_due{{campaign="{CAMPAIGN}"}}'
     await service.deliver(*defined(), checked_in("anna"))
-    assert f"{due} 0.0" in (await service.http.get("/metrics")).text
-    service.set_clock(CLAIM_FROM)
-    assert f"{due} 1.0" in (await service.http.get("/metrics")).text
+    assert f"{due} 0.0" in (await service.client.get("/metrics")).text
+    service.clock_is(CLAIM_FROM)
+    assert f"{due} 1.0" in (await service.client.get("/metrics")).text
     await service.sweep()
-    assert f"{due} 0.0" in (await service.http.get("/metrics")).text
+    assert f"{due} 0.0" in (await service.client.get("/metrics")).text
 
 
 async def certificates_by_metrics(service: CertificateService) -> dict[tuple[str, str], float]:
-    page = (await service.http.get("/metrics")).text
+    page = (await service.client.get("/metrics")).text
     (family,) = [each for each in text_string_to_metric_families(page) if each.name == "fanzha_certificates"]
     return {(sample.labels["campaign"], sample.labels["state"]): sample.value for sample in family.samples}
 
@@ -296,11 +287,11 @@ async def much_goes_wrong(service: CertificateService) -> tuple[list[str], list[
     await service.issue(enrolled(("anna", NAME, PHONE), ("bo", "李示例", PHONE)), checked_in("anna", "bo"))
     codes = list((await service.claim_codes()).values())
     answers = [await service.claim("anna", "0000"), await service.claim("anna", "5678")]
-    await service.http.get(path_of(answers[1].json()["pdf_url"]))
+    await service.client.get(path_of(answers[1].json()["pdf_url"]))
     answers += [await service.post_claim(codes[0], PHONE[:8]), await service.post_claim(codes[0], PHONE)]
-    answers += [await service.http.post("/v1/claims", json={"claim_code": codes[0], "phone_tail": [NAME, PHONE]})]
+    answers += [await service.client.post("/v1/claims", json={"claim_code": codes[0], "phone_tail": [NAME, PHONE]})]
     answers += [await service.reissue("anna", NAME + "\x00"), await service.reissue("anna", "李示例", PHONE + "\x00")]
-    answers += [await service.reissue("anna", "李示例"), await service.http.get("/metrics")]
+    answers += [await service.reissue("anna", "李示例"), await service.client.get("/metrics")]
     async with service.app.router.lifespan_context(service.app):
         async with service.db.transaction() as tx:  # a completion that no certificate can be made of
             await tx.execute(
@@ -308,7 +299,7 @@ async def much_goes_wrong(service: CertificateService) -> tuple[list[str], list[
             )
         await service.deliver(enrolled(("chen", NAME, PHONE)))
         await eventually(lambda: failing(service), what="the sweep fails")
-        answers += [await service.http.get("/metrics"), await service.http.get("/health/ready")]
+        answers += [await service.client.get("/metrics"), await service.client.get("/health/ready")]
     return [f"{answer.headers} {answer.text}" for answer in answers], codes
 
 

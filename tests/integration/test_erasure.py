@@ -121,14 +121,14 @@ async def test_the_certificate_of_one_who_was_forgotten_is_signed_anew(stack: Wh
         certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{PERSON}")
         claim = {"claim_code": certificate["claim_code"], "phone_tail": "0001"}
         links = (await stack.post("certificate", "/v1/claims", claim)).json()
-        pdf = await stack.clients["certificate"].get(links["pdf_url"])
+        pdf = await stack.services["certificate"].client.get(links["pdf_url"])
         assert pdf.status_code == 200
         kept = [path for path in stack.home.certificates.rglob("*") if path.is_file()]
         assert len(kept) == 1
         done = await forget.viewer(stack.deployment(), CAMPAIGN, PERSON, ACTOR, dry_run=False)
         assert done["certificate"]["rendered"] == 1
         assert not kept[0].exists()
-        document = (await stack.clients["certificate"].get(links["json_url"])).json()
+        document = (await stack.services["certificate"].client.get(links["json_url"])).json()
         assert (document["content"]["name"], PERSON in json.dumps(document)) == (None, False)
         verdict = await stack.post("certificate", "/v1/verify", document)
         assert verdict.json()["genuine"] is True

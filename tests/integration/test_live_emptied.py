@@ -16,7 +16,7 @@ from shared.bus.topology import LIVE_SUBJECT
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import checkin, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
-from tests.support.nats_support import RunningNats, eventually
+from tests.support.nats_support import RunningNats, eventually, running_nats
 from tests.support.parking import Parking
 from upkeep import stream
 
@@ -27,11 +27,8 @@ LAG_S = 5  # how often checkin looks (shared/bus/connection.py)
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RunningNats]:
-    server = RunningNats(tmp_path)
-    await server.start()
-    await server.apply_topology()
-    yield server
-    await server.stop()
+    async with running_nats(tmp_path) as server:
+        yield server
 
 
 async def publish(server: RunningNats, *bodies: bytes) -> None:

@@ -17,7 +17,7 @@ LEDGER, APPLIED, KNOWN = "fanzha_events_in_ledger", "fanzha_events_applied", "fa
 
 async def measured(stack: WholeDeployment, service: str) -> dict[tuple[str, ...], float]:
     """By metric and label values."""
-    db: Database = stack.apps[service].state.service.db
+    db: Database = stack.services[service].db
     slow = Measured(db, [events(service), *([certificates_known] if service == "notification" else [])])
     await slow.measure()
     async with db.transaction() as tx:
@@ -56,7 +56,7 @@ async def test_every_service_tells_them_soon_after_its_start(stack: WholeDeploym
         for service in SERVICES:
 
             async def told(service: str = service) -> bool:
-                page = (await stack.clients[service].get("/metrics")).text
+                page = (await stack.services[service].client.get("/metrics")).text
                 samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
                 return {s.labels["durable"] for s in samples if s.name == APPLIED} == {
                     each.name for each in DURABLES if each.service == service and each.stream == "EVENTS"

@@ -13,27 +13,22 @@ from hypothesis import strategies as st
 
 from services.notification.plans import usecases
 from services.notification.plans.certificates import usecases as certificates
-from services.notification.plans.consumers import build_consumers
-from shared.bus import Bus
 from shared.contracts.base import Event
 from shared.database import Database
 from tests.support.campaigns import campaign
 from tests.support.databases import DatabaseFactory
 from tests.support.notification import (
     NOON,
-    DueMessages,
     FakeProvider,
+    NotificationWork,
     defined,
-    deliver,
     empty,
     enrolled,
     final_state,
     issued,
-    new_definitions,
     new_secrets,
     revoked,
     rules,
-    run_all,
     statuses,
 )
 from tests.support.servers import RunningPostgres
@@ -74,35 +69,34 @@ class Ending(NamedTuple):
 
 
 @pytest.fixture
-async def db(database: DatabaseFactory) -> AsyncIterator[Database]:
-    opened = Database((await database("notification")).url)
-    yield opened
-    await opened.close()
+async def work(database: DatabaseFactory) -> AsyncIterator[NotificationWork]:
+    db = Database((await database("notification")).url)
+    yield over_a_provider(db)
+    await db.close()
 
 
-def bus_of(db: Database) -> Bus:
-    return Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
+def over_a_provider(db: Database, provider: FakeProvider | None = None) -> NotificationWork:
+    return NotificationWork(db, {"file": provider or FakeProvider()})
 
 
 async def play(db: Database, events: list[Event], plan_after: set[int]) -> Ending:
     """Delivers the events, planning after some of them; then plans what is left, then sends."""
     provider = FakeProvider()
-    due, bus = DueMessages(db, new_definitions(), {"file": provider}, new_secrets()), bus_of(db)
+    work = over_a_provider(db, provider)
     for position, event in enumerate(events):
-        await deliver(bus, event)
+        await work.deliver(event)
         if position in plan_after:
-            await due.plan(NOON)
-    while await due.plan(NOON):
-        pass
+            await work.plan(NOON)
+    await work.plan_all(NOON)
     planned = await final_state(db)
-    await run_all(due, NOON)
+    await work.run_all(NOON)
     texts = sorted((message.to, message.text) for message in provider.arrived)
     return Ending(planned, await final_state(db), texts)
 
 
-async def test_the_whole_history_ends_as_it_should(db: Database) -> None:
-    ending = await play(db, HISTORY, set())
-    assert await statuses(db) == EXPECTED_STATUSES
+async def test_the_whole_history_ends_as_it_should(work: NotificationWork) -> None:
+    ending = await play(work.db, HISTORY, set())
+    assert await statuses(work.db) == EXPECTED_STATUSES
     assert [to for to, _ in ending.texts] == ["13800000002", "13900000011"]
 
 
@@ -118,57 +112,50 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Event], list[Event], set[int]]:
 @given(deliveries())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_order_and_duplication_ends_in_the_same_tables(
-    db: Database, postgres: RunningPostgres, delivery: tuple[list[Event], list[Event], set[int]]
+    work: NotificationWork, postgres: RunningPostgres, delivery: tuple[list[Event], list[Event], set[int]]
 ) -> None:
     events, shuffled, plan_after = delivery
-    await empty(db, postgres)
-    wanted = await play(db, events, set())
-    await empty(db, postgres)
-    assert await play(db, shuffled, plan_after) == wanted
+    await empty(work.db, postgres)
+    wanted = await play(work.db, events, set())
+    await empty(work.db, postgres)
+    assert await play(work.db, shuffled, plan_after) == wanted
 
 
-async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_each_other(db: Database) -> None:
-    due, bus = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets()), bus_of(db)
-    await deliver(bus, defined())
+async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_each_other(work: NotificationWork) -> None:
+    await work.deliver(defined())
     viewers = [f"v{n}" for n in range(40)]
     events: list[Any] = [enrolled((viewer, f"138000000{n:02}")) for n, viewer in enumerate(viewers)]
     events += [issued((viewer, f"S{n}")) for n, viewer in enumerate(viewers)]
     random.Random(1).shuffle(events)
 
-    async def deliver_some(own: list[Any]) -> None:
-        for event in own:
-            await deliver(bus, event)
-
     async def plan_meanwhile() -> None:
         for _ in range(40):
-            await due.plan(NOON)
+            await work.plan(NOON)
 
     await asyncio.gather(
-        deliver_some(events[0::3]), deliver_some(events[1::3]), deliver_some(events[2::3]), plan_meanwhile()
+        work.deliver(*events[0::3]), work.deliver(*events[1::3]), work.deliver(*events[2::3]), plan_meanwhile()
     )
-    while await due.plan(NOON):
-        pass
-    assert set((await statuses(db)).values()) == {("queued", None)}
-    assert len(await statuses(db)) == len(viewers)
+    await work.plan_all(NOON)
+    assert set((await statuses(work.db)).values()) == {("queued", None)}
+    assert len(await statuses(work.db)) == len(viewers)
 
 
 @pytest.mark.parametrize("contact_first", [True, False])
-async def test_neither_of_two_open_transactions_misses_the_other(db: Database, contact_first: bool) -> None:
+async def test_neither_of_two_open_transactions_misses_the_other(work: NotificationWork, contact_first: bool) -> None:
     """The contact and the certificate of one viewer, one transaction still open when the other begins."""
-    due, bus = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets()), bus_of(db)
-    await deliver(bus, defined())
+    await work.deliver(defined())
     contact, certificate = enrolled(("v1", "13800000001")), issued(("v1", "S1"))
-    async with db.transaction() as tx:
+    async with work.db.transaction() as tx:
         if contact_first:
             await usecases.keep_contacts(tx, contact, new_secrets())
         else:
             await certificates.keep_issued(tx, certificate, new_secrets())
-        second = asyncio.create_task(deliver(bus, certificate if contact_first else contact))
-        await blocked(db)
-        await due.plan(NOON)
+        second = asyncio.create_task(work.deliver(certificate if contact_first else contact))
+        await blocked(work.db)
+        await work.plan(NOON)
     await second
-    await due.plan(NOON)
-    assert await statuses(db) == {"S1": ("queued", None)}
+    await work.plan(NOON)
+    assert await statuses(work.db) == {"S1": ("queued", None)}
 
 
 async def blocked(db: Database) -> None:
@@ -184,13 +171,11 @@ async def blocked(db: Database) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_there_is_one_notification_per_key_for_ever(db: Database) -> None:
-    bus = bus_of(db)
-    await deliver(bus, defined(), issued(("v1", "S1")))
-    due = DueMessages(db, new_definitions(), {"file": FakeProvider()}, new_secrets())
-    await due.plan(NOON)
+async def test_there_is_one_notification_per_key_for_ever(work: NotificationWork) -> None:
+    await work.deliver(defined(), issued(("v1", "S1")))
+    await work.plan(NOON)
     with pytest.raises(asyncpg.UniqueViolationError):
-        async with db.transaction() as tx:
+        async with work.db.transaction() as tx:
             await tx.execute(
                 "INSERT INTO notification SELECT gen_random_uuid(), campaign_id, kind, period, recipient, channel, status, "
                 "reason, due_at, send_until, attempts, attempt, attempted_at, query_at, retry_at, updated_at FROM notification"

@@ -4,17 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import pytest
 
 from services.notification.channels.domain import Outcome, Reference, Report
 from services.notification.channels.file import FileChannel
-from services.notification.plans.consumers import build_consumers
 from services.notification.sending import store, usecases
 from services.notification.sending.usecases import ChannelFailed
-from shared.bus import Bus
 from shared.database import Database, Transaction
 from shared.failures import Poison
 from tests.support.campaigns import campaign
@@ -23,20 +20,17 @@ from tests.support.notification import (
     CAMPAIGN,
     CLAIM_PAGE,
     NOON,
-    DueMessages,
     FakeProvider,
+    NotificationWork,
     claim_code,
     defined,
-    deliver,
     empty,
     enrolled,
     issued,
-    new_definitions,
     new_secrets,
     notifications,
     revoked,
     rules,
-    run_all,
     statuses,
 )
 from tests.support.servers import RunningPostgres
@@ -46,27 +40,25 @@ A1, A2, B1, C1 = "AAAA-AAAA-AAA1", "AAAA-AAAA-AAA2", "BBBB-BBBB-BBB1", "CCCC-CCC
 ANNAS_PHONE, BOS_PHONE = "13800000001", "13800000002"
 
 
-class Parts(NamedTuple):
-    db: Database
-    bus: Bus
-    due: DueMessages
-    provider: FakeProvider
+class Parts(NotificationWork):
+    """Over a fake provider."""
+
+    def __init__(self, db: Database) -> None:
+        self.provider = FakeProvider()
+        super().__init__(db, {"file": self.provider})
 
 
 @pytest.fixture
 async def parts(database: DatabaseFactory) -> AsyncIterator[Parts]:
-    """The service's parts over a fake provider; the bus is not connected, `deliver` hands it events."""
     db = Database((await database("notification")).url)
-    provider = FakeProvider()
-    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
-    yield Parts(db, bus, DueMessages(db, new_definitions(), {"file": provider}, new_secrets()), provider)
+    yield Parts(db)
     await db.close()
 
 
 async def ready(parts: Parts) -> None:
     """Anna and Bo have certificates and phones; the texts are planned and not sent."""
-    await deliver(parts.bus, defined(), enrolled((ANNA, ANNAS_PHONE), (BO, BOS_PHONE)), issued((ANNA, A1), (BO, B1)))
-    await parts.due.plan(NOON)
+    await parts.deliver(defined(), enrolled((ANNA, ANNAS_PHONE), (BO, BOS_PHONE)), issued((ANNA, A1), (BO, B1)))
+    await parts.plan(NOON)
 
 
 def texts_by_phone(provider: FakeProvider) -> list[tuple[str, str]]:
@@ -78,20 +70,20 @@ def texts_by_phone(provider: FakeProvider) -> list[tuple[str, str]]:
 
 async def test_every_holder_of_a_certificate_gets_one_text_with_the_claim_code(parts: Parts) -> None:
     await ready(parts)
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     assert texts_by_phone(parts.provider) == [
         (ANNAS_PHONE, f"您的证书 {A1} 领取码 {claim_code(A1)}，请打开 {CLAIM_PAGE} 领取，咨询请拨打 96110。"),
         (BOS_PHONE, f"您的证书 {B1} 领取码 {claim_code(B1)}，请打开 {CLAIM_PAGE} 领取，咨询请拨打 96110。"),
     ]
     assert await statuses(parts.db) == {A1: ("accepted", None), B1: ("accepted", None)}
-    await run_all(parts.due, NOON + timedelta(days=1))
+    await parts.run_all(NOON + timedelta(days=1))
     assert len(parts.provider.arrived) == 2
 
 
 async def test_the_file_channel_writes_one_private_file_per_text(parts: Parts, tmp_path: Path) -> None:
-    due = DueMessages(parts.db, new_definitions(), {"file": FileChannel(tmp_path)}, new_secrets())
+    into_files = NotificationWork(parts.db, {"file": FileChannel(tmp_path)})
     await ready(parts)
-    await run_all(due, NOON)
+    await into_files.run_all(NOON)
     rows = await notifications(parts.db)
     assert await statuses(parts.db) == {A1: ("delivered", None), B1: ("delivered", None)}
     folder = tmp_path / CAMPAIGN / "certificate_ready"
@@ -114,9 +106,9 @@ async def test_the_file_channel_stays_in_its_folder(tmp_path: Path) -> None:
 
 async def test_more_than_one_batch_is_sent(parts: Parts) -> None:
     viewers = [f"ks_{n:06}" for n in range(usecases.BATCH_MAX + 50)]
-    await deliver(parts.bus, defined(), enrolled(*((viewer, f"139{n:08}") for n, viewer in enumerate(viewers))))
-    await deliver(parts.bus, issued(*((viewer, f"S-{n}") for n, viewer in enumerate(viewers))))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(), enrolled(*((viewer, f"139{n:08}") for n, viewer in enumerate(viewers))))
+    await parts.deliver(issued(*((viewer, f"S-{n}") for n, viewer in enumerate(viewers))))
+    await parts.run_all(NOON)
     assert len(parts.provider.arrived) == len({message.to for message in parts.provider.arrived}) == len(viewers)
 
 
@@ -124,39 +116,38 @@ async def test_more_than_one_batch_is_sent(parts: Parts) -> None:
 
 
 async def test_a_definition_that_comes_last_plans_what_was_waiting(parts: Parts) -> None:
-    await deliver(parts.bus, enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1)))
-    await run_all(parts.due, NOON)
+    await parts.deliver(enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1)))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {}
-    await deliver(parts.bus, defined())
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined())
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("accepted", None)}
 
 
 async def test_a_text_waits_for_its_contact(parts: Parts) -> None:
-    await deliver(parts.bus, defined(), issued((ANNA, A1)), enrolled((ANNA, None)))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(), issued((ANNA, A1)), enrolled((ANNA, None)))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("queued", "no_contact")}
-    await deliver(parts.bus, enrolled((ANNA, ANNAS_PHONE)))
-    await run_all(parts.due, NOON + timedelta(days=1))
+    await parts.deliver(enrolled((ANNA, ANNAS_PHONE)))
+    await parts.run_all(NOON + timedelta(days=1))
     assert [message.to for message in parts.provider.arrived] == [ANNAS_PHONE]
 
 
 async def test_without_contact_it_is_suppressed_in_the_end(parts: Parts) -> None:
-    await deliver(parts.bus, defined(), issued((ANNA, A1)))
-    await run_all(parts.due, NOON + timedelta(days=7) - timedelta(seconds=1))
+    await parts.deliver(defined(), issued((ANNA, A1)))
+    await parts.run_all(NOON + timedelta(days=7) - timedelta(seconds=1))
     assert await statuses(parts.db) == {A1: ("queued", "no_contact")}
-    await run_all(parts.due, NOON + timedelta(days=7))
+    await parts.run_all(NOON + timedelta(days=7))
     assert await statuses(parts.db) == {A1: ("suppressed", "no_contact")}
-    await deliver(parts.bus, enrolled((ANNA, ANNAS_PHONE)))
-    await run_all(parts.due, NOON + timedelta(days=8))
+    await parts.deliver(enrolled((ANNA, ANNAS_PHONE)))
+    await parts.run_all(NOON + timedelta(days=8))
     assert await statuses(parts.db) == {A1: ("suppressed", "no_contact")}
     assert parts.provider.arrived == []
 
 
 async def test_the_latest_phone_counts_and_an_enrolment_without_one_takes_nothing_back(parts: Parts) -> None:
     day = timedelta(days=1)
-    await deliver(
-        parts.bus,
+    await parts.deliver(
         defined(),
         enrolled((ANNA, BOS_PHONE), at=NOON - 3 * day),
         enrolled((ANNA, None), at=NOON - day),
@@ -164,23 +155,23 @@ async def test_the_latest_phone_counts_and_an_enrolment_without_one_takes_nothin
         enrolled((ANNA, ANNAS_PHONE), at=NOON - 2 * day),
         issued((ANNA, A1)),
     )
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     assert [message.to for message in parts.provider.arrived] == [ANNAS_PHONE]
 
 
 @pytest.mark.parametrize("revocation_first", [True, False])
 async def test_a_revoked_certificate_is_not_texted(parts: Parts, revocation_first: bool) -> None:
     facts = [revoked((ANNA, A1)), issued((ANNA, A1))]
-    await deliver(parts.bus, defined(), enrolled((ANNA, ANNAS_PHONE)), *(facts if revocation_first else facts[::-1]))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(), enrolled((ANNA, ANNAS_PHONE)), *(facts if revocation_first else facts[::-1]))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("cancelled", "revoked")}
     assert parts.provider.arrived == []
 
 
 async def test_a_planned_text_is_not_sent_after_the_revocation_even_before_it_is_planned_again(parts: Parts) -> None:
     await ready(parts)
-    await deliver(parts.bus, revoked((ANNA, A1)))
-    await parts.due.send(NOON)
+    await parts.deliver(revoked((ANNA, A1)))
+    await parts.send(NOON)
     assert [message.to for message in parts.provider.arrived] == [BOS_PHONE]
 
 
@@ -188,20 +179,19 @@ async def test_texts_that_must_not_be_sent_hold_up_none_behind_them(parts: Parts
     """A whole batch of revoked certificates, due first, and not planned again yet."""
     viewers = [f"ks_{n:06}" for n in range(10, usecases.BATCH_MAX + 10)]
     certificates = [(viewer, f"S-{viewer}") for viewer in viewers]
-    await deliver(parts.bus, defined(), enrolled((ANNA, ANNAS_PHONE), *((viewer, BOS_PHONE) for viewer in viewers)))
-    await deliver(parts.bus, issued(*certificates, at=NOON - timedelta(hours=1)), issued((ANNA, A1)))
-    while await parts.due.plan(NOON):
-        pass
-    await deliver(parts.bus, revoked(*certificates))
-    assert await parts.due.send(NOON) == 1
+    await parts.deliver(defined(), enrolled((ANNA, ANNAS_PHONE), *((viewer, BOS_PHONE) for viewer in viewers)))
+    await parts.deliver(issued(*certificates, at=NOON - timedelta(hours=1)), issued((ANNA, A1)))
+    await parts.plan_all(NOON)
+    await parts.deliver(revoked(*certificates))
+    assert await parts.send(NOON) == 1
     assert [message.to for message in parts.provider.arrived] == [ANNAS_PHONE]
 
 
 async def test_a_revocation_does_not_undo_what_was_sent_and_a_reissue_is_texted_again(parts: Parts) -> None:
     await ready(parts)
-    await run_all(parts.due, NOON)
-    await deliver(parts.bus, revoked((ANNA, A1)), issued((ANNA, A2)))
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
+    await parts.deliver(revoked((ANNA, A1)), issued((ANNA, A2)))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("accepted", None), A2: ("accepted", None), B1: ("accepted", None)}
     assert claim_code(A2) in parts.provider.arrived[-1].text
 
@@ -210,36 +200,36 @@ async def test_a_revocation_does_not_undo_what_was_sent_and_a_reissue_is_texted_
 
 
 async def test_a_campaign_without_a_rule_sends_nothing_until_it_has_one(parts: Parts) -> None:
-    await deliver(parts.bus, defined(1, campaign(messages=[])), enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1)))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(1, campaign(messages=[])), enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1)))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {}
-    await deliver(parts.bus, defined(2))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(2))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("accepted", None)}
 
 
 async def test_a_changed_definition_changes_what_was_not_sent(parts: Parts) -> None:
-    await deliver(parts.bus, defined(1, rules(send_window={"from": "20:00", "to": "22:00"})))
-    await deliver(parts.bus, enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1)))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(1, rules(send_window={"from": "20:00", "to": "22:00"})))
+    await parts.deliver(enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1)))
+    await parts.run_all(NOON)
     assert (await notifications(parts.db))[A1]["due_at"] == NOON + timedelta(hours=8)
-    await deliver(parts.bus, defined(2, campaign(messages=[])))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(2, campaign(messages=[])))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {}
-    await deliver(parts.bus, defined(3, rules(template="96110 提醒您：证书 {serial} 已签发")))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(3, rules(template="96110 提醒您：证书 {serial} 已签发")))
+    await parts.run_all(NOON)
     assert texts_by_phone(parts.provider) == [(ANNAS_PHONE, f"96110 提醒您：证书 {A1} 已签发")]
-    await deliver(parts.bus, defined(4, campaign(messages=[])))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(4, campaign(messages=[])))
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("accepted", None)}
 
 
 async def test_what_is_left_over_at_night_waits_for_the_morning(parts: Parts) -> None:
-    await deliver(parts.bus, defined(1, rules(send_window={"from": "08:00", "to": "22:00"})))
-    await deliver(parts.bus, issued((ANNA, A1)), enrolled((ANNA, ANNAS_PHONE)))
-    await run_all(parts.due, NOON + timedelta(hours=10))
+    await parts.deliver(defined(1, rules(send_window={"from": "08:00", "to": "22:00"})))
+    await parts.deliver(issued((ANNA, A1)), enrolled((ANNA, ANNAS_PHONE)))
+    await parts.run_all(NOON + timedelta(hours=10))
     assert await statuses(parts.db) == {A1: ("queued", None)}
-    await run_all(parts.due, NOON + timedelta(hours=20))
+    await parts.run_all(NOON + timedelta(hours=20))
     assert await statuses(parts.db) == {A1: ("accepted", None)}
 
 
@@ -248,9 +238,9 @@ async def test_what_is_left_over_at_night_waits_for_the_morning(parts: Parts) ->
 
 async def fail_and_go_on(parts: Parts) -> None:
     with pytest.raises(ChannelFailed):
-        await parts.due.send(NOON)
+        await parts.send(NOON)
     assert {status for status, _ in (await statuses(parts.db)).values()} == {"sending"}
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
 
 
 @pytest.mark.parametrize("trouble", ["before", "half", "after"])
@@ -268,9 +258,9 @@ async def test_what_nobody_knows_stays_unknown_and_is_asked_again_later(parts: P
     await fail_and_go_on(parts)
     assert await statuses(parts.db) == {A1: ("unknown", None), B1: ("unknown", None)}
     parts.provider.blind = False
-    await run_all(parts.due, NOON + timedelta(seconds=59))
+    await parts.run_all(NOON + timedelta(seconds=59))
     assert await statuses(parts.db) == {A1: ("unknown", None), B1: ("unknown", None)}
-    await run_all(parts.due, NOON + timedelta(seconds=60))
+    await parts.run_all(NOON + timedelta(seconds=60))
     assert await statuses(parts.db) == {A1: ("accepted", None), B1: ("accepted", None)}
     assert len(parts.provider.arrived) == 2
 
@@ -279,7 +269,7 @@ async def test_a_refusal_is_final_and_says_why(parts: Parts) -> None:
     await ready(parts)
     anna = (await notifications(parts.db))[A1]["id"]
     parts.provider.answers[anna] = Outcome(Report.FAILED, "dead_number")
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("failed", "dead_number"), B1: ("accepted", None)}
 
 
@@ -287,14 +277,14 @@ async def test_a_provider_that_takes_nothing_is_tried_at_growing_intervals(parts
     await ready(parts)
     for row in (await notifications(parts.db)).values():
         parts.provider.answers[row["id"]] = Outcome(Report.NOT_SENT)
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     found = await notifications(parts.db)
     assert {(row["attempts"], row["due_at"]) for row in found.values()} == {(4, NOON + timedelta(seconds=60))}
-    await deliver(parts.bus, defined(2))
-    await run_all(parts.due, NOON)
+    await parts.deliver(defined(2))
+    await parts.run_all(NOON)
     assert {row["attempts"] for row in (await notifications(parts.db)).values()} == {4}
     parts.provider.answers.clear()
-    await run_all(parts.due, NOON + timedelta(seconds=60))
+    await parts.run_all(NOON + timedelta(seconds=60))
     assert await statuses(parts.db) == {A1: ("accepted", None), B1: ("accepted", None)}
 
 
@@ -302,17 +292,17 @@ async def test_what_certainly_was_not_sent_follows_its_cause_again(parts: Parts)
     await ready(parts)
     parts.provider.trouble = ["before"]
     with pytest.raises(ChannelFailed):
-        await parts.due.send(NOON)
-    await deliver(parts.bus, revoked((ANNA, A1)))
-    await parts.due.plan(NOON)
+        await parts.send(NOON)
+    await parts.deliver(revoked((ANNA, A1)))
+    await parts.plan(NOON)
     assert (await statuses(parts.db))[A1] == ("sending", None)
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("cancelled", "revoked"), B1: ("accepted", None)}
 
 
 async def test_a_final_receipt_holds_whatever_is_reported_afterwards(parts: Parts) -> None:
     await ready(parts)
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     anna = (await notifications(parts.db))[A1]
     for report in (Report.DELIVERED, Report.ACCEPTED, Report.FAILED, Report.NOT_SENT, Report.UNKNOWN):
         async with parts.db.transaction() as tx:
@@ -322,7 +312,7 @@ async def test_a_final_receipt_holds_whatever_is_reported_afterwards(parts: Part
 
 async def test_a_report_about_an_earlier_attempt_comes_too_late(parts: Parts) -> None:
     await ready(parts)
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     anna = (await notifications(parts.db))[A1]
     async with parts.db.transaction() as tx:
         await usecases.record(tx, {anna["id"]: Outcome(Report.FAILED)}, {anna["id"]: anna["attempt"] - 1}, NOON)
@@ -359,19 +349,16 @@ async def test_a_crash_between_any_two_steps_sends_every_text_exactly_once(
     database: DatabaseFactory, postgres: RunningPostgres, tmp_path: Path, channel: str
 ) -> None:
     db = CrashingDatabase((await database("notification")).url)
-    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
     for step in range(1, 200):
         provider, folder = FakeProvider(), tmp_path / str(step)
-        due = DueMessages(
-            db, new_definitions(), {"file": provider if channel == "provider" else FileChannel(folder)}, new_secrets()
-        )
-        await deliver(bus, defined(), enrolled((ANNA, ANNAS_PHONE), (BO, BOS_PHONE)), issued((ANNA, A1), (BO, B1)))
+        work = NotificationWork(db, {"file": provider if channel == "provider" else FileChannel(folder)})
+        await work.deliver(defined(), enrolled((ANNA, ANNAS_PHONE), (BO, BOS_PHONE)), issued((ANNA, A1), (BO, B1)))
         db.steps_left = step
         with suppress(Crash):
-            await run_all(due, NOON)
+            await work.run_all(NOON)
         crashed = db.steps_left <= 0
         db.steps_left = -1
-        await run_all(due, NOON)
+        await work.run_all(NOON)
         sent = "accepted" if channel == "provider" else "delivered"
         assert await statuses(db) == {A1: (sent, None), B1: (sent, None)}, f"step {step}"
         assert len(provider.arrived) + len(list(folder.rglob("*.txt"))) == 2, f"step {step}"
@@ -397,10 +384,10 @@ async def test_a_living_senders_messages_are_left_alone(parts: Parts) -> None:
                 attempt=attempt,
                 now=NOON,
             )
-        await run_all(parts.due, NOON)
+        await parts.run_all(NOON)
         assert await statuses(parts.db) == {A1: ("sending", None), B1: ("sending", None)}
         assert parts.provider.arrived == []
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     assert await statuses(parts.db) == {A1: ("accepted", None), B1: ("accepted", None)}
 
 
@@ -418,7 +405,7 @@ async def test_what_cannot_be_opened_is_poison_and_leaves_nothing(parts: Parts) 
         defined().model_copy(update={"rules": {"campaign_id": CAMPAIGN}}),
     ):
         with pytest.raises(Poison) as caught:
-            await deliver(parts.bus, event)
+            await parts.deliver(event)
         assert ANNAS_PHONE not in str(caught.value)
     async with parts.db.transaction() as tx:
         assert await tx.fetchval("SELECT count(*) FROM inbox") == 0
@@ -426,12 +413,12 @@ async def test_what_cannot_be_opened_is_poison_and_leaves_nothing(parts: Parts) 
 
 async def test_phones_and_claim_codes_are_forgotten_when_their_time_is_over(parts: Parts) -> None:
     await ready(parts)
-    await run_all(parts.due, NOON)
+    await parts.run_all(NOON)
     end = NOON + timedelta(days=181)
-    await run_all(parts.due, NOON + timedelta(days=168))  # enrolled before the last lesson: kept with the campaign
+    await parts.run_all(NOON + timedelta(days=168))  # enrolled before the last lesson: kept with the campaign
     async with parts.db.transaction() as tx:
         assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL") == 2
-    await run_all(parts.due, end)
+    await parts.run_all(end)
     async with parts.db.transaction() as tx:
         assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL OR phone_hash IS NOT NULL") == 0
         assert await tx.fetchval("SELECT count(*) FROM certificate WHERE claim_code IS NOT NULL") == 0

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from services.notification.plans.consumers import build_consumers
-from shared.bus import Bus
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.people.at_rest import Vault, lookup_hash
@@ -16,13 +14,9 @@ from tests.support.notification import (
     CONTACT_KEYS,
     LOOKUP_KEY,
     NOON,
-    DueMessages,
     FakeProvider,
+    NotificationWork,
     defined,
-    deliver,
-    new_definitions,
-    new_secrets,
-    run_all,
     statuses,
 )
 from tests.support.servers import RunningPostgres
@@ -85,9 +79,9 @@ async def test_after_an_upgrade_what_was_sent_is_not_sent_again(earlier: str) ->
     db = Database(earlier)
     provider = FakeProvider()
     provider.blind = True  # what nobody knows stays unknown
-    bus = Bus("nats://127.0.0.1:1", "notification", routers=[build_consumers(db, new_definitions(), new_secrets())])
-    await deliver(bus, defined(revision=2))
-    await run_all(DueMessages(db, new_definitions(), {"file": provider}, new_secrets()), NOON)
+    work = NotificationWork(db, {"file": provider})
+    await work.deliver(defined(revision=2))
+    await work.run_all(NOON)
 
     assert [str(message.reference.notification_id) for message in provider.arrived] == [IDS["queued"]]
     after = {"queued": "accepted", "sending": "unknown"}  # the sender is gone, and nobody knows what it did

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from shared.contracts.base import Event
 from tests.support.databases import DatabaseFactory
-from tests.support.nats_support import RunningNats, eventually
+from tests.support.nats_support import eventually, running_nats
 from tests.support.reporting_events import checkins, claimed, defined, issued, live_room, made_good, moved, revoked
 from tests.support.reporting_service import ReportingService, column
 
@@ -12,17 +11,7 @@ C = "small-2024"
 EDU, FIN = ("140902-EDU", "student"), ("140921-FIN", "general")
 
 
-async def publish(server: RunningNats, *events: Event) -> None:
-    for event in events:
-        async with server.client(event.OWNER) as client:
-            await client.jetstream().publish(event.subject(), event.model_dump_json().encode())
-
-
 async def test_what_others_publish_is_counted_once(database: DatabaseFactory, tmp_path: Path) -> None:
-    server = RunningNats(tmp_path)
-    await server.start()
-    await server.apply_topology()
-    service = ReportingService(await database("reporting"), server.url("reporting"))
     events = [
         revoked(C, 1),
         claimed(C, 0),
@@ -33,9 +22,13 @@ async def test_what_others_publish_is_counted_once(database: DatabaseFactory, tm
         checkins(C, [FIN, FIN]),
         *reversed(defined(C)),
     ]
-    async with service.app.router.lifespan_context(service.app):
-        await publish(server, *events, *events)
-        await eventually(service.app.state.service.settled, what="nothing left to do")
+    fresh = await database("reporting")
+    async with (
+        running_nats(tmp_path) as server,
+        ReportingService(fresh, server.url("reporting")).running() as service,
+    ):
+        await server.publish(*events, *events)
+        await eventually(service.service.settled, what="nothing left to do")
         answer = await service.totals(C, by="county")
         assert column(answer, "viewers") == {"140902": 1, "140921": 1}
         assert column(answer, "credited") == {"140902": 2, "140921": 1}
@@ -43,5 +36,3 @@ async def test_what_others_publish_is_counted_once(database: DatabaseFactory, tm
         assert column(await service.live_room(C, by="item"), "prize_won") == {"保温杯": 1}
         ready = await service.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "ready"), ready.text
-    await service.close()
-    await server.stop()

@@ -21,8 +21,9 @@ from tests.support.reporting_events import (
     made_good,
     moved,
 )
-from tests.support.reporting_service import ReportingService, by_key, column, token
+from tests.support.reporting_service import ReportingService, by_key, column
 from tests.support.servers import RunningPostgres
+from tests.support.service import token
 
 SUBTREES = {
     "14": [unit["unit_code"] for unit in TREE],

@@ -25,8 +25,9 @@ from tests.support.reporting_events import (
     moved,
     revoked,
 )
-from tests.support.reporting_service import ReportingService, by_key, column, token
+from tests.support.reporting_service import ReportingService, by_key, column
 from tests.support.servers import RunningPostgres
+from tests.support.service import token
 
 C = "small-2024"
 EDU, FIN, DEP = ("140902-EDU", "student"), ("140921-FIN", "general"), ("1409-DEP", "general")

@@ -11,8 +11,9 @@ from devstack.home import REPOSITORY
 from devstack.processes import environment
 from tests.support.databases import DatabaseFactory, FreshDatabase
 from tests.support.reporting_events import DAY_2, checkins, defined, issued
-from tests.support.reporting_service import ReportingService, column, token
+from tests.support.reporting_service import ReportingService, column
 from tests.support.servers import RunningPostgres
+from tests.support.service import token
 
 C = "boards-2024"
 EDU, FIN, DEP, COUNTY = (

@@ -1,6 +1,5 @@
-"""The certificate service as its `build_app` composes it, on a fresh database, without a bus; and the events it hears."""
+"""The certificate service on a fresh database, without a bus; and the events it hears."""
 
-import base64
 import json
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -14,74 +13,29 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.certificate import store, usecases
 from services.certificate.app import build_app
 from services.certificate.settings import Settings
-from shared.clock import write_clock
 from shared.contracts.base import UNASSIGNED, Event
 from shared.contracts.certificate import CertificateIssuedV1
 from shared.contracts.checkin import CampaignDefinedV1, CheckinRecordedV1, LessonMadeGoodV1, ViewerEnrolledV1
-from shared.contracts.registry import BY_SUBJECT
-from shared.database import COLLISIONS, Database
 from shared.definitions import Definitions
 from shared.ids import new_event_id
 from shared.people.campaign_keys import CampaignKeys
 from shared.people.sealing import seal, unseal
-from shared.service import Service
-from shared.service.tokens import Role, create_token
+from shared.service.tokens import Role
+from tests.support import service
 from tests.support.campaigns import campaign
-from tests.support.nats_support import durables_of
+from tests.support.service import ServiceUnderTest, settings_of, text_of
 
 CAMPAIGN = "small-2024"
 CLAIM_FROM = datetime.fromisoformat("2024-06-30T20:00:00+08:00")
 BEFORE = CLAIM_FROM - timedelta(seconds=1)
 LESSONS = [date(2024, 6, 29), date(2024, 6, 30)]
-AWAY = "nats://certificate@127.0.0.1:1"
 
-
-def _key(byte: bytes) -> str:
-    return base64.b64encode(byte * 32).decode()
-
-
-TOKEN_KEY, SIGNING_KEY = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-OWN_KEY, NOTIFICATION_KEY = nacl.public.PrivateKey.generate(), nacl.public.PrivateKey.generate()
-CONTACT_KEYS = {"k1": _key(b"1"), "k2": _key(b"2")}
-LOOKUP_KEY = _key(b"l")
-
-
-def _text(key: Any) -> str:
-    return base64.b64encode(bytes(key)).decode()
-
-
-def new_settings(database_url: str, folder: Path, **changes: Any) -> Settings:
-    """Settings with a clock that stands just before the claim time."""
-    if not (folder / "clock").exists():
-        write_clock(folder / "clock", BEFORE)
-    values: dict[str, Any] = {
-        "environment": "test",
-        "port": 0,
-        "database_url": database_url,
-        "database_pool_size": 8,
-        "nats_url": AWAY,
-        "clock_file": folder / "clock",
-        "token_public_key": _text(TOKEN_KEY.public_key().public_bytes_raw()),
-        "public_url": "http://certificate.test",
-        "sealing_private_key": _text(OWN_KEY),
-        "sealing_public_keys": {"notification": _text(NOTIFICATION_KEY.public_key)},
-        "contact_keys": CONTACT_KEYS,
-        "lookup_key": LOOKUP_KEY,
-        "certificate_signing_key": _text(SIGNING_KEY.private_bytes_raw()),
-        "pdf_dir": folder / "pdf",
-    }
-    return Settings(**values | changes)
+SIGNING_KEY = Ed25519PrivateKey.generate()
+SEALING_KEY, NOTIFICATION_KEY = nacl.public.PrivateKey.generate(), nacl.public.PrivateKey.generate()
 
 
 def token(role: Role = "office", *, campaign: str = CAMPAIGN, unit: str | None = None) -> str:
-    return create_token(
-        _text(TOKEN_KEY.private_bytes_raw()),
-        subject="tester",
-        role=role,
-        campaign=campaign,
-        unit=unit,
-        valid_for=timedelta(days=1),
-    )
+    return service.token(role, campaign, unit)
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -122,7 +76,7 @@ def enrolled(
         enrolled_at=[at] * len(rows),
         unit_codes=["111"] * len(rows),
         groups=["general"] * len(rows),
-        contacts=seal({"certificate": _text(OWN_KEY.public_key)}, contacts, viewers) if any(contacts) else None,
+        contacts=seal({"certificate": text_of(SEALING_KEY.public_key)}, contacts, viewers) if any(contacts) else None,
     )
 
 
@@ -163,57 +117,31 @@ def _head(campaign_id: str, at: datetime = BEFORE) -> dict[str, Any]:
     return {"event_id": new_event_id(), "occurred_at": at, "campaign_id": campaign_id}
 
 
-DURABLES = durables_of("certificate")
-
-
 # ---- the service -----------------------------------------------------------------------------------------------------
 
 
-class CertificateService:
-    """The service without its loops: a test says when the sweep runs and what time it is."""
+class CertificateService(ServiceUnderTest):
+    """Its clock stands just before the claim time; office people call it."""
 
     def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
-        self.settings = new_settings(database_url, folder, **changes)
+        values = settings_of("certificate", database_url, folder, BEFORE) | {
+            "database_pool_size": 8,
+            "sealing_private_key": text_of(SEALING_KEY),
+            "sealing_public_keys": {"notification": text_of(NOTIFICATION_KEY.public_key)},
+            "contact_keys": {"k1": text_of(b"1" * 32), "k2": text_of(b"2" * 32)},
+            "lookup_key": text_of(b"l" * 32),
+            "certificate_signing_key": text_of(SIGNING_KEY.private_bytes_raw()),
+            "pdf_dir": folder / "pdf",
+        }
+        self.settings = Settings(**values | changes)
+        super().__init__(build_app(self.settings), caller=token())
         self.keys = usecases.Keys.of(self.settings)
         self.definitions = Definitions(lambda in_force: in_force.rules)
-        self.app = build_app(self.settings)
-        self.service: Service = self.app.state.service
-        self.db: Database = self.service.db
-        self._clients: list[httpx.AsyncClient] = []
-        self.http = self.client_at("127.0.0.1")
-
-    def client_at(self, address: str) -> httpx.AsyncClient:
-        """A client with this address and an office token."""
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 5000))
-        headers = {"Authorization": f"Bearer {token()}"}
-        self._clients.append(
-            httpx.AsyncClient(transport=transport, base_url="http://certificate.test", headers=headers)
-        )
-        return self._clients[-1]
-
-    async def close(self) -> None:
-        for client in self._clients:
-            await client.aclose()
-        await self.db.close()
-
-    def set_clock(self, now: datetime) -> None:
-        assert self.settings.clock_file is not None
-        write_clock(self.settings.clock_file, now)
-
-    async def deliver(self, *events: Event) -> None:
-        """Hands events to the handlers as the bus does, body and all. After a collision it delivers again, as after a NAK."""
-        for event in events:
-            while True:
-                try:
-                    await self.service.bus.handle(DURABLES[event.subject()], event.model_dump_json().encode())
-                    break
-                except COLLISIONS:
-                    pass
 
     async def sweep(self, now: datetime | None = None) -> int:
         """Issues until nothing is left; returns how many."""
         if now is not None:
-            self.set_clock(now)
+            self.clock_is(now)
         return await self.service.due_work[0].run_until_done(self.service.clock, self.service.metrics)
 
     async def issue(self, *events: Event) -> None:
@@ -222,10 +150,6 @@ class CertificateService:
         await self.sweep(CLAIM_FROM)
 
     # ---- what it knows ----
-
-    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        async with self.db.transaction() as tx:
-            return [tuple(row) for row in await tx.fetch(sql)]
 
     async def certificates(self, campaign_id: str = CAMPAIGN) -> list[store.Certificate]:
         """Certificates by viewer, the valid one first."""
@@ -239,23 +163,16 @@ class CertificateService:
 
     async def names(self, campaign_id: str = CAMPAIGN) -> dict[str, str | None]:
         """Names of the valid certificates, by viewer."""
-        campaign_keys = await self.own_keys(campaign_id)
+        campaign_keys = await self.keys_to_read(campaign_id)
         return {
             row.viewer_id: usecases.content_of(row, campaign_keys).name
             for row in await self.certificates(campaign_id)
             if row.revoked_at is None
         }
 
-    async def own_keys(self, campaign_id: str = CAMPAIGN) -> CampaignKeys:
+    async def keys_to_read(self, campaign_id: str = CAMPAIGN) -> CampaignKeys:
         async with self.db.transaction() as tx:
             return await self.keys.recipient.keys_to_read(tx, campaign_id)
-
-    async def published(self, contract: type[Event] | None = None) -> list[Any]:
-        """What stands in the outbox, in order."""
-        async with self.db.transaction() as tx:
-            rows = await tx.fetch("SELECT subject, payload FROM outbox ORDER BY event_id")
-        events = [BY_SUBJECT[subject].model_validate_json(payload) for subject, payload in rows]
-        return [event for event in events if contract is None or isinstance(event, contract)]
 
     async def claim_codes(self) -> dict[str, str]:
         """Each viewer's newest claim code, as notification learns it."""
@@ -269,13 +186,13 @@ class CertificateService:
         return await self.post_claim((await self.claim_codes())[viewer_id], phone_tail)
 
     async def post_claim(self, claim_code: str, phone_tail: str | None = None) -> httpx.Response:
-        return await self.http.post("/v1/claims", json={"claim_code": claim_code, "phone_tail": phone_tail})
+        return await self.client.post("/v1/claims", json={"claim_code": claim_code, "phone_tail": phone_tail})
 
     async def get_certificate(self, viewer_id: str, **headers: str) -> httpx.Response:
-        return await self.http.get(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}", headers=headers)
+        return await self.client.get(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}", headers=headers)
 
     async def revoke(self, viewer_id: str, reason: str = "冒名") -> httpx.Response:
-        return await self.http.post(
+        return await self.client.post(
             f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/revoke", json={"reason": reason}
         )
 
@@ -283,12 +200,12 @@ class CertificateService:
         self, viewer_id: str, name: str, reason: str = "姓名更正", request_id: str | None = None
     ) -> httpx.Response:
         body = {"name": name, "reason": reason} | ({"request_id": request_id} if request_id else {})
-        return await self.http.post(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/reissue", json=body)
+        return await self.client.post(f"/v1/campaigns/{CAMPAIGN}/certificates/{viewer_id}/reissue", json=body)
 
 
 def open_claim_codes(event: CertificateIssuedV1) -> Sequence[tuple[str, str]]:
     assert event.claim_codes is not None
-    codes = unseal(event.claim_codes, "notification", _text(NOTIFICATION_KEY), event.viewer_ids)
+    codes = unseal(event.claim_codes, "notification", text_of(NOTIFICATION_KEY), event.viewer_ids)
     return [(viewer, code.decode()) for viewer, code in zip(event.viewer_ids, codes, strict=True) if code is not None]
 
 

@@ -6,29 +6,26 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import nacl.public
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI
 
 from services.checkin.app import build_app
 from services.checkin.committer import ITEMS_WAITING_MAX
 from services.checkin.live_platform import Source
 from services.checkin.recording import Record, record
 from services.checkin.settings import Settings
-from shared.clock import write_clock
-from shared.service import Service
-from shared.service.tokens import Role, create_token
+from shared.service.tokens import ALL_CAMPAIGNS, Role
+from tests.support import service
 from tests.support.databases import FreshDatabase
+from tests.support.service import ServiceUnderTest, settings_of, text_of
 
 CAMPAIGN = "small-2024"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the live platform").decode()
 OLD_SECRET = "whsec_" + base64.b64encode(b"the secret before that one").decode()
-SIGNING_KEY = Ed25519PrivateKey.generate()
 RECIPIENTS = {name: nacl.public.PrivateKey.generate() for name in ("certificate", "notification")}
 LIVE = "2024-06-29T19:31:05+08:00"
 REPLAY = "2024-06-30T09:00:00+08:00"  # on D+1: the replay of lesson D (FACTS A2)
@@ -36,9 +33,8 @@ SECOND_LIVE = "2024-06-30T19:45:00+08:00"
 DURING = datetime.fromisoformat("2024-06-30T20:30:00+08:00")  # both lessons' live windows are over, nothing is sealed
 
 
-def token(role: Role = "admin", campaign: str = "*", unit: str | None = None) -> str:
-    key = base64.b64encode(SIGNING_KEY.private_bytes_raw()).decode()
-    return create_token(key, subject="t", role=role, campaign=campaign, unit=unit, valid_for=timedelta(days=1))
+def token(role: Role = "admin", campaign: str = ALL_CAMPAIGNS, unit: str | None = None) -> str:
+    return service.token(role, campaign, unit, subject="t")
 
 
 def checkin(viewer: str, at: str = LIVE, event_id: str = "", **more: Any) -> dict[str, Any]:
@@ -55,21 +51,8 @@ def enrolment(viewer: str, at: str = "2024-06-29T19:28:00+08:00", event_id: str 
     return checkin(viewer, at, event_id or f"n-{viewer}-{at[:16]}", type="viewer.enrolled") | more
 
 
-class CheckinUnderTest:
+class CheckinUnderTest(ServiceUnderTest):
     """A running service and ways to use it as its users do."""
-
-    def __init__(self, app: FastAPI, client: httpx.AsyncClient, clock: Path) -> None:
-        self.app = app
-        self.client = client
-        self._clock = clock
-
-    @property
-    def service(self) -> Service:
-        service: Service = self.app.state.service
-        return service
-
-    def clock_is(self, now: datetime) -> None:
-        write_clock(self._clock, now)
 
     async def define(self, content: dict[str, Any]) -> httpx.Response:
         return await self.client.put(f"/v1/campaigns/{content['campaign_id']}", json=content)
@@ -82,10 +65,6 @@ class CheckinUnderTest:
 
     async def post_body(self, body: bytes, *, secret: str = SECRET, path: str = "/v1/live/events") -> httpx.Response:
         return await self.client.post(path, content=body, headers=signature(body, secret))
-
-    async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        async with self.service.db.transaction() as tx:
-            return [tuple(row) for row in await tx.fetch(sql, *arguments)]
 
     async def facts(self, name: str) -> list[dict[str, Any]]:
         """The events of one kind in the ledger, in order."""
@@ -106,28 +85,6 @@ def signature(body: bytes, secret: str = SECRET, at: datetime | None = None) -> 
     }
 
 
-def new_settings(database: FreshDatabase, folder: Path, **more: Any) -> Settings:
-    values: dict[str, Any] = {
-        "environment": "test",
-        "port": 0,
-        "database_url": database.url,
-        "nats_url": "nats://checkin:x@127.0.0.1:1",
-        "clock_file": folder / "clock",
-        "token_public_key": base64.b64encode(SIGNING_KEY.public_key().public_bytes_raw()).decode(),
-        "public_url": "http://checkin.test",
-        "webhook_sources": {
-            "standard": Source(verifier="standard", secrets=[SECRET, OLD_SECRET]),
-            "kuaishou": Source(verifier="kuaishou", secrets=["ks-secret"]),
-            "douyin": Source(verifier="douyin", secrets=["dy-secret"]),
-        },
-        "sealing_public_keys": {
-            name: base64.b64encode(bytes(key.public_key)).decode() for name, key in RECIPIENTS.items()
-        },
-        "link_key": base64.b64encode(b"k" * 32).decode(),
-    }
-    return Settings(**(values | more))
-
-
 @asynccontextmanager
 async def running_checkin(
     database: FreshDatabase,
@@ -139,12 +96,17 @@ async def running_checkin(
     **more: Any,
 ) -> AsyncIterator[CheckinUnderTest]:
     """The service with its loops running, as in production. `more`: settings."""
-    if not (folder / "clock").exists():
-        write_clock(folder / "clock", now)
-    app = build_app(new_settings(database, folder, **more), record=record, items_waiting_max=items_waiting_max)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    headers = {"Authorization": f"Bearer {token()}"}
-    async with app.router.lifespan_context(app):
-        async with httpx.AsyncClient(transport=transport, base_url="http://checkin.test", headers=headers) as client:
-            yield CheckinUnderTest(app, client, folder / "clock")
+    values: dict[str, Any] = {
+        "webhook_sources": {
+            "standard": Source(verifier="standard", secrets=[SECRET, OLD_SECRET]),
+            "kuaishou": Source(verifier="kuaishou", secrets=["ks-secret"]),
+            "douyin": Source(verifier="douyin", secrets=["dy-secret"]),
+        },
+        "sealing_public_keys": {name: text_of(key.public_key) for name, key in RECIPIENTS.items()},
+        "link_key": text_of(b"k" * 32),
+    }
+    settings = Settings(**settings_of("checkin", database.url, folder, now) | values | more)
+    app = build_app(settings, record=record, items_waiting_max=items_waiting_max)
+    async with CheckinUnderTest(app, caller=token()).running() as running:
+        yield running
         await asyncio.sleep(0)

@@ -5,14 +5,13 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
+from checks import contracts
 from devstack.home import Home, write_env
 from devstack.plan import Stack
 from devstack.ports import Ports
@@ -27,6 +26,7 @@ from tests.support.checkin import CAMPAIGN, checkin, enrolment, signature
 from tests.support.databases import FreshDatabase, fresh_database
 from tests.support.nats_support import RunningNats, eventually
 from tests.support.servers import RunningPostgres, public_folder
+from tests.support.service import ServiceUnderTest
 from upkeep.deployment import Deployment
 
 LESSONS = ("2024-06-29", "2024-06-30")
@@ -46,8 +46,7 @@ class WholeDeployment:
         self.home.create()
         self.secrets: Secrets = load_or_create(self.home)
         self.databases: dict[str, FreshDatabase] = {}
-        self.apps: dict[str, FastAPI] = {}
-        self.clients: dict[str, httpx.AsyncClient] = {}
+        self.services: dict[str, ServiceUnderTest] = {}  # while they run
         if not self.home.clock.exists():
             write_clock(self.home.clock, START)
 
@@ -104,18 +103,11 @@ class WholeDeployment:
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for service in SERVICES:
-                app = build(service, self.environment(service))
-                await stack.enter_async_context(app.router.lifespan_context(app))
-                self.apps[service] = app
-                client = httpx.AsyncClient(
-                    transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-                    base_url=f"http://{service}.test",
-                    headers={"authorization": f"Bearer {self._token()}"},
-                )
-                self.clients[service] = await stack.enter_async_context(client)
+                app = contracts.build_service(service, self.environment(service))
+                running = ServiceUnderTest(app, caller=self._token()).running()
+                self.services[service] = await stack.enter_async_context(running)
             yield
-        self.apps.clear()
-        self.clients.clear()
+        self.services.clear()
 
     def _token(self) -> str:
         return create_token(
@@ -128,23 +120,23 @@ class WholeDeployment:
         )
 
     async def get(self, service: str, path: str, **params: Any) -> Any:
-        answer = await self.clients[service].get(path, params=params)
+        answer = await self.services[service].client.get(path, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def put(self, service: str, path: str, content: Any) -> Any:
-        answer = await self.clients[service].put(path, json=content)
+        answer = await self.services[service].client.put(path, json=content)
         assert answer.is_success, answer.text
         return answer.json()
 
     async def post(self, service: str, path: str, content: Any) -> httpx.Response:
-        return await self.clients[service].post(path, json=content)
+        return await self.services[service].client.post(path, json=content)
 
     async def send(self, *events: Any) -> dict[str, int]:
         """Verdict counts of one signed post."""
         body = json.dumps(events).encode()
         headers = signature(body, self.secrets.webhook_secret)
-        answer = await self.clients["checkin"].post("/v1/live/events", content=body, headers=headers)
+        answer = await self.services["checkin"].client.post("/v1/live/events", content=body, headers=headers)
         assert answer.status_code == 200, answer.text
         counts: dict[str, int] = answer.json()["counts"]
         return counts
@@ -158,7 +150,7 @@ class WholeDeployment:
 
         async def settled() -> bool:
             nonlocal quiet
-            done = [await app.state.service.settled() for app in self.apps.values()]
+            done = [await running.service.settled() for running in self.services.values()]
             quiet = quiet + 1 if all(done) else 0
             return quiet >= 2
 
@@ -166,25 +158,12 @@ class WholeDeployment:
 
     async def republish(self) -> None:
         """Publishes all ledgers again, as `fanzha outbox republish` does."""
-        for app in self.apps.values():
-            async with app.state.service.db.transaction() as tx:
+        for running in self.services.values():
+            async with running.db.transaction() as tx:
                 await outbox.republish_all(tx)
 
     async def rows(self, service: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        async with self.apps[service].state.service.db.transaction() as tx:
-            return [tuple(row) for row in await tx.fetch(sql, *values)]
-
-
-def build(service: str, environment: dict[str, str]) -> FastAPI:
-    settings = import_module(f"services.{service}.settings" if service != "reporting" else "shared.settings")
-    kind = settings.ServiceSettings if service == "reporting" else settings.Settings
-    values = {key.lower(): _value(value) for key, value in environment.items() if key.lower() in kind.model_fields}
-    app: FastAPI = import_module(f"services.{service}.app").build_app(kind(**values))
-    return app
-
-
-def _value(text: str) -> Any:
-    return json.loads(text) if text.startswith("{") else text
+        return await self.services[service].rows(sql, *values)
 
 
 @pytest.fixture

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import nats
 from nats.aio.client import Client
 
 from shared.bus import topology
-from shared.bus.topology import DURABLES, Durable, TopologySettings
+from shared.bus.topology import Durable, TopologySettings
+from shared.contracts.base import Event
 from tests.support import servers
 
 
@@ -19,6 +21,12 @@ class RunningNats(servers.RunningNats):
     async def apply_topology(self, durables: tuple[Durable, ...] = topology.DURABLES) -> list[str]:
         async with self.client("topology") as client:
             return await topology.apply(client.jetstream(), topology_settings(self), durables)
+
+    async def publish(self, *events: Event) -> None:
+        """What services publish: each event by its owner."""
+        for event in events:
+            async with self.client(event.OWNER) as client:
+                await client.jetstream().publish(event.subject(), event.model_dump_json().encode())
 
     @asynccontextmanager
     async def client(self, user: str, **options: Any) -> AsyncIterator[Client]:
@@ -32,13 +40,18 @@ class RunningNats(servers.RunningNats):
             await client.close()
 
 
+@asynccontextmanager
+async def running_nats(folder: Path) -> AsyncIterator[RunningNats]:
+    """A server with the topology and nothing in its streams."""
+    server = RunningNats(folder)
+    await server.start()
+    await server.apply_topology()
+    yield server
+    await server.stop()
+
+
 def topology_settings(server: RunningNats, **changes: Any) -> TopologySettings:
     return TopologySettings(**{"nats_url": server.url("topology"), "nats_wait_s": 20, **changes})
-
-
-def durables_of(service: str) -> dict[str, str]:
-    """The service's durables by the subject that they read."""
-    return {durable.subject: durable.name for durable in DURABLES if durable.service == service}
 
 
 async def eventually(condition: Callable[[], Any], *, within_s: float = 10, what: str = "") -> Any:

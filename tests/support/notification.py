@@ -1,6 +1,5 @@
-"""What notification's tests have in common: keys, sealed events, a fake channel, and a look at its tables."""
+"""What notification's tests have in common: the service, sealed events, a fake channel, and a look at its tables."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import nacl.public
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.notification.app import build_due_work
+from services.notification.app import build_app, build_due_work
 from services.notification.channels.domain import Channel, Message, Outcome, Reference, Report
+from services.notification.plans.consumers import build_consumers
 from services.notification.plans.secrets import Secrets
 from services.notification.settings import Settings
 from shared.bus import Bus
-from shared.clock import write_clock
 from shared.contracts.base import Event
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
@@ -28,45 +26,75 @@ from shared.ids import new_event_id
 from shared.people.at_rest import lookup_hash
 from shared.people.campaign_keys import Recipient
 from shared.people.sealing import seal
+from shared.service.tokens import Role
+from tests.support import service
 from tests.support.campaigns import campaign
-from tests.support.nats_support import durables_of
 from tests.support.servers import RunningPostgres
+from tests.support.service import NATS_AWAY, ServiceUnderTest, bearer, durables_of, settings_of, text_of
 
 PRIVATE_KEY = nacl.public.PrivateKey.generate()
-SEALING_PRIVATE_KEY = base64.b64encode(bytes(PRIVATE_KEY)).decode()
-SEALING_PUBLIC_KEY = base64.b64encode(bytes(PRIVATE_KEY.public_key)).decode()
-SIGNING_KEY = Ed25519PrivateKey.generate()  # of tokens
-CONTACT_KEYS = {"k1": base64.b64encode(b"1" * 32).decode(), "k2": base64.b64encode(b"2" * 32).decode()}
-LOOKUP_KEY = base64.b64encode(b"l" * 32).decode()
+SEALING_PRIVATE_KEY, SEALING_PUBLIC_KEY = text_of(PRIVATE_KEY), text_of(PRIVATE_KEY.public_key)
+CONTACT_KEYS = {"k1": text_of(b"1" * 32), "k2": text_of(b"2" * 32)}
+LOOKUP_KEY = text_of(b"l" * 32)
 
 CAMPAIGN = "small-2024"
 NOON = datetime.fromisoformat("2024-07-10T12:00:00+08:00").astimezone(UTC)
-DURABLES = durables_of("notification")
 CLAIM_PAGE = "https://fanzha.example/claim"
 TEMPLATE = "您的证书 {serial} 领取码 {claim_code}，请打开 {claim_page} 领取，咨询请拨打 96110。"
 
 
-def new_settings(database_url: str, folder: Path, nats_url: str = "nats://127.0.0.1:1") -> Settings:
+def new_settings(database_url: str, folder: Path, **changes: Any) -> Settings:
     """Settings with a clock that stands at noon; messages go to `folder`/messages."""
-    write_clock(folder / "clock", NOON)
-    return Settings(
-        environment="test",
-        port=0,
-        database_url=database_url,
-        nats_url=nats_url,
-        clock_file=folder / "clock",
-        token_public_key=base64.b64encode(SIGNING_KEY.public_key().public_bytes_raw()).decode(),
-        public_url="http://127.0.0.1",
-        sealing_private_key=SEALING_PRIVATE_KEY,
-        contact_keys=CONTACT_KEYS,
-        lookup_key=LOOKUP_KEY,
-        claim_page_url=CLAIM_PAGE,
-        file_channel_dir=folder / "messages",
-    )
+    values = settings_of("notification", database_url, folder, NOON) | {
+        "sealing_private_key": SEALING_PRIVATE_KEY,
+        "contact_keys": CONTACT_KEYS,
+        "lookup_key": LOOKUP_KEY,
+        "claim_page_url": CLAIM_PAGE,
+        "file_channel_dir": folder / "messages",
+    }
+    return Settings(**values | changes)
 
 
-def new_definitions() -> Definitions[InForce]:
-    return Definitions(lambda in_force: in_force)
+class NotificationService(ServiceUnderTest):
+    """The whole service; office people call it."""
+
+    def __init__(
+        self, database_url: str, folder: Path, channels: Mapping[str, Channel] | None = None, **changes: Any
+    ) -> None:
+        super().__init__(build_app(new_settings(database_url, folder, **changes), channels), caller=service.token())
+
+
+class NotificationWork:
+    """What the service does on a database of the test, over channels of the test: its handlers and its due work, by name."""
+
+    def __init__(self, db: Database, channels: Mapping[str, Channel]) -> None:
+        definitions, secrets = Definitions[InForce](lambda in_force: in_force), new_secrets()
+        self.db = db
+        self._bus = Bus(NATS_AWAY, "notification", routers=[build_consumers(db, definitions, secrets)])
+        self.plan, self.send, self.forget = (
+            work.run for work in build_due_work(db, definitions, channels, secrets, CLAIM_PAGE)
+        )
+
+    async def deliver(self, *events: Event) -> None:
+        """Hands events to the handlers as the bus would, body and all."""
+        for event in events:
+            await self._bus.handle(DURABLES[event.subject()], event.model_dump_json().encode())
+
+    async def plan_all(self, now: datetime) -> None:
+        while await self.plan(now):
+            pass
+
+    async def run_all(self, now: datetime) -> None:
+        """Does what is due until nothing is left, as the service does."""
+        while await self.plan(now) or await self.send(now) or await self.forget(now):
+            pass
+
+
+DURABLES = durables_of("notification")
+
+
+def headers(role: Role = "office", campaign: str = CAMPAIGN, unit: str | None = None) -> dict[str, str]:
+    return bearer(service.token(role, campaign, unit))
 
 
 def new_secrets() -> Secrets:
@@ -146,12 +174,6 @@ def claim_code(serial: str) -> str:
     return f"CODE{serial.replace('-', '')[-4:].upper()}"
 
 
-async def deliver(bus: Bus, *events: Event) -> None:
-    """Hands events to the consumers as the bus would, body and all."""
-    for event in events:
-        await bus.handle(DURABLES[event.subject()], event.model_dump_json().encode())
-
-
 # --- a channel that fails on request ----------------------------------------------------------------------------------
 
 
@@ -189,24 +211,7 @@ class FakeProvider:
         }
 
 
-# --- due work and what it leaves --------------------------------------------------------------------------------------
-
-
-class DueMessages:
-    """The service's due work by name, over channels of the test."""
-
-    def __init__(
-        self, db: Database, definitions: Definitions[InForce], channels: Mapping[str, Channel], secrets: Secrets
-    ) -> None:
-        self.plan, self.send, self.forget = (
-            work.run for work in build_due_work(db, definitions, channels, secrets, CLAIM_PAGE)
-        )
-
-
-async def run_all(due: DueMessages, now: datetime) -> None:
-    """Does what is due until nothing is left, as the service does."""
-    while await due.plan(now) or await due.send(now) or await due.forget(now):
-        pass
+# --- what is left ------------------------------------------------------------------------------------------------------
 
 
 async def empty(db: Database, postgres: RunningPostgres) -> None:

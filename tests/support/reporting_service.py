@@ -1,83 +1,41 @@
-"""The reporting service as its `build_app` composes it, on a fresh database: without a bus, and an API without a socket."""
+"""The reporting service on a fresh database: its figures as users ask for them, and its tables."""
 
-import base64
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.reporting.app import build_app
-from shared.bus.topology import DURABLES
-from shared.contracts.base import Event
-from shared.database import COLLISIONS, Database
-from shared.service.tokens import ALL_CAMPAIGNS, Role, create_token
 from shared.settings import ServiceSettings
 from tests.support.databases import FreshDatabase
+from tests.support.service import NATS_AWAY, ServiceUnderTest, bearer, durables_of, settings_of, token
 
-DURABLE_OF = {durable.subject: durable.name for durable in DURABLES if durable.service == "reporting"}
-KEY = Ed25519PrivateKey.generate()
-PRIVATE_KEY = base64.b64encode(KEY.private_bytes_raw()).decode()
-PUBLIC_KEY = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+DURABLE_OF = durables_of("reporting")
 
 
-def token(role: Role = "office", *, unit: str | None = None, campaign: str = ALL_CAMPAIGNS) -> str:
-    return create_token(
-        PRIVATE_KEY, subject="tester", role=role, campaign=campaign, unit=unit, valid_for=timedelta(days=1)
-    )
+class ReportingService(ServiceUnderTest):
+    """Its client calls without a token: each call says which one."""
 
+    def __init__(self, fresh: FreshDatabase, nats_url: str = NATS_AWAY) -> None:
+        values = settings_of("reporting", fresh.url, Path()) | {"database_pool_size": 8, "nats_url": nats_url}
+        super().__init__(build_app(ServiceSettings(**values)), caller=None)
 
-class ReportingService:
-    def __init__(self, fresh: FreshDatabase, nats_url: str = "nats://reporting@127.0.0.1:1") -> None:
-        settings = ServiceSettings(
-            environment="test",
-            port=0,
-            database_url=fresh.url,
-            database_pool_size=8,
-            nats_url=nats_url,
-            token_public_key=PUBLIC_KEY,
-            public_url="http://reporting.test",
-        )
-        self.app = build_app(settings)
-        self.db: Database = self.app.state.service.db
-        self.collisions = 0
-        self._http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app, raise_app_exceptions=False), base_url="http://reporting.test"
-        )
-
-    async def close(self) -> None:
-        await self._http.aclose()
-        await self.db.close()
-
-    async def deliver(self, *events: Event) -> None:
-        """Hands events to the handler as the bus does. After a collision it delivers again, as after a NAK."""
-        for event in events:
-            while True:
-                try:
-                    await self.app.state.service.bus.handle(
-                        DURABLE_OF[event.subject()], event.model_dump_json().encode()
-                    )
-                    break
-                except COLLISIONS:
-                    self.collisions += 1
-
-    async def get(self, path: str, bearer: str | None = None, **parameters: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        return await self._http.get(path, params=parameters, headers=headers)
+    async def get(self, path: str, bearer_token: str | None = None, **parameters: Any) -> httpx.Response:
+        return await self.client.get(path, params=parameters, headers=bearer(bearer_token))
 
     async def sheet(self, path: str, media_type: str, **parameters: Any) -> httpx.Response:
         """`path` below `/v1/campaigns/`, with this `Accept`."""
-        headers = {"Authorization": f"Bearer {token()}", "Accept": media_type}
-        return await self._http.get(f"/v1/campaigns/{path}", params=parameters, headers=headers)
+        headers = bearer(token()) | {"Accept": media_type}
+        return await self.client.get(f"/v1/campaigns/{path}", params=parameters, headers=headers)
 
-    async def totals(self, campaign_id: str, bearer: str | None = None, **parameters: Any) -> Any:
+    async def totals(self, campaign_id: str, bearer_token: str | None = None, **parameters: Any) -> Any:
         """The answer's body; fails unless it is 200."""
-        answer = await self.get(f"/v1/campaigns/{campaign_id}/totals", bearer or token(), **parameters)
+        answer = await self.get(f"/v1/campaigns/{campaign_id}/totals", bearer_token or token(), **parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def live_room(self, campaign_id: str, bearer: str | None = None, **parameters: Any) -> Any:
-        answer = await self.get(f"/v1/campaigns/{campaign_id}/live-room", bearer or token(), **parameters)
+    async def live_room(self, campaign_id: str, bearer_token: str | None = None, **parameters: Any) -> Any:
+        answer = await self.get(f"/v1/campaigns/{campaign_id}/live-room", bearer_token or token(), **parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -93,11 +51,7 @@ class ReportingService:
             "definition",
             "unit",
         )
-        async with self.db.transaction() as tx:
-            return {
-                table: [tuple(row) for row in await tx.fetch(f"SELECT * FROM {table} AS found ORDER BY found")]
-                for table in tables
-            }
+        return {table: await self.rows(f"SELECT * FROM {table} AS whole ORDER BY whole") for table in tables}
 
 
 def by_key(answer: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def issue(service: CertificateService) -> Issued:
         holders.append(Holder(codes[viewer], serials[viewer], phone and phone[-4:], n % 4 == 1))
         if n < 5:
             answer = await service.claim(viewer, phone and phone[-4:])
-            documents.append((await service.http.get(path_of(answer.json()["json_url"]))).json())
+            documents.append((await service.client.get(path_of(answer.json()["json_url"]))).json())
     return Issued(service.app, holders, documents)
 
 
