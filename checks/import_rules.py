@@ -1,4 +1,5 @@
-"""A rule for import-linter (pyproject.toml, `[tool.importlinter]`): some modules import nothing but what is listed."""
+"""Rules for import-linter (pyproject.toml, `[tool.importlinter]`) that it does not have: some modules import nothing but what is
+listed, and a capability is entered only by its use cases."""
 
 import sys
 from typing import Any
@@ -37,6 +38,57 @@ class ImportOnly(Contract):
         return any(f"{imported}.".startswith(f"{name}.") for name in self.allowed)
 
     def render_broken_contract(self, check: ContractCheck) -> None:
-        offences: list[str] = check.metadata["offences"]
-        for offence in offences:
-            output.print_error(offence, bold=False)
+        _print_offences(check)
+
+
+class EnteredByUseCases(Contract):
+    """A capability, a folder of a service, is entered from outside only by its `usecases`, and by its `domain`, whose values they
+    take and give. The service's `app`, which composes it, may take anything of it but its `store`.
+
+    `services`: packages whose folders are capabilities, at any depth. `also`: modules that others may enter besides.
+    """
+
+    type_name = "entered_by_use_cases"
+
+    services: Any = fields.SetField(subfield=fields.StringField())
+    also: Any = fields.SetField(subfield=fields.StringField(), required=False, default=frozenset())
+
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
+        entered: set[str] = set()
+        offences = []
+        for service in sorted(self.services):
+            for capability in sorted(_packages_below(graph, service)):
+                for module in sorted({capability, *graph.find_children(capability)}):
+                    for importer in sorted(graph.find_modules_that_directly_import(module)):
+                        if _is_within(importer, capability):
+                            continue
+                        entered.add(module)
+                        if not self._may_enter(importer, module, service, capability):
+                            offences.append(f"{importer} imports {module}")
+        offences += [f"nobody enters {module}: take it off the list" for module in sorted(self.also - entered)]
+        if not entered:  # a rule about no capabilities would never fail
+            offences = ["no capability is entered"]
+        return ContractCheck(kept=not offences, metadata={"offences": offences})
+
+    def _may_enter(self, importer: str, module: str, service: str, capability: str) -> bool:
+        if module in self.also or module in {f"{capability}.usecases", f"{capability}.domain"}:
+            return True
+        return importer == f"{service}.app" and module != f"{capability}.store"
+
+    def render_broken_contract(self, check: ContractCheck) -> None:
+        _print_offences(check)
+
+
+def _packages_below(graph: ImportGraph, service: str) -> set[str]:
+    """The service's capabilities: packages, and packages in them, that have modules."""
+    return {module for module in graph.find_descendants(service) if graph.find_children(module)}
+
+
+def _is_within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def _print_offences(check: ContractCheck) -> None:
+    offences: list[str] = check.metadata["offences"]
+    for offence in offences:
+        output.print_error(offence, bold=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from devstack.home import PRIVATE, write_whole
-from services.notification.sending.store import distrust_queue
+from services.notification.sending.usecases import distrust_queue
 from shared.bus.topology import CONSUMERS_FIRST
 from shared.database import Transaction
 from shared.people.erasure import CannotForget

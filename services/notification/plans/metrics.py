@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from services.notification.plans import store
-from services.notification.plans.certificates import store as certificates
+from services.notification.plans.certificates import usecases as certificates
 from services.notification.plans.kinds import KINDS
 from shared.database import Transaction
 

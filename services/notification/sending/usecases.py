@@ -152,3 +152,8 @@ def _change(row: store.Row, outcome: Outcome, now: datetime) -> store.StatusChan
         query_at=now + QUERY_EVERY if status is Status.UNKNOWN else None,
         retry_at=now + domain.retry_delay(row["attempts"]) if status is Status.QUEUED else None,
     )
+
+
+async def distrust_queue(tx: Transaction) -> int:
+    """After a restore: waiting messages may have been sent since the backup, so the channel is asked first. Returns how many."""
+    return await store.distrust_queue(tx)

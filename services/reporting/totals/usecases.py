@@ -116,6 +116,16 @@ async def live_room(
     return LiveRoom(as_of=now.astimezone(definition.zone), campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
 
 
+async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
+    """What the sums have counted by (campaign_id, lesson_date, kind); a kind is a mode, an action, or `made_good`."""
+    return await store.facts_by_lesson(tx)
+
+
+async def forget_everything_derived(tx: Transaction) -> None:
+    """Forgets all that events have told, so that the other services' ledgers tell it anew. Needs the owner role."""
+    await store.forget_everything_derived(tx)
+
+
 async def _definition(tx: Transaction, known: Definitions[Definition], campaign_id: str) -> Definition:
     """The definition in force, or `UNDEFINED` where facts arrived before it. Refused as `no-such-campaign` where there is
     neither."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.notification.plans.domain import SEND_FOR, Key, Plan, UnreadableSecret, next_opening, rule_for
 from shared.contracts.campaign import CampaignRules, MessageRule
@@ -27,6 +27,15 @@ class Certificate:
     def key(self) -> Key:
         """The serial is the period: a reissued certificate has a new claim code, which its holder must be told."""
         return Key(self.campaign_id, CERTIFICATE_READY, self.serial, self.viewer_id)
+
+
+class Text(NamedTuple):
+    """A certificate's text that has been sent, or may be. Pages of them come in the order of these fields."""
+
+    campaign_id: str
+    serial: str
+    viewer_id: str
+    status: str
 
 
 def plan(certificate: Certificate, rules: CampaignRules) -> Plan | None:

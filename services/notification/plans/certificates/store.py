@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from services.notification.plans.certificates.domain import CERTIFICATE_READY, Certificate
+from services.notification.plans.certificates.domain import CERTIFICATE_READY, Certificate, Text
 from shared.contracts.campaign import CHANNELS
 from shared.database import Transaction
 from shared.database.columns import columns
@@ -154,15 +154,6 @@ async def unplanned(tx: Transaction) -> int:
 
 
 # --- texts that name no certificate -----------------------------------------------------------------------------------
-
-
-class Text(NamedTuple):
-    """A certificate's text that has been sent, or may be. Pages of them come in the order of these fields."""
-
-    campaign_id: str
-    serial: str
-    viewer_id: str
-    status: str
 
 
 async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:

@@ -1,10 +1,12 @@
 """Certificates as facts, and the kind of message that they cause (`Kind` in plans/kinds.py)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from services.notification.plans import store as contacts
 from services.notification.plans.certificates import domain, store
+from services.notification.plans.certificates.domain import Text
 from services.notification.plans.certificates.store import Cause
 from services.notification.plans.domain import RETAIN_FOR, Content, Key, Plan
 from services.notification.plans.secrets import Secrets, opened, readable
@@ -89,6 +91,24 @@ async def forget(tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
 
 async def unplanned(tx: Transaction) -> int:
     return await store.unplanned(tx)
+
+
+# --- texts that name no certificate -----------------------------------------------------------------------------------
+
+
+async def certificates_known(tx: Transaction) -> dict[str, int]:
+    """Certificates, by campaign, that are issued and not revoked as far as notification was told. Reads the whole table."""
+    return await store.certificates_known(tx)
+
+
+async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:
+    """A page of the texts for certificates that are not known to be revoked."""
+    return await store.texts(tx, after, limit)
+
+
+async def cancel_texts(tx: Transaction, unfounded: Sequence[Text], now: datetime) -> int:
+    """Lets no text be sent for these certificates, which do not exist; returns how many texts this cancels."""
+    return await store.cancel_texts(tx, unfounded, now)
 
 
 def _cause_of(key: Key) -> Cause:
