@@ -96,6 +96,13 @@ def webhook_address(public: PublicAddress | None) -> str:
 
 
 def _about_the_address(public: PublicAddress | None) -> str:
+    if public and public.is_of_this_machine:
+        return (
+            f"     {public.host} 只有本机打得开：证书上的二维码、个人页链接都指向它，别人的手机打不开。发证书以前，\n"
+            "     把 CHECKIN_PUBLIC_URL、CERTIFICATE_PUBLIC_URL 改成 https://域名（已发的证书不会变）"
+        )
+    if public and public.is_ip:
+        return f"     {public.host} 要是 PUBLIC_ADDRESS 那台机器的地址，观众的手机要能连到它的 {public.port} 端口"
     if public:
         return f"     域名 {public.host} 要解析到 PUBLIC_ADDRESS 那台机器的 {public.port} 端口"
     return (

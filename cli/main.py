@@ -29,10 +29,11 @@ from cli import (
     totals_command,
 )
 from cli.client import fail
+from cli.usage import Commands
 from devstack.home import Home, StackError, read_env
 from shared.env_files import Ambiguous
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
 app.command("init")(init_command.init)
 app.add_typer(campaign_commands.app, name="campaign")
 app.command("import")(import_command.import_file)

@@ -8,6 +8,7 @@ HTTPS = 443
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = re.compile(rf"{LABEL}(\.{LABEL})*")
 NAME_MAX_CHARS = 253
+FULL_WIDTH = str.maketrans("：／．。", ":/..")  # what an input method writes
 EXAMPLE = "例如 fanzha.example.gov.cn 或 fanzha.example.gov.cn:8443"
 
 
@@ -19,10 +20,20 @@ class PublicAddress(NamedTuple):
     def url(self) -> str:
         return f"https://{self.host}" + ("" if self.port == HTTPS else f":{self.port}")
 
+    @property
+    def is_ip(self) -> bool:
+        return self.host.rpartition(".")[2].isdigit()
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether nobody else reaches it: its loopback address or name."""
+        loopback = self.is_ip and ip_address(self.host).is_loopback
+        return loopback or self.host == "localhost" or self.host.endswith(".localhost")
+
 
 def parse(text: str) -> PublicAddress:
     """Raises ValueError with a sentence that says what is wrong with it (zh-Hans)."""
-    scheme, separator, rest = text.strip().rpartition("://")
+    scheme, separator, rest = text.strip().translate(FULL_WIDTH).rpartition("://")
     if separator and scheme.lower() != "https":
         raise ValueError(f"“{text}”不是 https 地址：观众的姓名、手机号要经过它，只能加密。只写域名，{EXAMPLE}")
     authority, _, path = rest.partition("/")

@@ -75,6 +75,8 @@ def totals(
     share = found["sum"].get("attributed_share")
     if share is not None:
         console.print(f"有单位归属的观众：{share:.1%}")
+    if by == "platform" and found["sum"]["made_good"]:
+        console.print("补记不分平台，只在合计里")
     if found.get("withheld"):
         console.print(f"有 {found['withheld']} 个人群因人数过少未列出，已计入合计")
     console.print(f"数据截至 {local_text(datetime.fromisoformat(found['as_of']))}")

@@ -66,8 +66,8 @@ def _clear(home: Home, console: Console) -> None:
         return
     if not (home.root / MARK).exists():
         raise StackError(
-            f"{home.root} holds the data of a dev stack that is not the demo's, so it is left alone.\n"
-            "Give the demo a folder of its own: `FANZHA_HOME=/tmp/fanzha-demo make demo`, or remove that one after `make down`."
+            f"{home.root} 里有开发环境的数据，不是演示留下的，所以没有动它。\n"
+            "请给演示另一个文件夹：`FANZHA_HOME=/tmp/fanzha-demo make demo`；不要那些数据就先 `make down` 再删掉它。"
         )
     if devstack.down(home):
         console.print("stopped the stack of the last demo")

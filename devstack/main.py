@@ -101,8 +101,8 @@ def _not_running(state: State) -> list[str]:
 
 def _what_is_missing(home: Home, gone: Sequence[str]) -> str:
     return (
-        f"not running as {home.state} has it: {', '.join(gone)}. "
-        f"The supervisor starts them again, and says in {home.log_file('supervisor')} what keeps it from that; is the disk full?"
+        f"没有在运行（{home.state} 里记的是在运行）：{'、'.join(gone)}。"
+        f"看护进程会再启动它们；启动不了的原因在 {home.log_file('supervisor')}。磁盘满了吗？"
     )
 
 
@@ -137,7 +137,7 @@ def _supervisor_pid(home: Home) -> int | None:
 def _join(home: Home, console: Console) -> None:
     phase = State.read(home).phase
     if phase in ("stopping", "stopped"):
-        raise StackError("the stack is just being stopped; try again in a moment")
+        raise StackError("环境正在停止，请稍后再试")
     if phase == "ready":
         if not _until(lambda: not _not_running(State.read(home)), START_AGAIN_WITHIN_S):
             raise StackError(_what_is_missing(home, _not_running(State.read(home))))
@@ -182,11 +182,11 @@ def _follow(home: Home, console: Console, is_alive: Callable[[], bool]) -> None:
 
 def _why_not(home: Home, state: State) -> str:
     if state.failure is None:
-        reason, log, name = "the supervisor ended", last_lines(home.log_file("supervisor"), 20), "supervisor"
+        reason, log, name = "看护进程结束了", last_lines(home.log_file("supervisor"), 20), "supervisor"
     else:
         reason, log, name = state.failure.reason, state.failure.log, state.failure.step
     lines = "".join(f"\n    {line}" for line in log)
-    return f"{name} did not start: {reason}. The end of {home.log_file(name)}:{lines or ' (empty)'}"
+    return f"{name} 没有启动：{reason}。{home.log_file(name)} 的最后几行：{lines or '（空的）'}"
 
 
 def _say_where(home: Home, console: Console) -> None:
@@ -205,29 +205,30 @@ def _refuse_clock(home: Home, at: datetime | None) -> None:
         return
     if home.clock.exists():
         raise StackError(
-            f"the stack is running and CLOCK_AT is ignored: its clock stands at {home.clock.read_text().strip()}. "
-            f"Move it with `.venv/bin/fanzha clock set {at.isoformat()}`, or `make down` first"
+            f"环境正在运行，CLOCK_AT 不起作用：它的时钟是 {home.clock.read_text().strip()}。"
+            f"要拨快用 `.venv/bin/fanzha clock set {at.isoformat()}`，或者先 `make down`"
         )
-    raise StackError("the stack is running on the wall clock and CLOCK_AT is ignored: `make down` first")
+    raise StackError("环境正在运行，用的是真实时间，CLOCK_AT 不起作用。请先 `make down`")
 
 
 def _set_clock(home: Home, at: datetime | None) -> None:
     if at is None:
         return
     if at.tzinfo is None:
-        raise StackError("CLOCK_AT needs an offset, such as 2024-06-29T19:00:00+08:00")
+        raise StackError("CLOCK_AT 没有写时区，请写成 2024-06-29T19:00:00+08:00")
     try:
         write_clock(home.clock, at)
     except ValueError as error:
         raise StackError(
-            f"{error}. Leave CLOCK_AT away to go on from there, or start anew in another folder (FANZHA_HOME=…)"
+            f"模拟时钟不能往回拨：它是 {home.clock.read_text().strip()}。"
+            "不写 CLOCK_AT 就从那一刻继续，或者换一个文件夹重新开始（FANZHA_HOME=…）"
         ) from error
 
 
 def _end_supervisor(home: Home) -> None:
     """Ends the supervisor. Call it only while the lock is held, so that the pid is the holder's."""
     if (pid := _supervisor_pid(home)) is None:
-        raise StackError("the supervisor has only just begun; try again in a moment")
+        raise StackError("看护进程刚刚启动，请稍后再试")
     began = identity(pid)
 
     def is_gone() -> bool:

@@ -43,5 +43,5 @@ class NatsServer:
 def _binary() -> str:
     path = Path(sys.executable).with_name("nats-server")
     if not path.exists():
-        raise StackError("nats-server is missing: install the dev dependencies (`make install`)")
+        raise StackError("没有 nats-server：请先安装开发依赖（`make install`）")
     return str(path)

@@ -30,7 +30,7 @@ class Ports:
         """PORTS=18000 means checkin 18001 … postgres 18007, in the order of the fields."""
         last = base + len(fields(cls))
         if not 0 < base < last <= 65535:
-            raise StackError(f"PORTS={base} leaves no room for {len(fields(cls))} ports; try PORTS=18000")
+            raise StackError(f"PORTS={base} 之后放不下 {len(fields(cls))} 个端口，请改为例如 PORTS=18000")
         return cls(*range(base + 1, last + 1))
 
 
@@ -86,15 +86,13 @@ def _asked_for(asked: str | None, before: Ports) -> Ports:
     if asked == "auto":
         return free_ports() if busy(before) else before
     if not asked.isdecimal():
-        raise StackError(f"PORTS={asked} is neither a number nor 'auto'; try PORTS=18000")
+        raise StackError(f"PORTS={asked} 既不是数，也不是 auto。请写成例如 PORTS=18000")
     return Ports.after(int(asked))
 
 
 def _explain(taken: dict[str, int]) -> str:
-    lines = [f"port {port}, which {name} needs, is in use{_holder(port)}" for name, port in taken.items()]
-    return "\n".join(
-        [*lines, "use other ports: `PORTS=18000 make up` takes 18001 to 18007, `PORTS=auto make up` free ones"]
-    )
+    lines = [f"{name} 要用的端口 {port} 已被占用{_holder(port)}" for name, port in taken.items()]
+    return "\n".join([*lines, "换一组端口：`PORTS=18000 make up` 用 18001 到 18007，`PORTS=auto make up` 用空闲的"])
 
 
 def _holder(port: int) -> str:
@@ -104,7 +102,7 @@ def _holder(port: int) -> str:
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr
             if listens and listens.port == port and connection.pid:
                 process = psutil.Process(connection.pid)
-                return f" by pid {process.pid} ({' '.join(process.cmdline())[:80] or process.name()})"
+                return f"（进程 {process.pid}：{' '.join(process.cmdline())[:80] or process.name()}）"
     except psutil.Error:
         pass
     return ""

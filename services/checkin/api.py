@@ -24,7 +24,7 @@ from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from services.checkin.settings import Settings
 from services.checkin.sorting import Arrival
 from shared.clock import Clock
-from shared.contracts.base import ID_PATTERN, Id, Mode
+from shared.contracts.base import ID_PATTERN, ONE_LINE_PATTERN, Id, Mode
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import explain
 from shared.database import Database
@@ -107,14 +107,14 @@ class MakeGoodRequest(BaseModel):
 
     make_good_id: Id | None = Field(default=None, description="yours, to repeat the request safely; else one is made")
     lesson_date: date
-    reason: Annotated[str, Field(min_length=4, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    reason: Annotated[str, Field(min_length=4, max_length=500, pattern=ONE_LINE_PATTERN)]
     viewer_ids: Annotated[list[Id], Field(min_length=1, max_length=VIEWER_IDS_MAX)] | None = None
     checked_in_on: Annotated[list[date], Field(max_length=62)] = []
 
     @model_validator(mode="after")
     def _names_somebody(self) -> "MakeGoodRequest":
         if self.viewer_ids is None and not self.checked_in_on:
-            raise ValueError("name the viewers: viewer_ids, or checked_in_on")
+            raise ValueError("没有写给谁：请写 viewer_ids（名单），或 checked_in_on（这些课都签到的人）")
         return self
 
     def audience(self) -> usecases.Audience:
@@ -132,7 +132,7 @@ class PlatformCountRequest(BaseModel):
     @model_validator(mode="after")
     def _says_something(self) -> "PlatformCountRequest":
         if self.live is None and self.replay is None:
-            raise ValueError("give live, replay or both")
+            raise ValueError("没有写人次：请写 live、replay 或两者")
         return self
 
 

@@ -20,6 +20,8 @@ EVENT_MAX_BYTES = 256 * 1024
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 
+ONE_LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+
 UNASSIGNED = "unassigned"  # unit or group of a viewer nobody has attributed (yet)
 
 Mode = Literal["live", "replay"]

@@ -89,7 +89,7 @@ def _header(scope: Scope, wanted: bytes) -> bytes:
 
 def _compressed(encoding: bytes) -> Problem:
     named = encoding[:40].decode("ascii", "replace")
-    detail = f"Content-Encoding {named} is not taken; send the body as it is"
+    detail = f"Content-Encoding 是 {named}，这里不解压。请求正文请原样发送"
     return Problem(400, "compressed", "请求内容被压缩，请不压缩直接发送", detail)
 
 

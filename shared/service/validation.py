@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared.contracts.base import ID_PATTERN, ONE_LINE_PATTERN
+
 _ABOUT = "请求"
 _SAYS = {
     "missing": "没有写，请补上",
@@ -10,7 +12,7 @@ _SAYS = {
     "string_type": "应为文字",
     "string_too_short": "至少 {min_length} 个字符",
     "string_too_long": "最多 {max_length} 个字符",
-    "string_pattern_mismatch": "格式不对，应符合 {pattern}",
+    "string_pattern_mismatch": "格式不对，应符合 {pattern}",  # what `_PATTERNS` does not know
     "int_type": "应为整数",
     "int_parsing": "应为整数",
     "int_parsing_size": "数太大",
@@ -40,6 +42,10 @@ _SAYS = {
     "string_unicode": "含有无效字符",
     "string_sub_type": "应为文字",
 }
+_PATTERNS = {
+    ID_PATTERN: "只能用英文字母、数字和 . _ : -，1 到 64 个字符",
+    ONE_LINE_PATTERN: "不能有换行等控制字符",
+}
 _BY_BEGINNING = {
     "date_": "不是日期，请写成 2024-06-29",
     "datetime_": "不是时间，请写成 2024-06-29T19:30:00+08:00",
@@ -61,8 +67,10 @@ def _sentence(item: Mapping[str, Any]) -> str:
     context = {key: _readable(value) for key, value in (item.get("ctx") or {}).items()}
     if kind == "value_error" and not str(context.get("error", "")).isascii():  # of our own validators, in Chinese
         return f"{name}：{context['error']}"
-    known = _SAYS.get(kind) or next(
-        (text for beginning, text in _BY_BEGINNING.items() if kind.startswith(beginning)), "不符合要求"
+    known = (
+        _PATTERNS.get(context.get("pattern", ""))
+        or _SAYS.get(kind)
+        or next((text for beginning, text in _BY_BEGINNING.items() if kind.startswith(beginning)), "不符合要求")
     )
     return f"{name}：{known.format_map(context)}"
 

@@ -2,11 +2,12 @@
 
 import io
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args
 
 import openpyxl
 import pytest
 
+from services.reporting.totals.questions import By
 from shared.failures import Poison
 from shared.sheets import XLSX_TYPE
 from tests.support.databases import DatabaseFactory
@@ -345,6 +346,14 @@ async def test_totals_as_csv_and_xlsx(service: ReportingService) -> None:
     assert str(about["数据截至"]).endswith("+08:00")  # the campaign's zone
     refused = await service.sheet(f"{C}/totals", "text/csv", by="unit", lesson="2024-12-29")
     assert (refused.status_code, refused.json()["type"]) == (422, "/problems/no-such-lesson")
+
+
+@pytest.mark.parametrize("by", get_args(By))
+async def test_totals_as_csv_by_everything(service: ReportingService, by: str) -> None:
+    await service.deliver(*defined(C), checkins(C, [EDU]))
+    answer = await service.sheet(f"{C}/totals", "text/csv", by=by)
+    assert answer.status_code == 200
+    assert answer.content.decode("utf-8-sig").splitlines()[-1].startswith("合计,,1,")
 
 
 async def test_the_live_room_as_csv(service: ReportingService) -> None:

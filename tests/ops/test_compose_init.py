@@ -95,6 +95,7 @@ def test_a_service_gets_no_key_of_another(deployment: Path) -> None:
         ("x.cn:8443", "https://x.cn:8443"),
         ("反诈.中国", "https://xn--kors61k.xn--fiqs8s"),
         ("192.0.2.10", "https://192.0.2.10"),
+        ("https：／／x。cn", "https://x.cn"),
     ],
 )
 def test_a_domain_is_understood(tmp_path: Path, typed: str, url: str) -> None:
@@ -133,6 +134,19 @@ def test_what_is_no_domain_is_refused_with_a_sentence(tmp_path: Path, typed: str
     assert done.exit_code == 1
     assert why in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("x.cn", "域名 x.cn 要解析到"),
+        ("10.0.0.1", "10.0.0.1 要是 PUBLIC_ADDRESS 那台机器的地址"),
+        ("127.0.0.1", "127.0.0.1 只有本机打得开：证书上的二维码"),
+        ("localhost", "localhost 只有本机打得开：证书上的二维码"),
+    ],
+)
+def test_the_steps_say_who_reaches_the_address(tmp_path: Path, typed: str, said: str) -> None:
+    assert said in run(app, ["init", "--directory", str(tmp_path), "--domain", typed]).stdout
 
 
 def certificate_names(pem: bytes) -> set[str]:

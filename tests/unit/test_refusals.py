@@ -40,16 +40,39 @@ SAYING = {
 
 
 def said() -> Iterator[tuple[str, str]]:
-    """Every text that a refusal in the code shows to people, and where it stands."""
+    """Every text that a refusal in the code shows to people, and where it stands: in the call, or in a variable before."""
     for path in (path for folder in ("services", "shared") for path in (REPOSITORY / folder).rglob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SAYING:
-                for argument in call.args[SAYING[call.func.id] :]:
-                    if (
-                        isinstance(argument, ast.JoinedStr | ast.Constant)
-                        and getattr(argument, "value", "") is not None
-                    ):
-                        yield f"{path.name}:{argument.lineno}", ast.unparse(argument)
+        tree = ast.parse(path.read_text())
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            variables = {
+                target.id: node.value
+                for node in ast.walk(function)
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            for text in _texts(function):
+                written = variables.get(text.id, text) if isinstance(text, ast.Name) else text
+                if isinstance(written, ast.JoinedStr | ast.Constant) and getattr(written, "value", "") is not None:
+                    yield f"{path.name}:{written.lineno}", ast.unparse(written)
+
+
+def _texts(function: ast.AST) -> Iterator[ast.expr]:
+    for call in ast.walk(function):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SAYING:
+            yield from call.args[SAYING[call.func.id] :]
+
+
+def test_every_validator_of_a_request_speaks_chinese() -> None:
+    """An English sentence of a validator would be dropped (shared/service/validation.py)."""
+    texts = {
+        f"{path.name}:{node.lineno}": ast.unparse(node.exc.args[0])
+        for path in (REPOSITORY / "services").rglob("api.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) == "ValueError"
+    }
+    assert len(texts) >= 3
+    assert [where for where, text in texts.items() if not re.search("[\u4e00-\u9fff]", text)] == []
 
 
 def test_every_refusal_speaks_chinese() -> None:

@@ -19,6 +19,7 @@ KEY_NAMES = {
     "group": "人群",
     "lesson": "课程",
     "mode": "首播/重播",
+    "platform": "平台",
     "item": "项目",
 }
 MODE_NAMES: dict[Mode | None, str] = {None: "首播和重播", "live": "首播", "replay": "重播"}
@@ -31,6 +32,7 @@ FIGURES = {
     "certificates_issued": "已发证书",
     "certificates_claimed": "已领证书",
 }
+NOT_BY_PLATFORM = "不分平台，只在合计里"
 ACTIONS = {"quiz_answered": "答题次数", "prize_won": "中奖次数", "account_followed": "关注次数"}
 
 
@@ -41,6 +43,8 @@ def totals_pages(totals: Totals) -> Sequence[Page]:
     about = [("首播/重播", MODE_NAMES[totals.mode])]
     if totals.withheld:
         about.append(("人数过少未列出的人群（已计入合计）", str(totals.withheld)))
+    if totals.by == "platform" and totals.sum.made_good:
+        about.append(("补记", NOT_BY_PLATFORM))
     return Page("汇总", header, rows), _about(totals.campaign_id, totals.by, totals.lesson, totals.as_of, about)
 
 
