@@ -158,10 +158,10 @@ class Intake:
             return JSONResponse({"challenge": challenge})
         return await self.record(_read(body), name)
 
-    async def record(self, items: list[Item], source: str) -> Response:
+    async def record(self, items: list[Item], source: str, *, by_file: bool = False) -> Response:
         now = self._clock.now()
         try:
-            results = await self._committer.submit([Arrival(item, source, now) for item in items])
+            results = await self._committer.submit([Arrival(item, source, now, by_file) for item in items])
         except Overloaded as error:
             raise busy() from error
         return _answer(results)
@@ -223,7 +223,7 @@ def _events(router: APIRouter, intake: Intake) -> None:
         for item in items:
             if item.event is not None and item.event.campaign_id != campaign_id:
                 raise Problem(422, "other-campaign", "文件中有其他活动的事件", f"每个事件都应属于活动 {campaign_id}")
-        return await intake.record(items, source)
+        return await intake.record(items, source, by_file=True)
 
 
 def _not_signed() -> Problem:

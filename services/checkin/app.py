@@ -8,7 +8,7 @@ from services.checkin import metrics
 from services.checkin.api import WEBHOOK_PATHS, Intake, build_api, build_webhook
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import ITEMS_WAITING_MAX, Committer
-from services.checkin.consumers import build_consumers
+from services.checkin.consumers import BUS, build_consumers
 from services.checkin.recording import Record, body_digest, record
 from services.checkin.refusals import ANSWERS
 from services.checkin.settings import Settings
@@ -63,7 +63,7 @@ def build_app(settings: Settings, *, record: Record = record, items_waiting_max:
         clock=clock,
         routes=[build_webhook(intake)],
         routers=[build_api(settings, db, clock, intake, catalogue)],
-        exact=[*metrics.exact(clock, catalogue, committer.last_taken_s), measured.last],
+        exact=[*metrics.exact(clock, catalogue, committer, [*settings.webhook_sources, BUS]), measured.last],
         background=[committer.run, measured.run],
         refusals=ANSWERS,
         watched_answers=[Answer("POST", path, "401") for path in WEBHOOK_PATHS],  # alert FeedSignatureRefused

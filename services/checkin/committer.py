@@ -8,14 +8,15 @@ A transaction costs one fsync whatever it holds, so under load each takes all po
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from services.checkin.campaigns import Catalogue
 from services.checkin.deciding import Digest
-from services.checkin.domain import Result, Verdict
+from services.checkin.domain import CHECKED_IN, Campaign, Result, Verdict
 from services.checkin.recording import Record, Seal, record
 from services.checkin.sorting import Arrival
 from shared.clock import Clock
@@ -66,6 +67,8 @@ class Committer:
         self._changed = asyncio.Event()
         # Campaign → wall time at which this process last committed an event of it that was not refused.
         self.last_taken_s: dict[str, float] = {}
+        # (campaign, lesson date, source) → live check-ins that this process has taken from a platform's feed, repeats included.
+        self.live_taken: Counter[tuple[str, str, str]] = Counter()
         self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Result]:
@@ -138,21 +141,29 @@ class Committer:
             await self._commit([waiting], slot)
 
     async def _recorded(self, arrivals: list[Arrival], slot: int) -> list[Result]:
-        async def work(tx: Transaction) -> list[Result]:
+        async def work(tx: Transaction) -> tuple[list[Result], dict[str, Campaign]]:
             campaigns = await self._catalogue.held(tx)
-            return await self._record(tx, arrivals, campaigns, self._clock.now(), self._seal, self._digest, slot)
+            now = self._clock.now()
+            return await self._record(tx, arrivals, campaigns, now, self._seal, self._digest, slot), campaigns
 
-        results = await self._db.in_transaction(work)
-        self._note_taken(arrivals, results)
+        results, campaigns = await self._db.in_transaction(work)
+        self._note_taken(arrivals, results, campaigns)
         return results
 
-    def _note_taken(self, arrivals: list[Arrival], results: list[Result]) -> None:
+    def _note_taken(self, arrivals: list[Arrival], results: list[Result], campaigns: Mapping[str, Campaign]) -> None:
         """A repeat is a sign of life, too."""
-        taken = {
-            event.campaign_id
-            for arrival, result in zip(arrivals, results, strict=True)
-            if (event := arrival.item.event) is not None and result.verdict is not Verdict.REJECTED
-        }
+        taken: set[str] = set()
+        for arrival, result in zip(arrivals, results, strict=True):
+            event = arrival.item.event
+            if event is None or result.verdict is Verdict.REJECTED:
+                continue
+            taken.add(event.campaign_id)
+            campaign = campaigns[event.campaign_id]
+            if event.type != CHECKED_IN or arrival.by_file or not campaign.course.is_platform(arrival.source):
+                continue
+            slot_of_event = campaign.course.locate(event.occurred_at.timestamp())
+            if slot_of_event is not None and slot_of_event.mode == "live":
+                self.live_taken[campaign.id, campaign.lesson_texts[slot_of_event.lesson], arrival.source] += 1
         self.last_taken_s |= dict.fromkeys(taken, time.time())
 
 

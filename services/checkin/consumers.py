@@ -20,6 +20,8 @@ from shared.people import campaign_keys
 
 log = structlog.get_logger()
 
+BUS = "bus"  # the source of what comes over NATS
+
 
 def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRouter:
     router = build_router()
@@ -32,7 +34,7 @@ def build_consumers(db: Database, committer: Committer, clock: Clock) -> NatsRou
         except BodyRefused as error:
             raise Poison(str(error)) from error  # parked; what comes from outside never brakes (shared/bus/brake.py)
         now = clock.now()
-        await committer.submit([Arrival(_without_contact(item), "bus", now) for item in items])
+        await committer.submit([Arrival(_without_contact(item), BUS, now) for item in items])
 
     @consume(router, db, CertificateKeyMadeV1, durable="checkin-certificate-keys")
     async def keep_certificate_key(tx: Transaction, event: CertificateKeyMadeV1) -> None:

@@ -3,20 +3,22 @@
 The timetable is measured here, too: alerts and boards must know whether a window is open, and which lesson is current.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from services.checkin import store
 from services.checkin.campaigns import Catalogue
-from services.checkin.domain import ENROLLED, TYPES, Reason, Verdict, current_lesson, open_window
+from services.checkin.committer import Committer
+from services.checkin.domain import ENROLLED, TYPES, Campaign, Reason, Verdict, current_lesson, open_window
 from shared.clock import Clock
 from shared.database import Transaction
 from shared.service.metrics import Collector
 
 
-def exact(clock: Clock, catalogue: Catalogue, last_taken_s: Mapping[str, float]) -> list[Collector]:
-    """`last_taken_s`: by campaign, when this process last committed an event that was not refused, in seconds of wall time."""
+def exact(clock: Clock, catalogue: Catalogue, committer: Committer, sources: Collection[str]) -> list[Collector]:
+    """`sources`: those that this deployment can hear. A platform that only hands over files has no feed that could stop."""
 
     async def last_event(_: Transaction) -> Iterable[Metric]:
         family = GaugeMetricFamily(
@@ -24,7 +26,7 @@ def exact(clock: Clock, catalogue: Catalogue, last_taken_s: Mapping[str, float])
             "When this process last took an event of the platform (wall time). Minutes ago in an open window: alert FeedStopped.",
             labels=["campaign"],
         )
-        for campaign_id, at_s in sorted(last_taken_s.items()):
+        for campaign_id, at_s in sorted(committer.last_taken_s.items()):
             family.add_metric([campaign_id], at_s)
         return [family]
 
@@ -57,13 +59,56 @@ def exact(clock: Clock, catalogue: Catalogue, last_taken_s: Mapping[str, float])
                 current.add_metric(labels, 1)
         return [titles, windows, current]
 
+    async def platforms(tx: Transaction) -> Iterable[Metric]:
+        return _platforms((await catalogue.held(tx)).values(), clock.now(), committer.live_taken, sources)
+
     async def counts(tx: Transaction) -> Iterable[Metric]:
         return await _counts(tx, list(await catalogue.held(tx)))
 
-    return [counts, _platform, timetable, last_event]
+    return [counts, _stated, timetable, platforms, last_event]
 
 
-async def _platform(tx: Transaction) -> Iterable[Metric]:
+def _platforms(
+    campaigns: Iterable[Campaign],
+    now: datetime,
+    live_taken: Mapping[tuple[str, str, str], int],
+    sources: Collection[str],
+) -> list[Metric]:
+    """Of the campaigns' platforms that this deployment can hear; every lesson that a platform broadcasts live begins with 0."""
+    titles = GaugeMetricFamily(
+        "fanzha_platform_info",
+        "1 for each platform of a campaign, with its title. To show it: * on (campaign, source) group_left (title).",
+        labels=["campaign", "source", "title"],
+    )
+    windows = GaugeMetricFamily(
+        "fanzha_platform_window_open",
+        "1 while this platform broadcasts the lesson live, else 0. Open and nothing from it: alert FeedStopped.",
+        labels=["campaign", "lesson", "source"],
+    )
+    checkins = CounterMetricFamily(
+        "fanzha_platform_checkins",
+        "Live check-ins that this process has taken from the platform's feed, repeats included, files not. Flat while another "
+        "platform's rises: ask that platform.",
+        labels=["campaign", "lesson", "source"],
+    )
+    for campaign in campaigns:
+        for platform in campaign.definition.platforms:
+            if platform.source not in sources:
+                continue
+            titles.add_metric([campaign.id, platform.source, platform.title], 1)
+            is_open: dict[int, bool] = {}
+            for window in campaign.definition.windows_of(platform):
+                if window.mode == "live":
+                    at = window.lesson_index
+                    is_open[at] = is_open.get(at, False) or window.opens_at <= now < window.closes_at
+            for at, opened in is_open.items():
+                labels = campaign.id, campaign.lesson_texts[at], platform.source
+                windows.add_metric(labels, opened)
+                checkins.add_metric(labels, live_taken.get(labels, 0))
+    return [titles, windows, checkins]
+
+
+async def _stated(tx: Transaction) -> Iterable[Metric]:
     family = GaugeMetricFamily(
         "fanzha_platform_count",
         "Check-ins that the platform itself counted, as the office stated them. Above ours: import the platform's export file.",

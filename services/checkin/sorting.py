@@ -27,11 +27,13 @@ _NO_LESSONS = Lessons()
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """One item of a post, with where it came from and when it was received."""
+    """One item of a post, with where it came from and when it was received. `by_file`: the office imported it, so it is no sign
+    that the source's feed is alive."""
 
     item: Item
     source: str
     received_at: datetime
+    by_file: bool = False
 
 
 class Located(msgspec.Struct, frozen=True, gc=False):

@@ -314,18 +314,26 @@ class RulesContent(Part):
             (self.at(day, window.opens), self.at(day, window.closes)) for day, window in zip(days, windows, strict=True)
         ]
 
-    def hours_of(self, platform: Platform) -> list[tuple[datetime, datetime]]:
-        """When events that this platform sends can be: half-open, by time, disjoint. The timeline's windows of its modes, cut to
-        its own hours; the grace prolongs these too."""
+    def windows_of(self, platform: Platform) -> list[LessonWindow]:
+        """The timeline's windows of the platform's modes, cut to its own hours, which the grace prolongs too. Hours of its own
+        that overlap give windows that do."""
         grace = timedelta(seconds=self.live_grace_s)
-        found: list[tuple[datetime, datetime]] = []
+        windows: list[LessonWindow] = []
         for window in self.timeline:
+            if window.mode not in platform.modes:
+                continue
             own = self._instants(self.lessons[window.lesson_index], platform.windows)
             spans = [(opens, closes + grace) for opens, closes in own] or [(window.opens_at, window.closes_at)]
-            if window.mode in platform.modes:
-                found += [(max(opens, window.opens_at), min(closes, window.closes_at)) for opens, closes in spans]
+            for opens, closes in spans:
+                cut = window._replace(opens_at=max(opens, window.opens_at), closes_at=min(closes, window.closes_at))
+                if cut.opens_at < cut.closes_at:
+                    windows.append(cut)
+        return windows
+
+    def hours_of(self, platform: Platform) -> list[tuple[datetime, datetime]]:
+        """When events that this platform sends can be: its windows, half-open, by time, disjoint."""
         merged: list[tuple[datetime, datetime]] = []
-        for opens, closes in sorted(span for span in found if span[0] < span[1]):
+        for opens, closes in sorted((window.opens_at, window.closes_at) for window in self.windows_of(platform)):
             if merged and opens <= merged[-1][1]:
                 merged[-1] = merged[-1][0], max(merged[-1][1], closes)
             else:

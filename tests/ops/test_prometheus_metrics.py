@@ -110,6 +110,41 @@ async def test_the_last_event_that_was_taken_has_a_time(service: CheckinUnderTes
         )
 
 
+PLATFORMS = [
+    {"source": "standard", "title": "快手"},
+    {"source": "douyin", "title": "抖音", "modes": ["live"], "windows": [{"from": "19:45", "to": "20:00"}]},
+    {"source": "kuaishou", "title": "重播台", "modes": ["replay"]},
+    {"source": "files", "title": "只给文件"},
+    {"source": "bus", "title": "总线"},
+]
+
+
+async def test_metrics_tell_what_comes_from_each_platform_while_it_broadcasts(service: CheckinUnderTest) -> None:
+    """A platform's series begin with 0. One that only hands over files, or broadcasts replays only, has no feed that stops."""
+    assert (await service.define(campaign_content(platforms=PLATFORMS))).status_code == 200
+    heard = [(lesson, source) for lesson in (FIRST, SECOND) for source in ("standard", "douyin", "bus")]
+    nothing = dict.fromkeys(heard, 0)
+    assert await samples(service, "fanzha_platform_checkins_total") == nothing
+    assert await samples(service, "fanzha_platform_window_open") == nothing
+    titles = {("standard", "快手"), ("douyin", "抖音"), ("kuaishou", "重播台"), ("bus", "总线")}
+    assert (await samples(service, "fanzha_platform_info")).keys() == titles
+    service.clock_is(datetime.fromisoformat(LIVE))  # 19:31
+    open_now = nothing | {(FIRST, "standard"): 1, (FIRST, "bus"): 1}
+    assert await samples(service, "fanzha_platform_window_open") == open_now
+    await service.post(checkin("a"), checkin("a"), enrolment("a"), checkin("b", "2024-07-20T19:31:05+08:00", "late"))
+    imports = f"/v1/campaigns/{CAMPAIGN}/imports"
+    for source in ("standard", "files", "anybody"):  # of a file nobody concludes that the feed is alive
+        answer = await service.client.post(imports, params={"source": source}, json=[checkin("c", event_id=source)])
+        assert answer.status_code == 200
+    assert await samples(service, "fanzha_platform_checkins_total") == nothing | {(FIRST, "standard"): 2}
+    service.clock_is(datetime.fromisoformat("2024-06-29T20:10:00+08:00"))
+    await service.post(checkin("a", "2024-06-29T20:05:00+08:00", "replay"))
+    assert await samples(service, "fanzha_platform_checkins_total") == nothing | {(FIRST, "standard"): 2}
+    assert await samples(service, "fanzha_platform_window_open") == nothing
+    await service.define(campaign_content())
+    assert await samples(service, "fanzha_platform_checkins_total") == {}
+
+
 async def state(service: CheckinUnderTest, lesson: str = FIRST, **counts: int) -> httpx.Response:
     return await service.client.put(f"/v1/campaigns/{CAMPAIGN}/lessons/{lesson}/platform-count", json=counts)
 

@@ -3,13 +3,18 @@
 import re
 import shutil
 import subprocess
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from devstack.ports import free_port
+from devstack.processes import answers_200
 from shared import env_files
 from upkeep.secret_files import ALERT_RECEIVERS
 
@@ -159,6 +164,38 @@ def test_alertmanager_inhibits_only_alerts_that_exist() -> None:
         for matcher in rule["source_matchers"] + rule["target_matchers"]:
             if named := re.match(r'alertname =~? "(.+)"', matcher):
                 assert set(named[1].split("|")) <= set(ALERTS), matcher
+
+
+@pytest.mark.skipif(shutil.which("prometheus-alertmanager") is None, reason="apt-get install prometheus-alertmanager")
+def test_where_nothing_comes_at_all_only_the_campaign_is_called_about(tmp_path: Path) -> None:
+    """By Alertmanager itself: a campaign's FeedStopped inhibits those of its platforms, and no other campaign's."""
+    url = f"http://127.0.0.1:{free_port()}"
+    config = DEPLOY / "alertmanager" / "alertmanager.yml"
+    command = ["prometheus-alertmanager", f"--config.file={config}", f"--storage.path={tmp_path}"]
+    command += [f"--web.listen-address={url.removeprefix('http://')}", "--cluster.listen-address="]
+    whole = [{"campaign": "c"}]
+    platforms = [{"campaign": campaign, "source": source} for campaign in "cd" for source in ("kuaishou", "douyin")]
+    firing = [{"labels": {"alertname": "FeedStopped", "lesson": "1"} | labels} for labels in whole + platforms]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server, httpx.Client(base_url=url, timeout=5) as http:
+        try:
+            until(lambda: answers_200(f"{url}/-/ready"))
+            assert http.post("/api/v2/alerts", json=firing).status_code == 200
+            until(lambda: len(http.get("/api/v2/alerts").json()) == len(firing))
+            heard = http.get("/api/v2/alerts", params={"inhibited": "false"}).json()
+        finally:
+            server.terminate()
+    assert sorted((each["labels"]["campaign"], each["labels"].get("source")) for each in heard) == [
+        ("c", None),
+        ("d", "douyin"),
+        ("d", "kuaishou"),
+    ]
+
+
+def until(is_so: Callable[[], bool], within_s: float = 20) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
 
 
 def test_the_operators_page_lists_every_alert() -> None:

@@ -100,6 +100,10 @@ class WatchedCampaign:
                 "replay": [after if hour < 23 else {"day": 1, "from": "00:00", "to": "23:00"}],
             },
             certificate=campaign_content()["certificate"] | {"claim_from": (self.now - timedelta(hours=2)).isoformat()},
+            platforms=[
+                {"source": "standard", "title": "快手"},
+                {"source": "other", "title": "抖音", "modes": ["replay"]},
+            ],
             units=UNITS,
             channels={},
         )

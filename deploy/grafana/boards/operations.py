@@ -59,7 +59,7 @@ def _now(y: int) -> Section:
     alerts = parts.listing(
         "正在报警",
         "正在触发的报警。page：马上处理；ticket：下一个工作日。",
-        [rows('count by (severity, alertname, job, durable, campaign) (ALERTS{alertstate="firing"})')],
+        [rows('count by (severity, alertname, job, durable, campaign, source) (ALERTS{alertstate="firing"})')],
         Place(0, y, 12, 8),
         columns={
             "severity": "级别",
@@ -67,6 +67,7 @@ def _now(y: int) -> Section:
             "job": "部分",
             "durable": "消费者",
             "campaign": "活动",
+            "source": "平台",
         },
         hidden=["Value"],
         links={"alertname": parts.runbook("${__value.raw}")},
@@ -83,6 +84,8 @@ def _now(y: int) -> Section:
 
 
 def _feed(y: int) -> Section:
+    named = "* on (campaign, source) group_left (title) max by (campaign, source, title) (fanzha_platform_info)"
+    by_platform = f"sum by (campaign, source) (clamp_min(deriv(fanzha_platform_checkins_total{OF_CAMPAIGN}[2m]), 0))"
     refused = 'fanzha_live_events_total{campaign=~"$campaign", verdict="rejected"}'
     return [
         parts.curves(
@@ -112,7 +115,26 @@ def _feed(y: int) -> Section:
             unit=SHARE,
             columns={"campaign": "活动", "lesson": "课程", "mode": "时段", "Value": "完整率"},
         ),
-    ], 8
+        parts.curves(
+            "各平台的首播签到",
+            "每秒收到的首播签到，按平台，含重发的，不含导入的文件。一个平台为零而别的不是：FeedStopped。",
+            [curve(f"{by_platform} {named}", "{{title}}")],
+            Place(0, y + 8, 14, 8),
+            unit=PER_SECOND,
+        ),
+        parts.listing(
+            "正在首播的平台",
+            "此刻应当有签到的平台，和最近三分钟收到的。0：FeedStopped。",
+            [
+                rows(
+                    f"max by (campaign, source, lesson) (campaign_lesson_source:feed_taken:growth3m{OF_CAMPAIGN} "
+                    f"and on (campaign, lesson, source) fanzha_platform_window_open == 1) {named}"
+                )
+            ],
+            Place(14, y + 8, 10, 8),
+            columns={"campaign": "活动", "title": "平台", "source": "来源", "lesson": "课程", "Value": "三分钟内"},
+        ),
+    ], 16
 
 
 def _agreement(y: int) -> Section:
