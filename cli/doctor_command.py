@@ -31,6 +31,7 @@ def doctor(
         check_machine,
         check_messages,
         check_nats,
+        check_platforms,
         check_secrets,
         check_services,
     )
@@ -42,6 +43,7 @@ def doctor(
         "各服务之间": check_agreement.check,
         "NATS": check_nats.check,
         "短信": check_messages.check,
+        "平台": check_platforms.check,
         "密钥": check_secrets.check,
         "本机": check_machine.check,
     }

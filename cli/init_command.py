@@ -6,8 +6,9 @@ With `--add-missing` it adds to an existing deployment what a newer version need
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -16,12 +17,16 @@ from cli.client import fail
 from cli.init_texts import env_text, next_steps
 from cli.public_address import PublicAddress
 from devstack.home import write_whole
+from devstack.secrets import STANDARD, Verifier, WebhookSource
+from shared.contracts.base import ID_PATTERN
 from shared.env_files import Ambiguous
 from upkeep import missing, secret_files
 from upkeep.secret_files import DeploymentSecrets
 from upkeep.sizing import VIEWERS_DEFAULT, VIEWERS_MAX, Sizes, sizes
 
 ENV_MODE = 0o600
+CHECKIN = "checkin.env"
+NOT_BY_WEBHOOK = ("bus", "import")
 RESTORE = "fanzha restore 备份 --secrets-only（docs/operations/backup.md）"
 
 
@@ -33,15 +38,23 @@ def init(
     viewers: Annotated[
         int, typer.Option(min=1, max=VIEWERS_MAX, help="预计多少名观众，决定数据库内存和事件流大小；7 百万写 7000000")
     ] = VIEWERS_DEFAULT,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="名字[=验签]",
+            help="多加一个推送来源，一个平台一个，可以写几次，如 --source douyin=douyin；"
+            "验签 standard（不写就是它）、kuaishou、douyin。来源 standard 总是有",
+        ),
+    ] = None,
     add_missing: Annotated[
         bool, typer.Option("--add-missing", help="已有的部署：只添加新版本需要而没有的文件和变量，已有的不动")
     ] = False,
 ) -> None:
     """生成部署所需的 .env 和 secrets/（密钥、口令、证书）。已有的文件绝不覆盖。"""
     env, folder = directory / ".env", directory / "secrets"
-    public, needs = _public(domain), sizes(viewers)
+    public, needs, verifiers = _public(domain), sizes(viewers), _verifiers(source or [])
     if add_missing:
-        _add_missing(directory, env, folder, public, needs)
+        _add_missing(directory, env, folder, public, needs, verifiers)
         return
     if kept := [str(path) for path in (env, folder) if path.exists()]:
         fail(
@@ -49,7 +62,8 @@ def init(
             "验不了已发的证书，所以绝不覆盖。升级后只添加缺少的：fanzha init --add-missing。"
             "确实要重新开始：先备份，再把它们移走"
         )
-    secret_files.write_all(folder, secret_files.secret_files(DeploymentSecrets(), _host(public)))
+    sources = {name: WebhookSource.new(verifier) for name, verifier in verifiers.items()}
+    secret_files.write_all(folder, secret_files.secret_files(DeploymentSecrets(more_sources=sources), _host(public)))
     write_whole(env, env_text(public, needs), ENV_MODE)
     secret_files.give_to_owner_of(directory, env, folder)
     typer.echo(next_steps(directory, public, needs))
@@ -62,6 +76,24 @@ def _public(domain: str) -> PublicAddress | None:
         fail(f"--domain {error}")
 
 
+def _verifiers(asked: list[str]) -> dict[str, Verifier]:
+    """How each source is verified, by its name."""
+    verifiers: dict[str, Verifier] = {}
+    for text in asked:
+        name, _, verifier = text.partition("=")
+        if not re.fullmatch(ID_PATTERN, name) or not name.strip(".") or name in NOT_BY_WEBHOOK:
+            fail(
+                f"--source {text}：名字是 1–64 个字母、数字或 . _ : -，不能是 {'、'.join(NOT_BY_WEBHOOK)}（总线和导入的文件）"
+            )
+        if (verifier or STANDARD) not in get_args(Verifier):
+            fail(f"--source {text}：验签只有 {'、'.join(get_args(Verifier))}")
+        if name == STANDARD and verifier not in ("", STANDARD):
+            fail(f"--source {text}：来源 {STANDARD} 总是用 {STANDARD} 验签，别的验签另起名字")
+        verifiers[name] = verifier or STANDARD  # type: ignore[assignment]
+    verifiers.pop(STANDARD, None)
+    return verifiers
+
+
 def _host(public: PublicAddress | None) -> str:
     return public.host if public else "localhost"
 
@@ -69,14 +101,23 @@ def _host(public: PublicAddress | None) -> str:
 # ---- an existing deployment, a newer version -------------------------------------------------------------------------
 
 
-def _add_missing(directory: Path, env: Path, folder: Path, public: PublicAddress | None, needs: Sizes) -> None:
+def _add_missing(
+    directory: Path,
+    env: Path,
+    folder: Path,
+    public: PublicAddress | None,
+    needs: Sizes,
+    verifiers: dict[str, Verifier],
+) -> None:
     """Works out everything before it writes anything. Values are never shown, not even new ones."""
     if not folder.is_dir():
         fail(f"{folder} 不存在。新的部署：fanzha init；密钥丢了：{RESTORE}")
     try:
         kept = env.read_text() if env.exists() else ""
         public = public or _public_of(kept)
-        added = missing.additions(missing.read(folder), _host(public))
+        texts = missing.read(folder)
+        added = missing.additions(texts, _host(public))
+        with_more, sources = _with_sources(texts, added, verifiers)
     except OSError as error:
         fail(
             f"读不了 {error.filename}（{error.strerror}），没有改动任何文件。请用 root 运行（docs/operations/upgrade.md）"
@@ -88,20 +129,39 @@ def _add_missing(directory: Path, env: Path, folder: Path, public: PublicAddress
         )
     except Ambiguous as error:
         fail(f"{folder} 里有一行读不准，没有改动任何文件：{error}")
+    except missing.OtherVerifier as error:
+        fail(f"{error}，没有改动任何文件。换验签方式：改 {folder / CHECKIN} 的 WEBHOOK_SOURCES")
     except ValueError as error:
         fail(f"{folder} 里有文件读不懂（{type(error).__name__}），没有改动任何文件。请与备份核对")
     lines, keys = env_additions(kept, env_text(public, needs))
     for addition in added:
         secret_files.write(folder / addition.file, addition.text)
+    if sources:
+        secret_files.write(folder / CHECKIN, with_more)
     if keys:
         _append_to_env(directory, env, kept, lines)
     told = [f"  {folder / addition.name}" for addition in added]
+    told += [f"  {folder / CHECKIN}：来源 {name}" for name in sources]
     told += [f"  {env}{'' if kept else '（新文件，请核对）'}：{'、'.join(keys)}"] if keys else []
     if not told:
         typer.echo("什么也不缺，没有改动")
         return
-    copy = "  抄一份 secrets/ 存到别处，" if added else "  "
-    typer.echo("\n".join(["已添加（原有的都没有动）：", *told, "接下来：", f"{copy}再 docker compose up -d"]))
+    copy = "  抄一份 secrets/ 存到别处，" if added or sources else "  "
+    steps = [f"{copy}再 docker compose up -d"]
+    if sources:
+        steps.append("  docker compose up -d --force-recreate checkin，让它认识新来源")
+        steps.append("  docker compose run --rm keeper platforms：交给平台的地址和密钥")
+    typer.echo("\n".join(["已添加（原有的都没有动）：", *told, "接下来：", *steps]))
+
+
+def _with_sources(
+    texts: Mapping[str, str], added: list[missing.Addition], verifiers: dict[str, Verifier]
+) -> tuple[str, list[str]]:
+    """`checkin.env`, whether it is new or was there, with more sources; and which are new. Raises ValueError."""
+    if not verifiers:
+        return "", []
+    text = {**texts, **{addition.file: addition.text for addition in added}}[CHECKIN]
+    return missing.with_sources(text, verifiers)
 
 
 def env_additions(kept: str, template: str) -> tuple[str, list[str]]:

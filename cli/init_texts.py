@@ -85,6 +85,7 @@ def next_steps(directory: Path, public: PublicAddress | None, sizes: Sizes) -> s
      每天自动备份：.env 的 COMPOSE_PROFILES 加上 backup
   6. 把推送地址和签名密钥交给直播平台：{webhook_address(public)}
      密钥是 secrets/operator.env 里的 WEBHOOK_SECRET（whsec_ 开头）
+     几个平台：每个一个来源（fanzha init --source），docker compose run --rm keeper platforms 列出各自的地址和密钥
   7. Grafana：http://127.0.0.1:3000 ，用户 admin，口令在 secrets/grafana_admin
      报警发给谁：secrets/alerts.env（docs/operations/watching.md）；不写就没有人知道
   8. {tls}：换成正式的 secrets/tls_certificate.pem 和 tls_key.pem，

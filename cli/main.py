@@ -23,6 +23,7 @@ from cli import (
     init_command,
     ledger_commands,
     platform_count_command,
+    platforms_command,
     preflight_command,
     repair_command,
     token_commands,
@@ -40,6 +41,7 @@ app.command("import")(import_command.import_file)
 app.command("totals")(totals_command.totals)
 app.command("live-room")(totals_command.live_room)
 app.command("platform-count")(platform_count_command.platform_count)
+app.command("platforms")(platforms_command.platforms)
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(ledger_commands.outbox_app, name="outbox")

@@ -51,7 +51,8 @@ class Stack:
         )
         urls = {f"{service.upper()}_URL": self.url(service) for service in SERVICES}
         bus = {"NATS_URL": self.nats.url("operator"), "LIVE_NATS_URL": self.nats.url("live")}
-        return {**urls, **bus, "WEBHOOK_SECRET": self._secrets.webhook_secret, "ADMIN_TOKEN": token}
+        webhook = {"WEBHOOK_SECRET": self._secrets.webhook_secret, "WEBHOOK_SOURCES": self._secrets.webhook_sources}
+        return {**urls, **bus, **webhook, "ADMIN_TOKEN": token}
 
     def service_environment(self, service: str) -> dict[str, str]:
         common = {

@@ -4,6 +4,7 @@ import base64
 import json
 import secrets as random
 from collections.abc import Callable
+from typing import Literal
 
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
@@ -16,6 +17,8 @@ NATS_USERS = (*SERVICES, "topology", "live", "operator")
 POSTGRES_ROLES = ("postgres", *(f"{service}_{role}" for service in SERVICES for role in ("owner", "app")))
 SEALED_TO = ("certificate", "notification")
 KEY_BYTES = 32
+Verifier = Literal["standard", "kuaishou", "douyin"]  # services/checkin/live_platform.py has what each of them does
+STANDARD = "standard"  # the source that every deployment has; a post to /v1/live/events is of this source
 
 
 def _key() -> str:
@@ -31,12 +34,30 @@ def _passwords(names: tuple[str, ...]) -> Callable[[], dict[str, str]]:
     return lambda: {name: password() for name in names}
 
 
+class WebhookSource(BaseModel):
+    """Who may post, as checkin's setting WEBHOOK_SOURCES has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verifier: Verifier
+    secrets: list[str]
+
+    @classmethod
+    def new(cls, verifier: Verifier) -> "WebhookSource":
+        return cls(verifier=verifier, secrets=[("whsec_" if verifier == "standard" else "") + _key()])
+
+
+def _one_source_of_each_verifier() -> dict[str, WebhookSource]:
+    return {"kuaishou": WebhookSource.new("kuaishou"), "douyin": WebhookSource.new("douyin")}
+
+
 class Secrets(BaseModel):
     """All keys are raw bytes in base64. A field added later is filled in when an older file is read."""
 
     model_config = ConfigDict(frozen=True)
 
-    webhook_secret: str = Field(default_factory=lambda: "whsec_" + _key())
+    webhook_secret: str = Field(default_factory=lambda: "whsec_" + _key(), description="of the source `standard`")
+    more_sources: dict[str, WebhookSource] = Field(default_factory=_one_source_of_each_verifier)
     token_private_key: str = Field(default_factory=_key, description="Ed25519")
     certificate_signing_key: str = Field(default_factory=_key, description="Ed25519")
     link_key: str = Field(default_factory=_key)
@@ -53,6 +74,13 @@ class Secrets(BaseModel):
         public = SigningKey(base64.b64decode(self.token_private_key)).verify_key
         return base64.b64encode(bytes(public)).decode()
 
+    @property
+    def webhook_sources(self) -> str:
+        """JSON, as checkin's setting WEBHOOK_SOURCES has it."""
+        standard = WebhookSource(verifier="standard", secrets=[self.webhook_secret])
+        sources = {STANDARD: standard} | self.more_sources
+        return json.dumps({name: source.model_dump() for name, source in sources.items()})
+
     def sealing_public_key(self, recipient: str) -> str:
         public = PrivateKey(base64.b64decode(self.sealing_private_keys[recipient])).public_key
         return base64.b64encode(bytes(public)).decode()
@@ -65,8 +93,7 @@ class Secrets(BaseModel):
             keys["CONTACT_KEYS"] = json.dumps(self.contact_keys[service])
             keys["LOOKUP_KEY"] = self.lookup_keys[service]
         if service == "checkin":
-            sources = {"standard": {"verifier": "standard", "secrets": [self.webhook_secret]}}
-            keys["WEBHOOK_SOURCES"] = json.dumps(sources)
+            keys["WEBHOOK_SOURCES"] = self.webhook_sources
             keys["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys(*SEALED_TO)
             keys["LINK_KEY"] = self.link_key
         if service == "certificate":

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from devstack.secrets import SEALED_TO
+from devstack.secrets import SEALED_TO, Verifier, WebhookSource
 from shared.env_files import parse as parse_env
+from shared.env_files import text_of
 from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files
 
 ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=")
+SOURCES = "WEBHOOK_SOURCES"
 TLS = ("tls_certificate.pem", "tls_key.pem")  # one without the other is of no use
 
 
@@ -25,6 +27,10 @@ class Lost(Exception):
     def __init__(self, names: list[str]) -> None:
         super().__init__("、".join(names))
         self.names = names
+
+
+class OtherVerifier(ValueError):
+    """A source exists and is verified in another way than asked for; the text says how (zh-Hans)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,19 @@ def missing(texts: Mapping[str, str]) -> list[str]:
 def additions(texts: Mapping[str, str], domain: str) -> list[Addition]:
     """What has to be written so that nothing is missing. Raises `Lost`, and ValueError for a file that cannot be read."""
     return list(_lacking(texts, secret_files(_completed(texts), domain)))
+
+
+def with_sources(checkin: str, verifiers: Mapping[str, Verifier]) -> tuple[str, list[str]]:
+    """`checkin.env` with those sources that it lacks, each with a new secret; and their names. What is there stays as it is.
+    Raises `OtherVerifier`, and ValueError for a file that cannot be read."""
+    sources = json.loads(parse_env(checkin)[SOURCES])
+    for name, verifier in verifiers.items():
+        if name in sources and sources[name]["verifier"] != verifier:
+            raise OtherVerifier(f"来源 {name} 已有，用 {sources[name]['verifier']} 验签，不是 {verifier}")
+    new = [name for name in verifiers if name not in sources]
+    sources |= {name: WebhookSource.new(verifiers[name]).model_dump() for name in new}
+    lines = [line for line in checkin.splitlines(keepends=True) if keys_of(line) != {SOURCES}]
+    return appended("".join(lines), text_of({SOURCES: json.dumps(sources)})), new
 
 
 def keys_of(text: str) -> set[str]:
@@ -113,7 +132,7 @@ def _completed(texts: Mapping[str, str]) -> DeploymentSecrets:
     if sum(name in texts for name in TLS) == 1:
         known.lost += [name for name in TLS if name not in texts]
     superuser = known.needed("provision", "POSTGRES_PASSWORD", known.whole("postgres_superuser"))
-    webhook_secret = _first_webhook_secret(known.value("checkin", "WEBHOOK_SOURCES"))
+    webhook_secret = _first_webhook_secret(known.value("checkin", SOURCES))
     completed = DeploymentSecrets(
         webhook_secret=known.needed("operator", "WEBHOOK_SECRET", webhook_secret),
         token_private_key=known.needed("operator", "TOKEN_SIGNING_KEY"),

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import Field
 
 from devstack.home import write_whole
-from devstack.secrets import Secrets, password
+from devstack.secrets import Secrets, WebhookSource, password
 from shared import env_files
 from shared.bus.topology import SERVICES
 from shared.service.tokens import ALL_CAMPAIGNS, create_token
@@ -54,6 +54,7 @@ SECRET_WORD = re.compile(r"[A-Za-z0-9+/]{16,}")  # a password, a key, a line of 
 class DeploymentSecrets(Secrets):
     """The secrets of a deployment: those of a dev stack, and those for monitoring and the proxies."""
 
+    more_sources: dict[str, WebhookSource] = Field(default_factory=dict, description="`fanzha init --source` adds them")
     reporting_reader: str = Field(
         default_factory=password, description="Grafana's read-only role in reporting's database"
     )

@@ -66,6 +66,19 @@ async def campaigns(tx: Transaction, campaign_id: str | None, after: str, limit:
     )
 
 
+async def platforms(tx: Transaction) -> list[Any]:
+    """Rows (campaign_id, source, title, modes) of all campaigns, as their definitions list them."""
+    return await tx.fetch(
+        """
+        SELECT campaign_id, platform->>'source' AS source, platform->>'title' AS title,
+               ARRAY(SELECT jsonb_array_elements_text(platform->'modes')) AS modes
+        FROM campaign
+        CROSS JOIN jsonb_array_elements(coalesce(definition->'platforms', '[]')) WITH ORDINALITY AS listed (platform, position)
+        ORDER BY campaign_id COLLATE "C", position
+        """
+    )
+
+
 async def save_definition(
     tx: Transaction, campaign_id: str, revision: int, content_hash: str, definition: str, actor: str, now: datetime
 ) -> None:

@@ -32,6 +32,7 @@ from devstack.plan import Stack
 from devstack.processes import ROTATE_LOG_BYTES, identity, open_log
 from devstack.secrets import load_or_create
 from devstack.supervisor import Process, State
+from services.checkin.live_platform import Source
 from shared.bus.topology import SERVICES
 from shared.service.tokens import TokenVerifier
 from tests.support.servers import RunningNats, RunningPostgres, public_folder
@@ -457,7 +458,13 @@ def test_what_others_read_is_safe_to_source(home: Home) -> None:
     verifier = TokenVerifier(stack.service_environment("checkin")["TOKEN_PUBLIC_KEY"])
     assert verifier.verify(promised["ADMIN_TOKEN"]).role == "admin"
     urls = {f"{service.upper()}_URL" for service in SERVICES}
-    assert set(promised) == urls | {"NATS_URL", "LIVE_NATS_URL", "WEBHOOK_SECRET", "ADMIN_TOKEN"}
+    assert set(promised) == urls | {"NATS_URL", "LIVE_NATS_URL", "WEBHOOK_SECRET", "WEBHOOK_SOURCES", "ADMIN_TOKEN"}
+    sources = json.loads(promised["WEBHOOK_SOURCES"])
+    assert sources["standard"] == {"verifier": "standard", "secrets": [promised["WEBHOOK_SECRET"]]}
+    assert len(sources) > 2
+    assert stack.service_environment("checkin")["WEBHOOK_SOURCES"] == promised["WEBHOOK_SOURCES"]
+    for source in sources.values():
+        assert Source.model_validate(source).model_dump() == source
     assert "MIGRATION_DATABASE_URL" in read_env(home.service_env("checkin"))
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,6 +15,9 @@ from cli.init_texts import env_text
 from cli.main import app
 from cli.public_address import PublicAddress, parse
 from devstack.home import REPOSITORY, read_env
+from shared.env_files import parse as parse_env
+from shared.env_files import text_of
+from upkeep.check_machine import judge_environment
 from upkeep.missing import keys_of
 from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files, words
 from upkeep.sizing import VIEWERS_DEFAULT, sizes
@@ -337,3 +341,83 @@ def test_add_missing_without_a_deployment_says_so(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "fanzha init" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- --source: several platforms -------------------------------------------------------------------------------------
+
+
+def sources(deployment: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_env(deployment / "secrets" / "checkin.env")["WEBHOOK_SOURCES"])
+    return found
+
+
+def test_every_source_has_a_secret_of_its_own(tmp_path: Path) -> None:
+    asked = ["--source", "tv", "--source", "kuaishou=kuaishou", "--source", "douyin=douyin"]
+    done = run(app, ["init", "--directory", str(tmp_path), *asked])
+    assert done.exit_code == 0, done.output
+    made = sources(tmp_path)
+    assert {name: source["verifier"] for name, source in made.items()} == {
+        "standard": "standard",
+        "tv": "standard",
+        "kuaishou": "kuaishou",
+        "douyin": "douyin",
+    }
+    secrets = [secret for source in made.values() for secret in source["secrets"]]
+    assert len(set(secrets)) == 4
+    assert made["standard"]["secrets"] == [read_env(tmp_path / "secrets" / "operator.env")["WEBHOOK_SECRET"]]
+    assert not [finding for finding in judge_environment("checkin", read_env(tmp_path / "secrets" / "checkin.env"))]
+    assert add_missing(tmp_path).stdout == "什么也不缺，没有改动\n"
+    assert not [word for word in words(secrets) if word in done.output]
+
+
+def test_a_source_is_added_to_a_deployment_that_runs(deployment: Path) -> None:
+    """What is there stays: the secrets that platforms have, the file's owner and mode, every other line."""
+    path = deployment / "secrets" / "checkin.env"
+    rotated = sources(deployment)
+    rotated["standard"]["secrets"].append("whsec_" + "A" * 43 + "=")
+    lines = [line for line in path.read_text().splitlines(keepends=True) if not line.startswith("WEBHOOK_SOURCES")]
+    path.write_text("# ours\n" + "".join(lines) + text_of({"WEBHOOK_SOURCES": json.dumps(rotated)}))
+    before, was = contents(deployment), path.stat()
+    done = add_missing(deployment, "--source", "douyin=douyin", "--source", "standard")
+    assert done.exit_code == 0, done.output
+    assert "来源 douyin" in done.stdout
+    assert "--force-recreate checkin" in done.stdout
+    after = contents(deployment)
+    assert {name for name in after if after[name] != before.get(name)} == {"secrets/checkin.env"}
+    made = sources(deployment)
+    assert (made.pop("douyin")["verifier"], made) == ("douyin", rotated)
+    kept = {key: value for key, value in read_env(path).items() if key != "WEBHOOK_SOURCES"}
+    assert kept.items() <= parse_env(before["secrets/checkin.env"]).items()
+    assert path.read_text().startswith("# ours\n")
+    assert (path.stat().st_uid, path.stat().st_mode) == (was.st_uid, was.st_mode)
+    assert add_missing(deployment, "--source", "douyin=douyin").stdout == "什么也不缺，没有改动\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("", "名字"),
+        ("a b", "名字"),
+        ("抖音", "名字"),
+        ("a/b", "名字"),
+        ("..", "名字"),  # a URL means something else by it
+        ("x" * 65, "名字"),
+        ("bus", "总线"),
+        ("import", "文件"),
+        ("tv=sha256", "验签"),
+        ("standard=douyin", "总是"),
+    ],
+)
+def test_what_is_no_source_is_refused_with_a_sentence(tmp_path: Path, source: str, why: str) -> None:
+    done = run(app, ["init", "--directory", str(tmp_path), "--source", source])
+    assert done.exit_code == 1
+    assert why in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_keeps_the_way_it_is_verified(deployment: Path) -> None:
+    assert add_missing(deployment, "--source", "tv").exit_code == 0
+    before = contents(deployment)
+    done = add_missing(deployment, "--source", "tv=douyin")
+    assert (done.exit_code, "standard" in done.stderr) == (1, True)
+    assert contents(deployment) == before

@@ -187,6 +187,23 @@ async def test_a_body_is_as_large_as_its_path_says(proxy: Proxy, path: str, size
         assert "application/problem+json" in head
 
 
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        *((name, 200) for name in ("kuaishou", "a.b:c-d_E9", "2", "...", "x" * 64)),
+        ("a%3Ab", 200),  # as some clients write a colon
+        *(
+            (name, 404)
+            for name in ("", "..", "a/b", "a%2Fb", "a%20b", "%E6%8A%96%E9%9F%B3", "a;b", "..%2F..%2Fmetrics")
+        ),
+    ],
+)
+async def test_every_name_that_a_source_can_have_is_let_through_and_nothing_else(
+    proxy: Proxy, source: str, status: int
+) -> None:
+    assert (await (await proxy.post(f"{EVENTS}/{source}", 10)).answer())[0] == status
+
+
 async def test_large_bodies_at_once_are_limited_and_small_ones_go_on(proxy: Proxy) -> None:
     slow = [await proxy.post(EVENTS, MIB, sent=1000, address=f"127.0.0.{1 + n % 3}") for n in range(60)]
     status, head = await slow[-1].answer()
