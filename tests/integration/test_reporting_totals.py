@@ -129,6 +129,7 @@ async def test_by_group_lesson_and_mode_are_named_and_ordered(service: Reporting
 
 async def test_by_platform_counts_check_ins_under_who_sent_them(service: ReportingService) -> None:
     platforms = [{"source": "kuaishou", "title": "快手"}, {"source": "bus", "title": "自建"}]
+    platforms.append({"source": "tv", "title": "电视"})  # sends nothing
     await service.deliver(
         *defined(C, platforms=platforms),
         checkins(C, [EDU, FIN, FIN], source="kuaishou"),
@@ -141,6 +142,7 @@ async def test_by_platform_counts_check_ins_under_who_sent_them(service: Reporti
     assert [(row["key"], row["name"]) for row in answer["rows"]] == [
         ("kuaishou", "快手"),
         ("bus", "自建"),
+        ("tv", "电视"),
         ("unassigned", "未归属"),
     ]
     assert column(answer, "checkins") == {"bus": 1, "kuaishou": 4, "unassigned": 1}

@@ -68,6 +68,22 @@ async def test_sums_by_unit_and_county_are_those_of_the_api(service: ReportingSe
     assert await rows(fresh, "SELECT sum(issued)::int, sum(claimed)::int FROM boards.unit_certificate") == [(2, 0)]
 
 
+async def test_sums_by_platform_are_those_of_the_api(service: ReportingService, fresh: FreshDatabase) -> None:
+    platforms = [{"source": "kuaishou", "title": "快手"}, {"source": "douyin", "title": "抖音"}]
+    sent = [
+        checkins(C, PLACES, source="kuaishou"),
+        checkins(C, PLACES[:3], lesson=DAY_2, source="bus"),
+        checkins(C, PLACES[:2], lesson=DAY_2, mode="replay", source="kuaishou"),
+    ]
+    await service.deliver(*defined(C, platforms=platforms), *sent)
+    for figure in ("checkins", "credited", "late", "viewers"):
+        column_ = "new_viewers" if figure == "viewers" else figure
+        found = await rows(fresh, f"SELECT source, sum({column_})::int FROM boards.platform_total GROUP BY 1")
+        assert dict(found) == column(await service.totals(C, by="platform"), figure), figure
+    named = await rows(fresh, "SELECT DISTINCT source, name FROM boards.platform_total")
+    assert dict(named) == {"kuaishou": "快手", "bus": "bus"}
+
+
 async def test_facts_before_their_definition_are_there_without_names(
     service: ReportingService, fresh: FreshDatabase
 ) -> None:

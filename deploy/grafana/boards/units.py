@@ -48,7 +48,7 @@ def build() -> Dashboard:
     board = board.with_variable(parts.choice("campaign", "活动", parts.CAMPAIGNS))
     board = board.with_variable(parts.choice("lesson", "课程", LESSONS))
     board = board.with_variable(parts.choice("county", "县（区）", COUNTIES))
-    for panel in (*_figures(), *_units(), *_trend()):
+    for panel in (*_figures(), *_units(), *_trend(), *_platforms()):
         board = board.with_panel(panel)
     return board
 
@@ -176,5 +176,39 @@ def _trend() -> list[Panel]:
             ],
             Place(9, 18, 15, 9),
             unit=COUNT,
+        ),
+    ]
+
+
+def _platforms() -> list[Panel]:
+    return [
+        parts.listing(
+            "各平台记录数",
+            "全部县（区）的：所选课程，和到现在为止。记录算先送到的那个平台的；bus 是总线，import 是没有写来源的导入文件。",
+            [
+                Sql(
+                    """
+                    SELECT name, source,
+                           coalesce(sum(checkins) FILTER (WHERE lesson_date = '$lesson' AND mode = 'live'), 0)::bigint AS live,
+                           coalesce(sum(checkins) FILTER (WHERE lesson_date = '$lesson' AND mode = 'replay'), 0)::bigint
+                               AS replay,
+                           coalesce(sum(credited) FILTER (WHERE lesson_date = '$lesson'), 0)::bigint AS credited,
+                           sum(checkins)::bigint AS checkins, sum(new_viewers)::bigint AS people
+                    FROM boards.platform_total WHERE campaign_id = '$campaign'
+                    GROUP BY name, source, position ORDER BY position, source
+                    """
+                )
+            ],
+            Place(0, 27, 24, 7),
+            columns={
+                "name": "平台",
+                "source": "来源",
+                "live": "本课首播",
+                "replay": "本课重播",
+                "credited": "本课计入",
+                "checkins": "累计人次",
+                "people": "累计人数",
+            },
+            units={"source": "string"},
         ),
     ]

@@ -64,6 +64,8 @@ def listed_rows(definition: Definition, question: Question) -> Iterable[str]:
             return {rolled_up[code] for code in tree.codes(question.root) if tree.covers(rolled_up[code], level)}
         case "group":
             return definition.groups
+        case "platform":  # one that never sent anything is the one to ask about
+            return definition.platforms
         case "lesson":
             return [str(day) for day in definition.lessons if question.lesson in (None, day)]
         case _:
