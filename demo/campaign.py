@@ -42,6 +42,7 @@ class Campaign:
     groups: dict[str, str]  # code → name
     units: dict[str, Unit]
     channels: dict[str, str]
+    platforms: dict[str, list[str]]  # source → modes
     claim_from: datetime
     template: str
     send_from: str
@@ -53,6 +54,10 @@ class Campaign:
             if window.opens <= moment < window.closes:
                 return window
         return None
+
+    def can_send(self, source: str, window: Window) -> bool:
+        """Who is no platform (the bus, a file) may send everything."""
+        return window.mode in self.platforms.get(source, [window.mode])
 
     def sealed_at(self, lesson: int) -> datetime:
         return max(window.closes for window in self.windows if window.lesson == lesson) + self.seal_after
@@ -96,6 +101,8 @@ def read(path: Path) -> Campaign:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     zone = ZoneInfo(content["time_zone"])
     days = [date.fromisoformat(str(lesson["date"])) for lesson in content["lessons"]]
+    if any("windows" in platform for platform in content["platforms"]):
+        raise ValueError("this reader knows no platform with hours of its own")
     message = next(rule for rule in content["messages"] if rule["event"] == "certificate_ready")
     campaign = Campaign(
         id=content["campaign_id"],
@@ -109,6 +116,7 @@ def read(path: Path) -> Campaign:
         groups={group["code"]: group["name"] for group in content["groups"]},
         units=_units(path.parent / content["units_file"]),
         channels={row["channel"]: row["unit_code"] for row in _rows(path.parent / content["channels_file"])},
+        platforms={each["source"]: each.get("modes", ["live", "replay"]) for each in content["platforms"]},
         claim_from=datetime.fromisoformat(content["certificate"]["claim_from"]),
         template=message["template"],
         send_from=message["send_window"]["from"],

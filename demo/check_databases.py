@@ -82,7 +82,7 @@ class Databases:
         expected: Counter[tuple[str, ...]] = Counter()
         people, lessons = set(), set()
         for row in self._expectation.checkins():
-            expected[row.mode, row.viewer_id, row.day.isoformat()] += 1
+            expected[row.mode, row.viewer_id, row.day.isoformat(), row.source] += 1
             if row.mode != "made_good":
                 people.add(row.viewer_id)
                 lessons.add((row.viewer_id, row.day.isoformat()))
@@ -168,7 +168,7 @@ def _facts(subject: str, event: dict[str, Any]) -> Iterable[tuple[str, ...]]:
         case "checkin_recorded":
             day = event["lesson_date"]
             for at, viewer_id in enumerate(viewers):
-                yield (event["mode"], viewer_id, day)
+                yield (event["mode"], viewer_id, day, event["source"])
                 if event["first_for_lesson"][at]:
                     yield ("first of lesson", viewer_id, day)
                 if event["first_for_campaign"][at]:
@@ -177,7 +177,7 @@ def _facts(subject: str, event: dict[str, Any]) -> Iterable[tuple[str, ...]]:
                     yield ("completed", viewer_id)
         case "lesson_made_good":
             for at, viewer_id in enumerate(viewers):
-                yield ("made_good", viewer_id, event["lesson_date"])
+                yield ("made_good", viewer_id, event["lesson_date"], "")
                 if event["credited_lessons"][at] is not None:
                     yield ("completed", viewer_id)
         case "viewer_enrolled":

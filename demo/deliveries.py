@@ -34,11 +34,12 @@ class Answer:
 
 @dataclass
 class Post:
-    """A webhook post. One with a fault must be refused as a whole."""
+    """A webhook post of a source. One with a fault must be refused as a whole."""
 
     items: list[Item]
     body: bytes
     fault: Fault | None = None
+    source: str = "standard"
     answer: Answer | None = None
 
 
@@ -55,6 +56,7 @@ class Export:
     name: str
     rows: list[Item]
     with_ids: bool = True
+    source: str = "import"  # whose file it is
     by_command: bool = False  # True: with the command itself, else with its code in this process
     answer: dict[str, Any] | None = None
 

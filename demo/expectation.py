@@ -70,6 +70,7 @@ class Viewer:
 
     live: dict[int, bool] = field(default_factory=dict)
     replay: dict[int, bool] = field(default_factory=dict)
+    sources: dict[tuple[int, str], str] = field(default_factory=dict)  # (lesson, mode) → who sent it, first come first
     made_good: set[int] = field(default_factory=set)
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
 
@@ -158,13 +159,13 @@ class Expectation:
         for post in step.posts:
             if post.fault:
                 self.attempts_refused[STATUS_OF_FAULT[post.fault]] += 1
-            answers[id(post)] = [self._event("standard", item, step.at, before) for item in post.items]
+            answers[id(post)] = [self._event(post.source, item, step.at, before) for item in post.items]
         for message in step.bus:
             self.dead_letters += not message.items
             for item in message.items:
                 self._event("bus", item, step.at, before)
         for export in step.exports:
-            answers[id(export)] = [self._event("import", item, step.at, before) for item in export.rows]
+            answers[id(export)] = [self._event(export.source, item, step.at, before) for item in export.rows]
         self._settle_actions(before)
         return answers
 
@@ -184,8 +185,10 @@ class Expectation:
         window = self.campaign.locate(at)
         if window is None:
             return self._refuse(source, item, "outside_window", now, at)
+        if not self.campaign.can_send(source, window):
+            return self._refuse(source, item, "not_of_platform", now, at)
         if event["type"] == CHECKED_IN:
-            return self._check_in(event["viewer_id"], now, window.lesson, window.mode, before)
+            return self._check_in(source, event["viewer_id"], now, window.lesson, window.mode, before)
         return self._act(event, window.lesson, window.mode, before)
 
     def _refuse(self, source: str, item: Item, reason: str, now: datetime, at: datetime | None) -> Expected:
@@ -196,7 +199,7 @@ class Expectation:
         if (source, key) not in self._refused:
             self._refused.add((source, key))
             kind = event.get("type") if event.get("type") in KNOWN_TYPES else None
-            told = reason in ("in_future", "outside_window")
+            told = reason in ("in_future", "outside_window", "not_of_platform")
             self.verdicts[self.campaign.id if told else "", kind or "", "", "", "rejected", reason] += 1
             row = (
                 source,
@@ -210,7 +213,9 @@ class Expectation:
             self.uncounted[*row, now.astimezone(UTC)] += 1
         return Expected(None, "rejected", reason)
 
-    def _check_in(self, viewer_id: str, now: datetime, lesson: int, mode: str, before: "_Before") -> Expected:
+    def _check_in(
+        self, source: str, viewer_id: str, now: datetime, lesson: int, mode: str, before: "_Before"
+    ) -> Expected:
         late = now >= self._sealed_at[lesson]
         reason = "late" if late else None if mode in self.campaign.credit else "replay_not_credited"
         verdict = "stored" if reason else "recorded"
@@ -219,6 +224,7 @@ class Expectation:
         first = lesson not in checkins
         if first:
             checkins[lesson] = late
+            self.viewers[viewer_id].sources[lesson, mode] = source
             before.fresh[identity] = (verdict, reason)
             self._touched.add(viewer_id)
             if reason:
@@ -354,9 +360,10 @@ class Expectation:
             unit, group = viewer.unit, viewer.group
             for mode in ("live", "replay"):
                 for lesson, late in viewer.checkins(mode).items():
-                    yield CheckinRow(viewer_id, lesson, self.campaign.days[lesson], mode, unit, group, late)
+                    source = viewer.sources[lesson, mode]
+                    yield CheckinRow(viewer_id, lesson, self.campaign.days[lesson], mode, unit, group, late, source)
             for lesson in viewer.made_good:
-                yield CheckinRow(viewer_id, lesson, self.campaign.days[lesson], "made_good", unit, group, False)
+                yield CheckinRow(viewer_id, lesson, self.campaign.days[lesson], "made_good", unit, group, False, "")
 
 
 class CheckinRow(NamedTuple):
@@ -367,6 +374,7 @@ class CheckinRow(NamedTuple):
     unit: str
     group: str
     late: bool
+    source: str  # "" where the office granted the lesson
 
 
 class _Before:

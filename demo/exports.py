@@ -61,10 +61,14 @@ def _local(occurred_at: str, campaign: Campaign) -> str:
     return f"{at.year}/{at.month}/{at.day} {at:%H:%M:%S}"
 
 
-def import_here(path: Path, reading: Reading, http: httpx.Client, *, give_up_after_s: float) -> dict[str, Any]:
+def import_here(
+    path: Path, reading: Reading, http: httpx.Client, source: str, *, give_up_after_s: float
+) -> dict[str, Any]:
     """Imports as the command does between reading its options and printing; returns the numbers that it would print."""
     tally = Tally()
-    sender = Sender(http, f"/v1/campaigns/{reading.campaign_id}/imports", give_up_after_s=give_up_after_s)
+    sender = Sender(
+        http, f"/v1/campaigns/{reading.campaign_id}/imports?source={source}", give_up_after_s=give_up_after_s
+    )
     try:
         with open_table(path, {}) as table:
             for _ in send_rows(table.rows, reading, sender, NoRefusals(), tally):
@@ -74,9 +78,10 @@ def import_here(path: Path, reading: Reading, http: httpx.Client, *, give_up_aft
     return tally.as_json()
 
 
-async def import_by_command(path: Path, home: Home, campaign: Campaign) -> dict[str, Any]:
-    """`fanzha import FILE --json`."""
-    command = [sys.executable, "-m", "cli.main", "import", str(path), "--campaign", campaign.id, "--json"]
+async def import_by_command(path: Path, home: Home, campaign: Campaign, source: str) -> dict[str, Any]:
+    """`fanzha import FILE --source SOURCE --json`."""
+    command = [sys.executable, "-m", "cli.main", "import", str(path), "--campaign", campaign.id]
+    command += ["--source", source, "--json"]
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment({"FANZHA_HOME": str(home.root)}),

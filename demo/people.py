@@ -7,9 +7,10 @@ from typing import Literal
 
 from demo.campaign import Campaign
 
-Way = Literal["webhook", "bus", "file"]
+Webhook = Literal["standard", "douyin"]  # sources, both platforms of the campaign
+Way = Literal[Webhook, "bus", "file"]
 
-ACCOUNT_PREFIX = "ks_"
+ACCOUNT_PREFIXES = {"douyin": "dy_"}  # of the other ways: ks_
 PHONE_BASE = 19_900_000_000  # no range of this shape is in use
 PHONES_MAX = 99_999
 HOME_CITY = "140900"  # the campaign is seen from 忻州: most viewers live there
@@ -70,17 +71,17 @@ def viewers(campaign: Campaign, count: int, rng: random.Random) -> list[Viewer]:
 
 def _special(number: int, name: str, places: "Places", rng: random.Random) -> Viewer:
     """A viewer who comes every day, so that there is a certificate with this name. One of them sends by file, one by the bus."""
-    way: Way = "file" if name.startswith("=") else "bus" if name.startswith("王") else "webhook"
+    way: Way = "file" if name.startswith("=") else "bus" if name.startswith("王") else "standard"
     unit, channel = places.draw()
     return Viewer(
-        _id(number), way, "faithful", 0, 1.0, 0.0, unit, channel, rng.choice(places.groups), name, _phone(number)
+        _id(number, way), way, "faithful", 0, 1.0, 0.0, unit, channel, rng.choice(places.groups), name, _phone(number)
     )
 
 
 def _viewer(number: int, places: "Places", rng: random.Random) -> Viewer:
     habit = rng.choices(list(HABITS), [share for share, _, _ in HABITS.values()])[0]
     _, live, replay = HABITS[habit]
-    way: Way = rng.choices(("webhook", "bus", "file"), (70, 20, 10))[0]
+    way: Way = rng.choices(("standard", "douyin", "bus", "file"), (50, 20, 20, 10))[0]
     starts = LATE_START if habit == "late starter" else 0 if rng.random() < 0.8 else rng.randrange(1, 8)
     if habit == "faithful":
         starts = 0
@@ -90,11 +91,11 @@ def _viewer(number: int, places: "Places", rng: random.Random) -> Viewer:
     phone = _phone(number) if rng.random() < 0.86 else None
     if phone and rng.random() < 0.05:
         phone = f"+86 {phone[:3]}-{phone[3:7]}-{phone[7:]}"
-    return Viewer(_id(number), way, habit, starts, live, replay, unit, channel, group, name, phone)
+    return Viewer(_id(number, way), way, habit, starts, live, replay, unit, channel, group, name, phone)
 
 
-def _id(number: int) -> str:
-    return f"{ACCOUNT_PREFIX}{number:06d}"
+def _id(number: int, way: Way) -> str:
+    return f"{ACCOUNT_PREFIXES.get(way, 'ks_')}{number:06d}"
 
 
 def _phone(number: int) -> str:

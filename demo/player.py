@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -55,14 +56,14 @@ class GaveUp(Exception):
 class Addresses:
     urls: dict[str, str]
     nats_url: str
-    webhook_secret: str
+    sources: dict[str, dict[str, Any]]  # verifier and secrets of each
     admin_token: str
 
     @classmethod
     def of(cls, home: Home) -> "Addresses":
         env = read_env(home.env)
         urls = {service: env[f"{service.upper()}_URL"] for service in SERVICES}
-        return cls(urls, env["LIVE_NATS_URL"], env["WEBHOOK_SECRET"], env["ADMIN_TOKEN"])
+        return cls(urls, env["LIVE_NATS_URL"], json.loads(env["WEBHOOK_SOURCES"]), env["ADMIN_TOKEN"])
 
 
 async def until_answered(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -101,7 +102,6 @@ class Player:
         self.addresses = addresses
         self.http = http
         self._campaign = campaign
-        self._key = base64.b64decode(addresses.webhook_secret.removeprefix("whsec_"))
         self._jetstream: JetStreamContext | None = None
 
     @property
@@ -160,8 +160,10 @@ class Player:
         async def attempt() -> httpx.Response:
             nonlocal tries
             tries += 1
-            headers = self._signature(post.body, wrong=post.fault == "wrong_signature")
-            url = f"{self.addresses.urls['checkin']}/v1/live/events"
+            headers = self._signature(post, wrong=post.fault == "wrong_signature")
+            url = f"{self.addresses.urls['checkin']}/v1/live/events" + (
+                "" if post.source == "standard" else f"/{post.source}"
+            )
             return await call(self.http, "POST", url, content=post.body, headers=headers)
 
         response = await until_answered(attempt)
@@ -169,17 +171,15 @@ class Player:
         kind = response.headers["content-type"]
         post.answer = Answer(response.status_code, body.get("results", []), body.get("counts", {}), kind, tries)
 
-    def _signature(self, body: bytes, *, wrong: bool) -> dict[str, str]:
-        """Headers of Standard Webhooks, written from the specification a second time."""
-        message_id, timestamp = f"msg_{uuid.uuid4().hex}", str(int(time.time()))
-        signed = b".".join((message_id.encode(), timestamp.encode(), body))
-        digest = hmac.new(self._key[::-1] if wrong else self._key, signed, hashlib.sha256).digest()
-        return {
-            "content-type": "application/json",
-            "webhook-id": message_id,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-        }
+    def _signature(self, post: Post, *, wrong: bool) -> dict[str, str]:
+        """The headers that this source's verifier asks for, written from its specification a second time."""
+        source = self.addresses.sources[post.source]
+        secret = source["secrets"][0]
+        if source["verifier"] == "douyin":
+            digest = hashlib.sha1(secret.encode() + post.body, usedforsecurity=False).hexdigest()
+            return {"content-type": "application/json", "x-douyin-signature": digest[::-1] if wrong else digest}
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        return _standard_webhooks(key[::-1] if wrong else key, post.body)
 
     async def _publish(self, message: BusMessage) -> None:
         assert self._jetstream is not None  # noqa: S101 - play runs inside player_of
@@ -198,21 +198,35 @@ class Player:
 
         async def attempt() -> None:
             try:
-                export.answer = await (self._import_by_command(path) if export.by_command else self._import_here(path))
+                importing = self._import_by_command if export.by_command else self._import_here
+                export.answer = await importing(path, export.source)
             except exports.ImportFailed as error:
                 raise NotAnswered(str(error)) from error
 
         await until_answered(attempt)
 
-    async def _import_by_command(self, path: Path) -> dict[str, Any]:
-        return await exports.import_by_command(path, self.home, self._campaign)
+    async def _import_by_command(self, path: Path, source: str) -> dict[str, Any]:
+        return await exports.import_by_command(path, self.home, self._campaign, source)
 
-    async def _import_here(self, path: Path) -> dict[str, Any]:
+    async def _import_here(self, path: Path, source: str) -> dict[str, Any]:
         definition = (await self.fetch("GET", "checkin", f"/v1/campaigns/{self._campaign.id}")).json()
         reading = Reading.of(CampaignDefinition.model_validate(definition, extra="ignore"), "viewer.checked_in")
         url = self.addresses.urls["checkin"]
         with httpx.Client(base_url=url, headers=self.admin, timeout=TIMEOUT_S, trust_env=False) as http:
-            return await asyncio.to_thread(exports.import_here, path, reading, http, give_up_after_s=GIVE_UP_AFTER_S)
+            return await asyncio.to_thread(
+                exports.import_here, path, reading, http, source, give_up_after_s=GIVE_UP_AFTER_S
+            )
+
+
+def _standard_webhooks(key: bytes, body: bytes) -> dict[str, str]:
+    message_id, timestamp = f"msg_{uuid.uuid4().hex}", str(int(time.time()))
+    digest = hmac.new(key, b".".join((message_id.encode(), timestamp.encode(), body)), hashlib.sha256).digest()
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
 
 
 @asynccontextmanager

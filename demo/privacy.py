@@ -17,7 +17,7 @@ import nats
 import nats.errors
 from nats.js import api
 
-from demo.people import ACCOUNT_PREFIX, PHONE_BASE, Viewer
+from demo.people import PHONE_BASE, Viewer
 from devstack.home import Home, read_env
 from devstack.ports import kept
 from devstack.secrets import load_or_create
@@ -25,7 +25,7 @@ from shared.bus.topology import SERVICES, STREAMS, inbox_prefix
 from shared.contracts.registry import BY_SUBJECT
 
 PHONE = re.compile(rf"(?<!\d){str(PHONE_BASE)[:3]}[ -]?{str(PHONE_BASE)[3:7][:3]}\d[ -]?\d{{4}}(?!\d)")
-ACCOUNT = re.compile(rf"{ACCOUNT_PREFIX}\d+")
+ACCOUNT = re.compile(r"(?:ks|dy)_\d+")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 READ_WITHIN_S = 5

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from demo.campaign import Campaign
 from demo.expectation import Expectation
 
-BY = ("unit", "subtree", "county", "city", "group", "lesson", "mode")
+BY = ("unit", "subtree", "county", "city", "group", "lesson", "mode", "platform")
 COVERED = {
     "county": ("county", "unit"),
     "city": ("city", "county", "unit"),
@@ -54,6 +54,7 @@ class Sums:
             self.late[cell] += row.late
             lessons.add((row.viewer_id, cell.lesson, row.unit, row.group))
             people[row.viewer_id] = (row.unit, row.group)
+        self._viewers_seen = expectation.viewers.values()
         self._by_lesson_and_mode: dict[tuple[str, str], list[Cell]] = defaultdict(list)
         for cell in self.checkins.keys() | self.made_good.keys():
             self._by_lesson_and_mode[cell.lesson, cell.mode].append(cell)
@@ -68,8 +69,10 @@ class Sums:
                 self.claimed[holder.unit, holder.group] += certificate.claimed
 
     def rows(self, by: str, lesson: str | None = None, mode: str | None = None) -> dict[str, Row]:
-        """Rows as `GET …/totals?by=…[&lesson=…][&mode=…]` must answer them: every unit, group and lesson, with 0 where
-        nothing came; other keys only where there is something."""
+        """Rows as `GET …/totals?by=…[&lesson=…][&mode=…]` must answer them: every unit, group, lesson and platform, with 0
+        where nothing came; other keys only where there is something."""
+        if by == "platform":
+            return self._platforms(lesson, mode)
         numbers: dict[str, list[int]] = defaultdict(lambda: [0] * 5)
         for cell in self._cells(lesson, mode):
             checkins, late, made_good = self.checkins[cell], self.late[cell], self.made_good[cell]
@@ -93,6 +96,25 @@ class Sums:
                 claimed[key] += self.claimed[unit, group]
         keys = {key for key, row in numbers.items() if any(row)} | issued.keys() | self._listed(by, lesson)
         return {key: self._row(by, key, numbers[key], issued[key], claimed[key], tells=tells) for key in keys}
+
+    def _platforms(self, lesson: str | None, mode: str | None) -> dict[str, Row]:
+        """A person counts for who sent the first of their check-ins, of the lesson or of all. What the office granted, nobody
+        sent."""
+        numbers: dict[str, list[int]] = {source: [0] * 4 for source in self._campaign.platforms}
+        for viewer in self._viewers_seen:
+            people = 0
+            for (index, how), source in viewer.sources.items():  # in the order in which they came
+                if lesson not in (None, self._campaign.days[index].isoformat()):
+                    continue
+                people += 1
+                if mode not in (None, how):
+                    continue
+                row, late = numbers.setdefault(source, [0] * 4), viewer.checkins(how)[index]
+                row[0] += 1
+                row[1] += late
+                row[2] += how in self._campaign.credit and not late
+                row[3] += mode is not None or people == 1
+        return {key: Row(row[0], row[1], 0, row[2], row[3]) for key, row in numbers.items()}
 
     def _row(self, by: str, key: str, numbers: list[int], issued: int, claimed: int, *, tells: bool) -> Row:
         checkins, late, made_good, credited, viewers = numbers

@@ -9,12 +9,14 @@ from typing import Any
 from demo import oddities
 from demo.campaign import Campaign, Window
 from demo.deliveries import BusMessage, Export, Item, MakeGood, Post, Step, body_of, item_of
-from demo.people import Viewer, Way, viewers
+from demo.people import Viewer, Way, Webhook, viewers
 
 EARLY, CLOSE, NIGHT, NOON = "early", "close", "night", "noon"
 MOMENTS = {EARLY: "19:45", CLOSE: "20:05", NIGHT: "22:30", NOON: "12:00"}  # noon is the day after the lesson
 
-RECOVERED_LESSON = 6  # this lesson's feed breaks off, and the platform's export fills the gap the next day
+RECOVERED_LESSON = (
+    6  # the feed of the first platform breaks off, the other goes on, and an export fills the gap the next day
+)
 RECOVERED_FROM = timedelta(minutes=10)
 LATE_LESSON = 9  # this lesson's feed breaks off, and the export comes after sealing
 LATE_FROM = timedelta(minutes=18)
@@ -26,6 +28,8 @@ ODD_ITEMS_A_DAY = 6
 BATCH_ITEMS = (40, 500)
 BUS_ITEMS = (20, 250)
 SINGLE_SHARE = 0.04
+PLATFORMS: tuple[Webhook, ...] = ("standard", "douyin")
+MISTAKEN_SHARE = 0.05  # of the replays that a platform does not broadcast, and sends nevertheless
 
 
 class Traffic:
@@ -115,7 +119,7 @@ class Traffic:
         event = self._event("viewer.enrolled", viewer, at, unit_code=unit_code, channel=channel, group=group)
         event |= {key: value for key, value in (("name", name), ("phone", phone)) if value}
         key = "opening" if noon < 0 else f"{noon}.{NOON}"
-        way: Way = "file" if viewer.way == "file" else "webhook"  # the bus carries no contact data
+        way: Way = "standard" if viewer.way == "bus" else viewer.way  # the bus carries no contact data
         self._send(key, way, event)
         if rng.random() < 0.03:
             self._send(key, way, event)
@@ -150,7 +154,7 @@ class Traffic:
         after = timedelta(seconds=int(rng.betavariate(1.3, 4.0) * (live.closes - live.opens).total_seconds()))
         at = live.opens + after
         event = self._event("viewer.checked_in", viewer, at)
-        if viewer.way == "webhook" and self._falls_into_gap(lesson, viewer, event, after):
+        if viewer.way == "standard" and self._falls_into_gap(lesson, viewer, event, after):
             return
         key = self._live_delivery(lesson, at)
         self._send(key, viewer.way, event)
@@ -193,6 +197,8 @@ class Traffic:
         return False
 
     def _check_in_replay(self, lesson: int, viewer: Viewer, window: Window) -> None:
+        if not self.campaign.can_send(viewer.way, window) and self._rng.random() >= MISTAKEN_SHARE:
+            return
         seconds = int((window.closes - window.opens).total_seconds())
         at = window.opens + timedelta(seconds=self._rng.randrange(seconds))
         event = self._event("viewer.checked_in", viewer, at)
@@ -227,7 +233,7 @@ class Traffic:
         rng = self._rng
         few = max(2, len(self.viewers) // 400)
         for viewer in rng.sample(self.viewers, min(few, len(self.viewers))):
-            way: Way = "webhook" if viewer.way == "file" else viewer.way
+            way: Way = "standard" if viewer.way == "file" else viewer.way
             early = self._event("viewer.checked_in", viewer, live.opens - timedelta(minutes=rng.randrange(1, 25)))
             self._send(f"{lesson}.{EARLY}", way, early)
             if rng.random() < 0.3:
@@ -238,8 +244,8 @@ class Traffic:
         viewer = rng.choice(self.viewers)
         at = live.opens + timedelta(minutes=3)
         good = self._event("viewer.checked_in", viewer, at)
+        way = "standard" if viewer.way == "file" else viewer.way  # one of them counts, under the viewer's own platform
         for odd in rng.sample(oddities.items(good), ODD_ITEMS_A_DAY):
-            way = rng.choice(("webhook", "webhook", "bus"))
             self._mail[f"{lesson}.{CLOSE}"].append((way, odd))
 
     def _faulty_posts(self, key: str) -> list[Post]:
@@ -269,6 +275,7 @@ class Traffic:
         if lesson == RECOVERED_LESSON:
             step = self._import(at, "platform-gap", self._outage.pop(RECOVERED_LESSON), with_ids=False)
             step.exports[0].by_command = True
+            step.exports[0].source = "standard"  # the platform's own file counts as what it sends
             yield step
         if lesson == LATE_IMPORT_LESSON:
             yield self._import(at, "platform-late", self._outage.pop(LATE_LESSON), with_ids=False)
@@ -322,7 +329,8 @@ class Traffic:
     # ---- putting together --------------------------------------------------------------------------------------------
 
     def _step(self, key: str, at: datetime, title: str) -> Step:
-        posts = [*self._posts(self._take(key, "webhook")), *self._faulty_posts(key)]
+        posts = [post for source in PLATFORMS for post in self._posts(self._take(key, source), source)]
+        posts += self._faulty_posts(key)
         bus = [*self._bus_messages(self._take(key, "bus")), *self._poison(key)]
         self._rng.shuffle(posts)
         return Step(at, title, posts, bus)
@@ -332,13 +340,13 @@ class Traffic:
         self._mail[key] = [entry for entry in mail if entry[0] != way]
         return [item for sent_by, item in mail if sent_by == way]
 
-    def _posts(self, items: list[Item]) -> list[Post]:
+    def _posts(self, items: list[Item], source: Webhook) -> list[Post]:
         rng = self._rng
         rng.shuffle(items)
         singles = int(len(items) * SINGLE_SHARE)
-        posts = [Post([item], item.raw) for item in items[:singles] if isinstance(item.value, dict)]
+        posts = [Post([item], item.raw, source=source) for item in items[:singles] if isinstance(item.value, dict)]
         batched = [item for item in items[:singles] if not isinstance(item.value, dict)] + items[singles:]
-        posts += [Post(chunk, body_of(chunk)) for chunk in _chunks(batched, BATCH_ITEMS, rng)]
+        posts += [Post(chunk, body_of(chunk), source=source) for chunk in _chunks(batched, BATCH_ITEMS, rng)]
         return posts
 
     def _bus_messages(self, items: list[Item]) -> list[BusMessage]:

@@ -22,6 +22,7 @@ import yaml
 from cli.init_texts import env_text
 from devstack.home import REPOSITORY, Home, write_env
 from devstack.ports import Ports, free_port, is_free
+from devstack.secrets import WebhookSource
 from shared.bus.topology import SERVICES
 from shared.clock import write_clock
 from shared.service.tokens import ALL_CAMPAIGNS, create_token
@@ -56,7 +57,7 @@ class Deployment:
         self.folder = folder
         self.project = f"fanzha-test-{os.getpid()}"
         self.home = Home(folder / "home")
-        self.secrets = DeploymentSecrets()
+        self.secrets = DeploymentSecrets(more_sources={"douyin": WebhookSource.new("douyin")})
         self.ports = {name: free_port() for name in PORTS}
         self.replica_ports = free_ports_in_a_row(2 * REPLICAS_MAX)
         self.office_ports = free_ports_in_a_row(5)
@@ -110,9 +111,10 @@ class Deployment:
         }
         bus_urls = {"NATS_URL": bus["operator"], "LIVE_NATS_URL": bus["live"]}
         addresses = {f"{service.upper()}_URL": urls[service] for service in SERVICES}
+        webhook = {"WEBHOOK_SECRET": self.secrets.webhook_secret, "WEBHOOK_SOURCES": self.secrets.webhook_sources}
         write_env(
             self.home.env,
-            {**addresses, **bus_urls, "WEBHOOK_SECRET": self.secrets.webhook_secret, "ADMIN_TOKEN": token},
+            {**addresses, **bus_urls, **webhook, "ADMIN_TOKEN": token},
         )
         self.home.secrets.write_text(self.secrets.model_dump_json())
         self.home.secrets.chmod(0o600)

@@ -312,6 +312,8 @@ def test_the_public_proxy_shows_what_the_public_needs_and_nothing_else(deploymen
     with httpx.Client(base_url=base, verify=context, trust_env=False) as http:
         unsigned = http.post("/v1/live/events", content=b"[]")
         assert (unsigned.status_code, unsigned.json()["type"]) == (401, "/problems/signature")
+        assert http.post("/v1/live/events/douyin", content=b"[]").json()["type"] == "/problems/signature"
+        assert http.post("/v1/live/events/nobody", content=b"[]").status_code == 404
         assert http.get("/v/22222222222222222222222222").status_code == 404
         assert "没有这个页面" not in http.get("/v/22222222222222222222222222").text  # certificate's own page says it
         assert 'name="claim_code"' in http.get("/claim").text
@@ -383,6 +385,9 @@ def test_a_campaign_is_exact_while_replicas_come_and_containers_are_killed_and_p
     assert {name for name, _ in frozen} == set(FROZEN)
     assert ("postgres", LONG_FREEZE_S) in frozen
     assert outcome.differences == []
+    sent = {row["key"]: row["checkins"] for row in json.loads(_totals(deployment, "platform"))["rows"]}
+    assert {source for source, checkins in sent.items() if checkins} >= CAMPAIGN.platforms.keys()
+    assert len(CAMPAIGN.platforms) == 2
     assert len(deployment.containers("checkin")) == 3
     assert len(deployment.containers("reporting")) == 2
 
@@ -437,6 +442,21 @@ def test_the_doctor_runs_against_the_stack(deployment: Deployment) -> None:
         assert found["database", service]["level"] == "ok"
         assert found["limits", service]["level"] == "ok"
     assert found["backup", "/backups"]["level"] == "ok"
+    for source in CAMPAIGN.platforms:
+        assert found["platforms", source]["level"] == "ok"
+
+
+def test_each_platform_is_told_its_address_and_its_secret(deployment: Deployment) -> None:
+    said = deployment.compose("run", "--rm", "-T", "keeper", "platforms", "--campaign", CAMPAIGN.id, "--json")
+    rows = {row["source"]: row for row in json.loads(said)["rows"]}
+    base = f"{deployment.url('CHECKIN_BRIDGE')}/v1/live/events"
+    assert {source: row["address"] for source, row in rows.items()} == {
+        source: f"{base}/{source}" for source in CAMPAIGN.platforms
+    }
+    sources = json.loads(deployment.secrets.webhook_sources)
+    assert {source: row["secrets"] for source, row in rows.items()} == {
+        source: sources[source]["secrets"] for source in CAMPAIGN.platforms
+    }
 
 
 def test_a_viewer_is_forgotten_and_totals_stay(deployment: Deployment) -> None:
@@ -483,10 +503,8 @@ def test_a_wiped_deployment_is_restored_from_its_backup(deployment: Deployment, 
     assert _without_time(_totals(deployment)) == _without_time(before)
 
 
-def _totals(deployment: Deployment) -> str:
-    return deployment.compose(
-        "run", "--rm", "-T", "fanzha", "totals", "--campaign", CAMPAIGN.id, "--by", "unit", "--json"
-    )
+def _totals(deployment: Deployment, by: str = "unit") -> str:
+    return deployment.compose("run", "--rm", "-T", "fanzha", "totals", "--campaign", CAMPAIGN.id, "--by", by, "--json")
 
 
 def _without_time(totals: str) -> dict[str, Any]:

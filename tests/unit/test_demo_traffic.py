@@ -77,7 +77,14 @@ def test_everything_that_can_happen_happens(campaign: Campaign, steps: list[Step
         *(("stored", reason) for reason in ("replay_not_credited", "late", "superseded")),
         *(
             ("rejected", reason)
-            for reason in ("malformed", "unknown_type", "unknown_campaign", "in_future", "outside_window")
+            for reason in (
+                "malformed",
+                "unknown_type",
+                "unknown_campaign",
+                "in_future",
+                "outside_window",
+                "not_of_platform",
+            )
         ),
     }
     assert {post.fault for step in steps for post in step.posts} >= {
@@ -91,6 +98,35 @@ def test_everything_that_can_happen_happens(campaign: Campaign, steps: list[Step
     assert 0.08 * VIEWERS < len(expectation.certificates) < 0.25 * VIEWERS
     assert {each.message.status for each in expectation.certificates} >= {"delivered", "suppressed"}
     assert {printed(name) for name in SPECIAL_NAMES} <= {each.name for each in expectation.certificates}
+
+
+def test_what_a_platform_broadcasts_no_replay_of_is_not_its(campaign: Campaign) -> None:
+    value = event("2024-06-29T20:10:00+08:00")
+    for source, reason in (
+        ("douyin", "not_of_platform"),
+        ("standard", "replay_not_credited"),
+        ("tv", "replay_not_credited"),
+    ):
+        step = Step(
+            datetime.fromisoformat("2024-06-29T22:30:00+08:00"), "", [Post([item_of(value)], b"", source=source)]
+        )
+        (answers,) = Expectation(campaign).take(step).values()
+        assert answers[0].reason == reason
+
+
+def test_a_viewers_check_ins_of_a_step_are_of_one_source(steps: list[Step]) -> None:
+    """Else the platform that a check-in counts for would depend on which came first."""
+    used: Counter[str] = Counter()
+    for step in steps:
+        sources: dict[str, set[str]] = {}
+        sent = [(post.source, post.items) for post in step.posts] + [("bus", message.items) for message in step.bus]
+        for source, items in sent + [(export.source, export.rows) for export in step.exports]:
+            used[source] += len(items)
+            for value in (item.value for item in items if isinstance(item.value, dict)):
+                if value.get("type") == "viewer.checked_in":
+                    sources.setdefault(str(value["viewer_id"]), set()).add(source)
+        assert [viewer for viewer, found in sources.items() if len(found) > 1] == [], step.title
+    assert min(used[source] for source in ("standard", "douyin", "bus", "import")) > VIEWERS
 
 
 def event(at: str, **fields: object) -> dict[str, object]:
