@@ -66,8 +66,8 @@ def with_sources(checkin: str, verifiers: Mapping[str, Verifier]) -> tuple[str, 
     Raises `OtherVerifier`, and ValueError for a file that cannot be read."""
     sources = json.loads(parse_env(checkin)[SOURCES])
     for name, verifier in verifiers.items():
-        if name in sources and sources[name]["verifier"] != verifier:
-            raise OtherVerifier(f"来源 {name} 已有，用 {sources[name]['verifier']} 验签，不是 {verifier}")
+        if name in sources and sources[name].get("verifier") != verifier:
+            raise OtherVerifier(f"来源 {name} 已有，用 {sources[name].get('verifier')} 验签，不是 {verifier}")
     new = [name for name in verifiers if name not in sources]
     sources |= {name: WebhookSource.new(verifiers[name]).model_dump() for name in new}
     lines = [line for line in checkin.splitlines(keepends=True) if keys_of(line) != {SOURCES}]

@@ -65,7 +65,7 @@ class Committer:
         self._items_waiting = 0
         self._open = 0  # transactions
         self._changed = asyncio.Event()
-        # Campaign → wall time at which this process last committed an event of it that was not refused.
+        # Campaign → wall time at which this process last committed an event from a feed that was not refused.
         self.last_taken_s: dict[str, float] = {}
         # (campaign, lesson date, source) → live check-ins that this process has taken from a platform's feed, repeats included.
         self.live_taken: Counter[tuple[str, str, str]] = Counter()
@@ -151,15 +151,15 @@ class Committer:
         return results
 
     def _note_taken(self, arrivals: list[Arrival], results: list[Result], campaigns: Mapping[str, Campaign]) -> None:
-        """A repeat is a sign of life, too."""
+        """A repeat is a sign of life, too; what the office imports from a file is none."""
         taken: set[str] = set()
         for arrival, result in zip(arrivals, results, strict=True):
             event = arrival.item.event
-            if event is None or result.verdict is Verdict.REJECTED:
+            if event is None or arrival.by_file or result.verdict is Verdict.REJECTED:
                 continue
             taken.add(event.campaign_id)
             campaign = campaigns[event.campaign_id]
-            if event.type != CHECKED_IN or arrival.by_file or not campaign.course.is_platform(arrival.source):
+            if event.type != CHECKED_IN or not campaign.course.is_platform(arrival.source):
                 continue
             slot_of_event = campaign.course.locate(event.occurred_at.timestamp())
             if slot_of_event is not None and slot_of_event.mode == "live":

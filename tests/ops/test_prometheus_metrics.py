@@ -103,6 +103,8 @@ async def test_the_last_event_that_was_taken_has_a_time(service: CheckinUnderTes
     await service.post(checkin("a", "2024-07-20T19:31:05+08:00"))
     assert await samples(service, "fanzha_last_event_timestamp_seconds") == {}
     service.clock_is(datetime.fromisoformat(LIVE))
+    await service.client.post(f"/v1/campaigns/{CAMPAIGN}/imports", json=[checkin("f")])
+    assert await samples(service, "fanzha_last_event_timestamp_seconds") == {}  # a file is no feed
     for event in (checkin("a"), checkin("a")):  # a repeat, too
         await service.post(event)
         assert (
