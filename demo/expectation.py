@@ -395,7 +395,7 @@ def _well_formed(event: Any) -> datetime | None:
         return None
     for key in _NEEDED.get(event["type"], ()):
         value = event.get(key)
-        if value is not None and not (_is_text(value, _TEXTS[key]) if key in _TEXTS else _is_id(value)):
+        if value not in (None, "") and not (_is_text(value, _TEXTS[key]) if key in _TEXTS else _is_id(value)):
             return None
     return _moment(event.get("occurred_at"))
 

@@ -18,6 +18,7 @@ PHONE_MAX_CHARS = 32
 ITEM_MAX_CHARS = 100
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z")]
+_IdOrBlank = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9._:-]{1,64})?\Z")]  # "": not given
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _YEARS = range(2000, 2200)
 _NO_CONTROL = r"^[^\x00-\x1f\x7f]*\Z"
@@ -41,9 +42,9 @@ class _AnyEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Enrolled(_AnyEvent, frozen=True, gc=False):
-    unit_code: _Id | None = None
-    channel: _Id | None = None
-    group: _Id | None = None
+    unit_code: _IdOrBlank | None = None
+    channel: _IdOrBlank | None = None
+    group: _IdOrBlank | None = None
     name: Annotated[str, _text(NAME_SENT_MAX_CHARS)] | None = None
     phone: Annotated[str, _text(PHONE_MAX_CHARS)] | None = None
 

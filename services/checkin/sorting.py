@@ -201,7 +201,7 @@ def _add_enrolment(part: Part, position: int, event: LiveEvent, received_at: dat
         event.occurred_at,
         event.unit_code or part.campaign.channels.get(event.channel or "", UNASSIGNED),
         event.group or UNASSIGNED,
-        event.channel,
+        event.channel or None,
         received_at,
     )
     enrolled = Enrolled(position, event, enrolment)

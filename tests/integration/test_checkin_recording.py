@@ -154,6 +154,15 @@ async def test_a_platform_sends_only_what_it_broadcasts(service: CheckinUnderTes
     assert counted == [("small-2024", "viewer.checked_in", 1)]
 
 
+async def test_an_enrolment_with_blank_codes_takes_nothing_back(service: CheckinUnderTest) -> None:
+    blank = {"unit_code": "", "channel": "", "group": ""}
+    told = enrolment("a", unit_code="111", group="student")
+    later = enrolment("a", "2024-06-29T19:29:00+08:00", **blank)
+    assert await service.post(told, later, enrolment("b", **blank)) == [NEW] * 3
+    rows = await service.rows("SELECT viewer_id, unit_code, group_code, channel FROM viewer ORDER BY 1")
+    assert rows == [("a", "111", "student", None), ("b", "unassigned", "unassigned", None)]
+
+
 async def test_reasons_have_a_precedence(service: CheckinUnderTest) -> None:
     everything_wrong = {"type": "gift.sent", "campaign_id": "other", "at": "2031-01-01T00:00:00+08:00"}
     assert await service.post(

@@ -71,6 +71,14 @@ def test_only_a_field_that_its_type_needs_makes_an_event_malformed(kind: str, ba
             assert getattr(item.event, field) is None
 
 
+@pytest.mark.parametrize("field", OPTIONAL)
+def test_an_optional_field_that_is_blank_is_as_if_it_was_not_given(field: str) -> None:
+    kind = next(kind for kind, fields in NEEDED.items() if field in fields)
+    (item,) = read_body(json.dumps(json.loads(GOOD) | {"type": kind, field: ""}).encode())
+    assert item.event is not None
+    assert not getattr(item.event, field)
+
+
 @pytest.mark.parametrize("kind", NEEDED)
 @pytest.mark.parametrize("field", BASE)
 def test_a_fault_names_its_field_whether_it_is_wrong_or_missing(kind: str, field: str) -> None:
