@@ -61,6 +61,9 @@ def apply(
         typer.echo(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
     if any(rule.channel == "file" for rule in new.messages):
         typer.echo("注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发")
+    if new.platforms:
+        titles = "、".join(platform.title for platform in new.platforms)
+        typer.echo(f"平台 {titles}：交给它们的地址和密钥由 fanzha platforms 列出，部署没有密钥的 fanzha doctor 会说")
     if attributed:
         typer.echo(f"{attributed} 名此前未归属的观众，按现在认识的渠道码归入了单位，签到数随人转入")
     if redirected:

@@ -19,6 +19,7 @@ SIGNED_HOW = {
     "douyin": "douyin：请求头 X-Douyin-Signature = sha1(密钥 + 内容)（未经平台确认）",
 }
 WHERE = "secrets/checkin.env 的 WEBHOOK_SOURCES"
+WHERE_IN_A_DEV_STACK = "开发环境的 env 文件的 WEBHOOK_SOURCES"
 
 
 def platforms(
@@ -49,7 +50,8 @@ def platforms(
     if as_json:
         typer.echo(json.dumps({"rows": rows}, ensure_ascii=False))
         return
-    typer.echo("\n\n".join(_text(row) for row in rows))
+    where = WHERE if deployment.secrets_folder else WHERE_IN_A_DEV_STACK
+    typer.echo("\n\n".join(_text(row, where) for row in rows))
 
 
 def _row(sender: "Sender", address: str) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def _row(sender: "Sender", address: str) -> dict[str, Any]:
     }
 
 
-def _text(row: dict[str, Any]) -> str:
+def _text(row: dict[str, Any], where: str) -> str:
     lines = [f"来源 {row['source']}"]
     for campaign in row["campaigns"]:
         modes = "、".join(MODE_NAMES[mode] for mode in campaign["modes"])
@@ -73,7 +75,7 @@ def _text(row: dict[str, Any]) -> str:
     if row["verifier"]:
         lines += [f"  地址 {row['address']}", f"  验签 {SIGNED_HOW[row['verifier']]}"]
         lines += [f"  密钥 {secret}" for secret in row["secrets"]]
-        lines.append(f"  密钥在 {WHERE}")
+        lines.append(f"  密钥在 {where}")
     elif row["address"]:
         lines.append(f"  地址 {row['address']}，用户和口令在 secrets/operator.env 的 LIVE_NATS_URL")
     else:

@@ -134,7 +134,9 @@ def test_platforms_are_told_when_they_come_change_and_go(checkin: Checkin, file:
         ([platform | {"title": "直播"}], "platforms：修改 1 项（kuaishou）"),
         ([], "platforms：删除 1 项（kuaishou）"),
     ):
-        assert told in fanzha("apply", write(file.parent, platforms=platforms)).output
+        said = fanzha("apply", write(file.parent, platforms=platforms)).output
+        assert told in said
+        assert ("fanzha platforms" in said) is bool(platforms)
 
 
 def test_viewers_who_were_given_a_unit_are_told(checkin: Checkin, file: Path) -> None:
