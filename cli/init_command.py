@@ -6,7 +6,6 @@ With `--add-missing` it adds to an existing deployment what a newer version need
 import os
 import re
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -25,7 +24,6 @@ from upkeep.secret_files import DeploymentSecrets
 from upkeep.sizing import VIEWERS_DEFAULT, VIEWERS_MAX, Sizes, sizes
 
 ENV_MODE = 0o600
-CHECKIN = "checkin.env"
 NOT_BY_WEBHOOK = ("bus", "import")
 RESTORE = "fanzha restore 备份 --secrets-only（docs/operations/backup.md）"
 
@@ -117,7 +115,7 @@ def _add_missing(
         public = public or _public_of(kept)
         texts = missing.read(folder)
         added = missing.additions(texts, _host(public))
-        with_more, sources = _with_sources(texts, added, verifiers)
+        sources = missing.more_sources(texts, added, verifiers)
     except OSError as error:
         fail(
             f"读不了 {error.filename}（{error.strerror}），没有改动任何文件。请用 root 运行（docs/operations/upgrade.md）"
@@ -130,38 +128,26 @@ def _add_missing(
     except Ambiguous as error:
         fail(f"{folder} 里有一行读不准，没有改动任何文件：{error}")
     except missing.OtherVerifier as error:
-        fail(f"{error}，没有改动任何文件。换验签方式：改 {folder / CHECKIN} 的 WEBHOOK_SOURCES")
+        fail(f"{error}，没有改动任何文件。换验签方式：改 {folder / missing.CHECKIN} 的 {missing.SOURCES}")
     except ValueError as error:
         fail(f"{folder} 里有文件读不懂（{type(error).__name__}），没有改动任何文件。请与备份核对")
     lines, keys = env_additions(kept, env_text(public, needs))
+    added += [sources] if sources else []
     for addition in added:
         secret_files.write(folder / addition.file, addition.text)
-    if sources:
-        secret_files.write(folder / CHECKIN, with_more)
     if keys:
         _append_to_env(directory, env, kept, lines)
     told = [f"  {folder / addition.name}" for addition in added]
-    told += [f"  {folder / CHECKIN}：来源 {name}" for name in sources]
     told += [f"  {env}{'' if kept else '（新文件，请核对）'}：{'、'.join(keys)}"] if keys else []
     if not told:
         typer.echo("什么也不缺，没有改动")
         return
-    copy = "  抄一份 secrets/ 存到别处，" if added or sources else "  "
+    copy = "  抄一份 secrets/ 存到别处，" if added else "  "
     steps = [f"{copy}再 docker compose up -d"]
     if sources:
         steps.append("  docker compose up -d --force-recreate checkin，让它认识新来源")
         steps.append("  docker compose run --rm keeper platforms：交给平台的地址和密钥")
     typer.echo("\n".join(["已添加（原有的都没有动）：", *told, "接下来：", *steps]))
-
-
-def _with_sources(
-    texts: Mapping[str, str], added: list[missing.Addition], verifiers: dict[str, Verifier]
-) -> tuple[str, list[str]]:
-    """`checkin.env`, whether it is new or was there, with more sources; and which are new. Raises ValueError."""
-    if not verifiers:
-        return "", []
-    text = {**texts, **{addition.file: addition.text for addition in added}}[CHECKIN]
-    return missing.with_sources(text, verifiers)
 
 
 def env_additions(kept: str, template: str) -> tuple[str, list[str]]:

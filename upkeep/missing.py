@@ -6,7 +6,7 @@ file is made up, unless stored data or somebody outside depends on it: such a pa
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,7 +17,7 @@ from shared.env_files import text_of
 from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files
 
 ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=")
-SOURCES = "WEBHOOK_SOURCES"
+CHECKIN, SOURCES = "checkin.env", "WEBHOOK_SOURCES"
 TLS = ("tls_certificate.pem", "tls_key.pem")  # one without the other is of no use
 
 
@@ -61,17 +61,24 @@ def additions(texts: Mapping[str, str], domain: str) -> list[Addition]:
     return list(_lacking(texts, secret_files(_completed(texts), domain)))
 
 
-def with_sources(checkin: str, verifiers: Mapping[str, Verifier]) -> tuple[str, list[str]]:
-    """`checkin.env` with those sources that it lacks, each with a new secret; and their names. What is there stays as it is.
-    Raises `OtherVerifier`, and ValueError for a file that cannot be read."""
-    sources = json.loads(parse_env(checkin)[SOURCES])
+def more_sources(
+    texts: Mapping[str, str], added: Sequence[Addition], verifiers: Mapping[str, Verifier]
+) -> Addition | None:
+    """`checkin.env`, with what was `added` to it, and those sources that it lacks, each with a new secret; None if it lacks none.
+    What is there stays as it is. Raises `OtherVerifier`, and ValueError for a file that cannot be read."""
+    text = {**texts, **{addition.file: addition.text for addition in added}}[CHECKIN]
+    sources = json.loads(parse_env(text)[SOURCES])
     for name, verifier in verifiers.items():
         if name in sources and sources[name].get("verifier") != verifier:
             raise OtherVerifier(f"来源 {name} 已有，用 {sources[name].get('verifier')} 验签，不是 {verifier}")
     new = [name for name in verifiers if name not in sources]
+    if not new:
+        return None
     sources |= {name: WebhookSource.new(verifiers[name]).model_dump() for name in new}
-    lines = [line for line in checkin.splitlines(keepends=True) if keys_of(line) != {SOURCES}]
-    return appended("".join(lines), text_of({SOURCES: json.dumps(sources)})), new
+    kept = "".join(line for line in text.splitlines(keepends=True) if keys_of(line) != {SOURCES})
+    return Addition(
+        CHECKIN, tuple(f"来源 {name}" for name in new), appended(kept, text_of({SOURCES: json.dumps(sources)}))
+    )
 
 
 def keys_of(text: str) -> set[str]:
