@@ -28,6 +28,12 @@ TYPE_NAMES = {
     "中奖": "prize.won",
     "关注": "account.followed",
 }
+SAYS = {
+    "viewer.enrolled": ("unit_code", "channel", "group"),
+    "quiz.answered": ("quiz",),
+    "prize.won": ("prize",),
+    "account.followed": ("account",),
+}
 CONTACTS = ("name", "phone")  # only an enrolment needs them; from other rows they are not even sent
 CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
 NUMBERED = CODES | {
@@ -247,21 +253,10 @@ def code_text(value: Any) -> str:
 def derived_id(event: Mapping[str, str]) -> str:
     """The same row has the same id in every file. Names and phones stay out of it: an id is kept and seen.
 
-    A check-in's id is made of viewer and second; that of an enrolment or action also of what it says, so that two differ.
+    It names the row in answers. What is counted once is known by what it says, and checkin decides that (DESIGN §4.5).
     """
-    kept = (
-        "campaign_id",
-        "type",
-        "viewer_id",
-        "occurred_at",
-        "unit_code",
-        "channel",
-        "group",
-        "quiz",
-        "prize",
-        "account",
-    )
-    parts = [event.get(field, "") for field in (kept[:4] if event["type"] == TYPE_NAMES["签到"] else kept)]
+    kept = ("campaign_id", "type", "viewer_id", "occurred_at", *SAYS.get(event["type"], ()))
+    parts = [event.get(field, "") for field in kept]
     digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()
     return f"import-{digest[:32]}"
 

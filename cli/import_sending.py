@@ -121,6 +121,10 @@ class Refusals(Protocol):
     def add(self, row: Row, why: str) -> None: ...
 
 
+class Posting(Protocol):
+    def post(self, events: list[bytes]) -> list[dict[str, Any]]: ...
+
+
 @dataclass
 class Tally:
     """What became of the rows so far. `next_row` is the row from which to go on after an interruption."""
@@ -165,7 +169,7 @@ class Tally:
 
 
 def send_rows(
-    rows: Iterator[Row], reading: Reading, sender: Sender, refusals: Refusals, tally: Tally, from_row: int = 0
+    rows: Iterator[Row], reading: Reading, sender: Posting, refusals: Refusals, tally: Tally, from_row: int = 0
 ) -> Iterator[None]:
     """Sends rows in posts; yields after each. Raises what reading and sending raise; `tally` says how far it came."""
     batch: list[Ready] = []
@@ -201,7 +205,7 @@ def _ready(row: Row, reading: Reading, refusals: Refusals, tally: Tally) -> Read
     return Ready(row, msgspec.json.encode(outcome.event), outcome.note)
 
 
-def _send(batch: list[Ready], sender: Sender, refusals: Refusals, tally: Tally) -> None:
+def _send(batch: list[Ready], sender: Posting, refusals: Refusals, tally: Tally) -> None:
     tally.next_row = batch[0].row.number
     for ready, result in zip(batch, sender.post([ready.body for ready in batch]), strict=True):
         verdict, reason = result["verdict"], result["reason"] or ""

@@ -74,7 +74,7 @@ class Answers:
         seen: set[tuple[str, ...]] = set()
         for wanted in expected:
             repeated = wanted.identity is not None and (wanted.known or wanted.identity in seen)
-            counts[("duplicate", "") if repeated else (wanted.verdict, wanted.reason or "")] += 1
+            counts[("duplicate", wanted.repeated) if repeated else (wanted.verdict, wanted.reason or "")] += 1
             if wanted.identity is not None:
                 seen.add(wanted.identity)
         assert export.answer is not None  # noqa: S101 - the player raises otherwise

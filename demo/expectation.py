@@ -41,16 +41,22 @@ _TEXTS = {"name": 50, "phone": 32, "quiz": 100, "prize": 100, "account": 100}
 class Expected(NamedTuple):
     """The answer that one event must get. Of several events with the same `identity` in a step any may be the first; the others
     are `duplicate`. Without an identity (None) the verdict does not depend on others. `known`: the identity existed before the
-    step."""
+    step; `repeated`: the reason beside `duplicate`."""
 
     identity: tuple[str, ...] | None
     verdict: str
     reason: str | None
     known: bool = False
+    repeated: str = ""
+
+
+FILED = "out of a file"
 
 
 @dataclass(slots=True)
 class Enrolment:
+    """`id` is `FILED` where it came in a file: then it counts as later than what the platform sent of that second."""
+
     at: datetime
     id: str
     unit: str
@@ -60,8 +66,8 @@ class Enrolment:
     phone: str | None
 
     @property
-    def order(self) -> tuple[datetime, str]:
-        return self.at, self.id
+    def order(self) -> tuple[datetime, bool, str]:
+        return self.at, self.id == FILED, self.id
 
 
 @dataclass(slots=True)
@@ -140,7 +146,7 @@ class Expectation:
         self.viewers: dict[str, Viewer] = defaultdict(Viewer)
         self.verdicts: Counter[tuple[str, str, str, str, str, str]] = Counter()
         self.uncounted: Counter[tuple[Any, ...]] = Counter()
-        self.actions: dict[tuple[str, str], tuple[str, str, str, str]] = {}  # → lesson, action, unit, item
+        self.actions: dict[tuple[str, ...], tuple[str, str, str, str]] = {}  # → lesson, action, unit, item
         self.granted: Counter[str] = Counter()
         self.certificates: list[Certificate] = []
         self.dead_letters = 0
@@ -164,6 +170,7 @@ class Expectation:
             self.dead_letters += not message.items
             for item in message.items:
                 self._event("bus", item, step.at, before)
+        before.by_file = True
         for export in step.exports:
             answers[id(export)] = [self._event(export.source, item, step.at, before) for item in export.rows]
         self._settle_actions(before)
@@ -189,7 +196,7 @@ class Expectation:
             return self._refuse(source, item, "not_of_platform", now, at)
         if event["type"] == CHECKED_IN:
             return self._check_in(source, event["viewer_id"], now, window.lesson, window.mode, before)
-        return self._act(event, window.lesson, window.mode, before)
+        return self._act(event, at, window.lesson, window.mode, before)
 
     def _refuse(self, source: str, item: Item, reason: str, now: datetime, at: datetime | None) -> Expected:
         event = item.value if at is not None else {}
@@ -230,22 +237,24 @@ class Expectation:
             if reason:
                 # Any of the step's repeats may be the one that is kept, so time and source of the row are not compared.
                 self.uncounted["stored", reason, viewer_id, CHECKED_IN, lesson, mode] += 1
-        self._count(CHECKED_IN, lesson, mode, verdict, reason, first=first)
+        self._count(CHECKED_IN, lesson, mode, verdict, reason if first else None, first=first)
         return Expected(identity, verdict, reason, known=identity not in before.fresh)
 
     def _enrol(self, event: dict[str, Any], at: datetime, before: "_Before") -> Expected:
         viewer = self.viewers[event["viewer_id"]]
         identity = (ENROLLED, event["viewer_id"], event["event_id"])
-        if event["event_id"] in viewer.enrolments:
-            self._count(ENROLLED, None, "", "", None, first=False)
-            return Expected(
-                identity, *before.fresh.get(identity, ("duplicate", None)), known=identity not in before.fresh
-            )
         known = viewer.latest()
+        if known is not None and event["event_id"] in viewer.enrolments:
+            replaced = before.by_file and viewer.enrolments[event["event_id"]].order < known.order
+            repeated = "superseded" if replaced else ""
+            self._count(ENROLLED, None, "", "", repeated, first=False)
+            first = before.fresh.get(identity, ("duplicate", None))
+            return Expected(identity, *first, known=identity not in before.fresh, repeated=repeated)
         unit = event.get("unit_code") or self.campaign.channels.get(event.get("channel") or "", UNASSIGNED)
         group, channel = event.get("group") or UNASSIGNED, event.get("channel")
-        enrolment = Enrolment(at, event["event_id"], unit, group, channel, event.get("name"), event.get("phone"))
-        viewer.enrolments[enrolment.id] = enrolment
+        kept_as = FILED if before.by_file else event["event_id"]
+        enrolment = Enrolment(at, kept_as, unit, group, channel, event.get("name"), event.get("phone"))
+        viewer.enrolments[event["event_id"]] = enrolment
         superseded = known is not None and enrolment.order < known.order
         verdict, reason = ("stored", "superseded") if superseded else ("recorded", None)
         before.fresh[identity] = (verdict, reason)
@@ -254,14 +263,15 @@ class Expectation:
         self._count(ENROLLED, None, "", verdict, reason, first=True)
         return Expected(identity, verdict, reason)
 
-    def _act(self, event: dict[str, Any], lesson: int, mode: str, before: "_Before") -> Expected:
-        key = (event["viewer_id"], event["event_id"])
+    def _act(self, event: dict[str, Any], at: datetime, lesson: int, mode: str, before: "_Before") -> Expected:
+        """An action is the same where viewer, second and item are, whatever its id."""
+        item = event.get(ACTIONS[event["type"]]) or ""
+        key = (event["viewer_id"], event["type"], str(int(at.timestamp())), item)
         identity = (event["type"], *key)
         first = key not in self.actions
         if first:
             before.fresh[identity] = ("recorded", None)
             action = event["type"].replace(".", "_")
-            item = event.get("quiz") or event.get("prize") or event.get("account") or ""
             self.actions[key] = (self.campaign.days[lesson].isoformat(), action, "", item)
             before.acted.append(key)
         self._count(event["type"], lesson, mode, "recorded", None, first=first)
@@ -278,7 +288,7 @@ class Expectation:
         self, kind: str, lesson: int | None, mode: str, verdict: str, reason: str | None, *, first: bool
     ) -> None:
         day = "" if lesson is None else self.campaign.days[lesson].isoformat()
-        outcome = (verdict, reason or "") if first else ("duplicate", "")
+        outcome = (verdict if first else "duplicate", reason or "")
         self.verdicts[self.campaign.id, kind, day, mode, *outcome] += 1
 
     # ---- decisions, certificates, messages ---------------------------------------------------------------------------
@@ -382,7 +392,8 @@ class _Before:
 
     def __init__(self) -> None:
         self.fresh: dict[tuple[str, ...], tuple[str, str | None]] = {}  # identity → verdict and reason of the first
-        self.acted: list[tuple[str, str]] = []
+        self.acted: list[tuple[str, ...]] = []
+        self.by_file = False  # whether what is being taken stands in a file
 
 
 def _well_formed(event: Any) -> datetime | None:

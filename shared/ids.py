@@ -11,6 +11,12 @@ def new_event_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
+def new_import_id() -> str:
+    """What the ids of enrolments out of a file begin with: larger for a later import, by the wall clock, and larger than ids
+    that platforms make up (DESIGN §4.5)."""
+    return f"zz-import-{new_event_id().hex}"
+
+
 def new_public_id(prefix: str) -> str:
     """A short unguessable id for things that people quote, such as `mg-3f9c…`."""
     return f"{prefix}-{secrets.token_hex(8)}"

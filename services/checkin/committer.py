@@ -15,10 +15,9 @@ from typing import NamedTuple
 import structlog
 
 from services.checkin.campaigns import Catalogue
-from services.checkin.deciding import Digest
 from services.checkin.domain import CHECKED_IN, Campaign, Result, Verdict
 from services.checkin.recording import Record, Seal, record
-from services.checkin.sorting import Arrival
+from services.checkin.sorting import Arrival, Digest
 from shared.clock import Clock
 from shared.database import Database, DatabaseAway, Transaction
 
@@ -155,7 +154,7 @@ class Committer:
         taken: set[str] = set()
         for arrival, result in zip(arrivals, results, strict=True):
             event = arrival.item.event
-            if event is None or arrival.by_file or result.verdict is Verdict.REJECTED:
+            if event is None or arrival.filed_as or result.verdict is Verdict.REJECTED:
                 continue
             taken.add(event.campaign_id)
             campaign = campaigns[event.campaign_id]

@@ -4,7 +4,7 @@ Every identity counts once, in whatever batch it comes; the database's answers s
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 
 from services.checkin.domain import LIVE_ROOM_ACTIONS, TYPES, Campaign, Lessons, Reason, Result, Verdict
 from services.checkin.live_events import LiveEvent
-from services.checkin.sorting import Arrival, Enrolled, Key, Part, Refusal, Told, told_by
+from services.checkin.sorting import Arrival, Digest, Enrolled, Key, Part, Refusal, Told, told_by
 from shared.contracts.base import UNASSIGNED, ColumnEvent
 from shared.contracts.checkin import (
     CheckinRecordedV1,
@@ -20,8 +20,6 @@ from shared.contracts.checkin import (
     ViewerEnrolledV1,
     ViewerReassignedV1,
 )
-
-Digest = Callable[[bytes], bytes]
 
 ENROLMENTS_PER_EVENT_MAX = 250  # a row is at most 826 bytes with its sealed contact: 206 KB of the 256 allowed
 
@@ -49,12 +47,14 @@ class ViewerRow(msgspec.Struct, frozen=True, gc=False):
 
 class Stored(msgspec.Struct):
     """What the database answered for a part. A viewer who is not in `viewers` had everything already. `units`: unit and group of
-    the viewers whose actions are new."""
+    the viewers whose actions are new. `replaced`: positions of files' rows that repeat an enrolment which a later one replaced.
+    """
 
     enrolled: list[Enrolled] = []
     viewers: list[ViewerRow] = []
     new_actions: set[Key] = set()
     units: dict[str, tuple[str, str]] = {}
+    replaced: set[int] = set()
 
 
 # ---- what is to be written -------------------------------------------------------------------------------------------
@@ -270,7 +270,8 @@ def _decide_enrolments(decisions: Decisions, part: Part, stored: Stored) -> None
     known = {row.viewer_id: row.enrolled_before for row in stored.viewers} if new else {}
     for position, event, enrolment in part.enrolments:
         if position not in new:
-            decisions.decide(position, event, Verdict.DUPLICATE)
+            reason = Reason.SUPERSEDED if position in stored.replaced else None
+            decisions.decide(position, event, Verdict.DUPLICATE, reason)
             continue
         before = known.get(event.viewer_id, _LATER_THAN_ANY)
         if before is None or enrolment.precedence > before:
@@ -336,7 +337,7 @@ def _decide_actions(decisions: Decisions, part: Part, stored: Stored) -> None:
     for entry in part.actions:
         event, slot = entry.event, entry.slot
         lesson_date, key = campaign.lesson_texts[slot.lesson], (event.viewer_id, event.event_id)
-        is_new = key in stored.new_actions and part.first_actions[key] is entry
+        is_new = key in stored.new_actions and part.first_actions.get(key) is entry
         verdict = Verdict.RECORDED if is_new else Verdict.DUPLICATE
         decisions.decide(entry.position, event, verdict, None, lesson_date, slot.mode)
         if is_new:

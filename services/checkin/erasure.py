@@ -16,7 +16,7 @@ RENAMES = {
     + ", ".join(f"{column} = {event_name_sql(column)}" for column in ("enrolment_id", "unit_by", "group_by"))
     + " FROM campaign "
     "WHERE campaign_id = $1 AND viewer.campaign_no = campaign.campaign_no AND viewer_id = $2",
-    "enrolment": "UPDATE enrolment SET viewer_id = $3, channel = NULL, "
+    "enrolment": "UPDATE enrolment SET viewer_id = $3, channel = NULL, said = NULL, "
     f"enrolment_id = {event_name_sql('enrolment_id')} FROM campaign "
     "WHERE campaign_id = $1 AND enrolment.campaign_no = campaign.campaign_no AND viewer_id = $2",
     "live_room_action": f"UPDATE live_room_action SET viewer_id = $3, event_id = {event_name_sql('event_id')} FROM campaign "
@@ -24,6 +24,10 @@ RENAMES = {
     "uncounted": f"UPDATE uncounted SET viewer_id = $3, event_key = {event_name_sql('event_key')} "
     "WHERE campaign_id = $1 AND viewer_id = $2",
 }
+FORGET_WHAT_WAS_SAID = (
+    "UPDATE enrolment SET said = NULL FROM campaign "
+    "WHERE campaign_id = $1 AND enrolment.campaign_no = campaign.campaign_no AND said IS NOT NULL"
+)
 RENAME_IN_CERTIFICATES = "UPDATE certificate SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2"
 RENAME_IN_MAKE_GOODS = (
     "UPDATE make_good SET audience = jsonb_set(audience, '{viewer_ids}', (audience->'viewer_ids') - $2::text "
@@ -41,9 +45,11 @@ class Erasure(ServiceErasure):
         return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Changes nothing: checkin has names and phones only sealed, in its ledger."""
-        return {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
+        """checkin has names and phones only sealed, in its ledger, and in keyed digests of what enrolments said."""
+        counts = {"enrolment": await tx.change(FORGET_WHAT_WAS_SAID, campaign_id)}
+        return counts | {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
 
     async def destroy_keys(self, tx: Transaction, campaign_id: str, now: datetime) -> int:
         await store.change_definitions(tx)  # waits until events that are sealed to the old keys are recorded
+        await tx.change(FORGET_WHAT_WAS_SAID, campaign_id)
         return await super().destroy_keys(tx, campaign_id, now)

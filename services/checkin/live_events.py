@@ -70,8 +70,15 @@ class LiveEvent(_Enrolled, frozen=True, gc=False):
 
     @property
     def item(self) -> str | None:
-        """The quiz, prize or account that a live-room action was about."""
-        return self.quiz or self.prize or self.account
+        """The quiz, prize or account that a live-room action was about; what belongs to another action is ignored."""
+        match self.type:
+            case "quiz.answered":
+                about = self.quiz
+            case "prize.won":
+                about = self.prize
+            case _:
+                about = self.account
+        return (about or "").strip() or None
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):

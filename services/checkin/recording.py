@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from services.checkin import store
-from services.checkin.deciding import Digest, Fact, Stored, decide
+from services.checkin.deciding import Fact, Stored, decide
 from services.checkin.domain import Campaign, Result
-from services.checkin.sorting import Arrival, Part, sort_out
+from services.checkin.sorting import Arrival, Digest, Part, sort_out
 from shared.bus import outbox
 from shared.bus.outgoing import Outgoing, column_events
 from shared.contracts.base import SealedColumn
@@ -42,7 +42,7 @@ async def record(
 ) -> list[Result]:
     """Applies a batch and returns each arrival's result, in order. `campaigns`: the definitions held by `tx`."""
     refusals, parts = sort_out(arrivals, campaigns)
-    stored = [(part, await _store(tx, part)) for part in parts]
+    stored = [(part, await _store(tx, part, arrivals, digest)) for part in parts]
     decisions = decide(arrivals, refusals, stored, digest)
     if decisions.uncounted:
         decisions.count_refusals(await store.keep_uncounted(tx, decisions.uncounted))
@@ -53,13 +53,16 @@ async def record(
     return decisions.results
 
 
-async def _store(tx: Transaction, part: Part) -> Stored:
+async def _store(tx: Transaction, part: Part, arrivals: Sequence[Arrival], digest: Digest) -> Stored:
     """Writes what nobody has sent before. The answers say what was new, and what was there before."""
     no, stored = part.campaign.no, Stored()
     if part.enrolments:
-        stored.enrolled = part.enrolled(await store.add_enrolments(tx, no, part.enrolment_rows()))
+        stored.enrolled = part.enrolled(await store.add_enrolments(tx, no, part.enrolment_rows(digest)))
     if changes := part.viewers(stored.enrolled):
         stored.viewers = await store.upsert_viewers(tx, no, changes)
+    if repeats := part.repeats_in_files(stored.enrolled, arrivals, digest):
+        replaced = await store.replaced_enrolments(tx, no, set(repeats.values()))
+        stored.replaced = {position for position, said in repeats.items() if said in replaced}
     if part.actions:
         stored.new_actions = await store.add_actions(tx, no, part.action_rows())
         stored.units = await store.attribution(tx, no, {viewer for viewer, _ in stored.new_actions})

@@ -3,7 +3,7 @@
 The result is ready for the database and has every identity once. deciding.py goes on with what the database answers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -23,17 +23,22 @@ from services.checkin.domain import (
 from services.checkin.live_events import Item, LiveEvent
 from shared.contracts.base import UNASSIGNED
 
+Digest = Callable[[bytes], bytes]
+
 _NO_LESSONS = Lessons()
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """One item of a post, with where it came from and when it was received. `by_file`: the office imported it, so it is no sign
-    that the source's feed is alive."""
+    """One item of a post, with where it came from and when it was received.
+
+    `filed_as`: the id under which an enrolment out of a file is kept, "" for what comes otherwise. Files count in the order of
+    their import; their rows have no ids, or a corrected file has the same ids again. A file is no sign that a feed is alive.
+    """
 
     item: Item
     source: str
     received_at: datetime
-    by_file: bool = False
+    filed_as: str = ""
 
 
 class Located(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +52,9 @@ class Located(msgspec.Struct, frozen=True, gc=False):
 
 
 class Enrolment(NamedTuple):
+    """An enrolment as it is kept. `said`: a keyed digest of all that it says, contacts too; who says the same in the same second
+    has not enrolled once more."""
+
     viewer_id: str
     enrolment_id: str
     enrolled_at: datetime
@@ -54,6 +62,7 @@ class Enrolment(NamedTuple):
     group_code: str
     channel: str | None
     received_at: datetime
+    said: bytes = b""
 
     @property
     def precedence(self) -> tuple[datetime, str]:
@@ -99,6 +108,8 @@ class Action(NamedTuple):
     happened_at: datetime
 
 
+SAID_BYTES = 16
+
 Key = tuple[str, str]
 """(viewer, event): the identity of an enrolment or an action."""
 
@@ -117,6 +128,16 @@ class Part(msgspec.Struct):
     first_enrolments: dict[Key, Enrolled] = {}
     actions: list[Located] = []
     first_actions: dict[Key, Located] = {}
+    deeds: set[tuple[str, str, int, str | None]] = set()
+
+    def add_action(self, action: Located, occurred_at_s: float) -> None:
+        """An action is known by its id, and by what was done: viewer, action, item and second."""
+        event = action.event
+        self.actions.append(action)
+        key, deed = (event.viewer_id, event.event_id), (event.viewer_id, event.type, int(occurred_at_s), event.item)
+        if key not in self.first_actions and deed not in self.deeds:
+            self.first_actions[key] = action
+        self.deeds.add(deed)
 
     def enrolled(self, new: set[Key]) -> list[Enrolled]:
         """The enrolments that nobody has sent before, in order of arrival."""
@@ -130,8 +151,20 @@ class Part(msgspec.Struct):
             for viewer in self.lessons.keys() | told.keys()
         ]
 
-    def enrolment_rows(self) -> list[Enrolment]:
-        return [enrolled.enrolment for enrolled in self.first_enrolments.values()]
+    def enrolment_rows(self, digest: Digest) -> list[Enrolment]:
+        entries = self.first_enrolments.values()
+        return [enrolment._replace(said=said(event, digest)) for _, event, enrolment in entries]
+
+    def repeats_in_files(
+        self, enrolled: list[Enrolled], arrivals: Sequence[Arrival], digest: Digest
+    ) -> dict[int, tuple[str, bytes]]:
+        """Position → viewer and what is said, of the enrolments out of files that are not new."""
+        new = {entry.position for entry in enrolled}
+        return {
+            position: (event.viewer_id, said(event, digest))
+            for position, event, _ in self.enrolments
+            if arrivals[position].filed_as and position not in new
+        }
 
     def action_rows(self) -> list[Action]:
         dates = self.campaign.course.lesson_dates
@@ -175,7 +208,7 @@ def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, position
         if occurred_at_s > received_at_s + IN_FUTURE_TOLERANCE_S:
             part.refusals.append((position, Reason.IN_FUTURE))
         elif event.type == ENROLLED:
-            _add_enrolment(part, position, event, arrival.received_at)
+            _add_enrolment(part, position, event, arrival)
         elif (slot := locate(occurred_at_s)) is None:
             part.refusals.append((position, Reason.OUTSIDE_WINDOW))
         elif not can_come_from(arrival.source, occurred_at_s):
@@ -187,26 +220,32 @@ def _sort_out_campaign(arrivals: Sequence[Arrival], campaign: Campaign, position
             fresh = lessons.take(slot.lesson, slot.mode, late)
             part.checkins.append(Located(position, event, slot, late, fresh))
         else:
-            action = Located(position, event, slot, received_at_s >= slot.sealed_at_s, False)
-            part.actions.append(action)
-            part.first_actions.setdefault((event.viewer_id, event.event_id), action)
+            part.add_action(Located(position, event, slot, received_at_s >= slot.sealed_at_s, False), occurred_at_s)
     return part
 
 
-def _add_enrolment(part: Part, position: int, event: LiveEvent, received_at: datetime) -> None:
+def _add_enrolment(part: Part, position: int, event: LiveEvent, arrival: Arrival) -> None:
     """Adds an enrolment. Its unit is the one given, else the channel's, else none (DESIGN §5.1); codes are kept as sent."""
+    enrolment_id = arrival.filed_as or event.event_id
     enrolment = Enrolment(
         event.viewer_id,
-        event.event_id,
+        enrolment_id,
         event.occurred_at,
         event.unit_code or part.campaign.channels.get(event.channel or "", UNASSIGNED),
         event.group or UNASSIGNED,
         event.channel or None,
-        received_at,
+        arrival.received_at,
     )
     enrolled = Enrolled(position, event, enrolment)
     part.enrolments.append(enrolled)
-    part.first_enrolments.setdefault((event.viewer_id, event.event_id), enrolled)
+    part.first_enrolments.setdefault((event.viewer_id, enrolment_id), enrolled)
+
+
+def said(event: LiveEvent, digest: Digest) -> bytes:
+    """A digest of all that an enrolment says. Files have whole seconds, and platforms send fractions."""
+    second = int(event.occurred_at.timestamp())
+    fields = (event.campaign_id, second, event.unit_code, event.channel, event.group, event.name, event.phone)
+    return digest(b"enrolment" + msgspec.json.encode([value or None for value in fields]))[:SAID_BYTES]
 
 
 def _action(event: LiveEvent, lesson_date: date) -> Action:

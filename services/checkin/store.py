@@ -117,18 +117,36 @@ async def has_checkins(tx: Transaction, campaign_id: str) -> bool:
 
 
 async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable[Enrolment]) -> set[Key]:
-    """Stores enrolment events; returns the (viewer_id, enrolment_id) that were new."""
-    rows = sorted(enrolments)
+    """Stores enrolment events; returns the (viewer_id, enrolment_id) of those that were new by id and by what they say."""
+    rows = sorted(enrolments, key=itemgetter(0, -1, 1))
     found = await tx.fetch(
         """
-        INSERT INTO enrolment (campaign_no, viewer_id, enrolment_id, enrolled_at, unit_code, group_code, channel, received_at)
-        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+        INSERT INTO enrolment (campaign_no, viewer_id, enrolment_id, enrolled_at, unit_code, group_code, channel, received_at,
+                               said)
+        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+                                 $9::bytea[])
         ON CONFLICT DO NOTHING RETURNING viewer_id, enrolment_id
         """,
         campaign_no,
         *columns(rows, len(Enrolment._fields)),
     )
     return {(row[0], row[1]) for row in found}
+
+
+async def replaced_enrolments(
+    tx: Transaction, campaign_no: int, sent: Collection[tuple[str, bytes]]
+) -> set[tuple[str, bytes]]:
+    """Those of the enrolments, by viewer and what they say, that a later one of their viewer has replaced."""
+    rows = await tx.fetch(
+        """
+        SELECT viewer_id, said FROM unnest($2::text[], $3::bytea[]) AS sent (viewer_id, said)
+        JOIN enrolment USING (viewer_id, said) JOIN viewer USING (campaign_no, viewer_id)
+        WHERE campaign_no = $1 AND (enrolment.enrolled_at, enrolment.enrolment_id) < (viewer.enrolled_at, viewer.enrolment_id)
+        """,
+        campaign_no,
+        *columns(sorted(sent), 2),
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 # Most viewers of a batch have the same lessons: each distinct set is sent once, and every viewer has the number of a set, two
@@ -604,7 +622,7 @@ async def uncounted_of(tx: Transaction, campaign_id: str, viewer_id: str, limit:
 
 
 async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Action]) -> set[Key]:
-    """Stores live-room actions; returns the (viewer_id, event_id) that were new."""
+    """Stores live-room actions; returns the (viewer_id, event_id) of those that were new by id and by what was done."""
     rows = sorted(actions, key=_action_key)
     found = await tx.fetch(
         """
@@ -618,8 +636,8 @@ async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Actio
     return {(row[0], row[1]) for row in found}
 
 
-def _action_key(action: Action) -> tuple[str, str]:
-    return action.viewer_id, action.event_id
+def _action_key(action: Action) -> tuple[str, ...]:
+    return action.viewer_id, action.action, action.item or "", action.event_id
 
 
 async def count_verdicts(tx: Transaction, slot: int, counts: dict[Counted, int]) -> None:

@@ -171,7 +171,7 @@ def test_enrolments_apply_in_the_order_they_arrived() -> None:
         enrolment("b", early, "3"),
     )
     part = part_of(arrivals)
-    assert [new.enrolment_id for new in part.enrolment_rows()] == ["2", "1", "3"]
+    assert [new.enrolment_id for new in part.enrolment_rows(lambda raw: b"digest")] == ["2", "1", "3"]
     enrolled = part.enrolled({("a", "1"), ("a", "2"), ("b", "3")})
     assert {viewer: told and told.latest.enrolment_id for viewer, _, told in part.viewers(enrolled)} == {
         "a": "2",
@@ -216,11 +216,18 @@ def test_unit_and_group_given_by_two_enrolments_are_two_moves() -> None:
 
 def test_an_action_counts_once_under_the_unit_that_the_viewer_has_now() -> None:
     quiz = checkin("a", LIVE, "q", type="quiz.answered", quiz="第1题")
-    arrivals = arrivals_of(quiz, quiz, quiz | {"viewer_id": "b"}, quiz | {"event_id": "old"})
-    assert len(part_of(arrivals).action_rows()) == 3
+    known = quiz | {"event_id": "old", "quiz": "第2题"}
+    arrivals = arrivals_of(quiz, quiz, quiz | {"viewer_id": "b"}, known, quiz | {"event_id": "r"})
+    assert [row.event_id for row in part_of(arrivals).action_rows()] == ["q", "q", "old"]  # r is q once more
     stored = Stored(new_actions={("a", "q"), ("b", "q")}, units={"a": ("11", "student")})
     decisions = decided(arrivals, stored)
-    assert [verdict for verdict, _ in verdicts(decisions)] == ["recorded", "duplicate", "recorded", "duplicate"]
+    assert [verdict for verdict, _ in verdicts(decisions)] == [
+        "recorded",
+        "duplicate",
+        "recorded",
+        "duplicate",
+        "duplicate",
+    ]
     [fact] = decisions.facts
     at = datetime.fromisoformat(LIVE)
     assert fact.rows == [("a", "11", "student", at, "第1题"), ("b", "unassigned", "unassigned", at, "第1题")]
