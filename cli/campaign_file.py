@@ -114,6 +114,7 @@ def _table(
 def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> list[Row]:
     name = path.name
     reader = csv.reader(io.StringIO(_text(path, CSV_MAX_BYTES), newline=""), strict=True)
+    line = 1
     try:
         header = [cell.strip() for cell in next(reader, [])]
         findings = _header_findings(name, header, required, optional)
@@ -134,7 +135,7 @@ def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> l
             line = reader.line_num + 1
     except csv.Error as error:
         raise CampaignFileError(
-            [Finding(f"{name} 第 {reader.line_num} 行", None, f"不是有效的 CSV（{error}）；请核对引号")]
+            [Finding(f"{name} 第 {line} 行", None, f"不是有效的 CSV（{error}），从这一行开始；请核对引号")]
         ) from error
     if findings:
         raise CampaignFileError(findings)

@@ -13,28 +13,16 @@ import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table as Printed
 
 from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail, setting
 from cli.import_events import TYPE_NAMES, Reading, cell_text
-from cli.import_file import COLUMNS_LISTED_MAX, Row, Table, open_table
-from cli.import_sending import (
-    NOT_SENT,
-    POST_TIMEOUT_S,
-    REASONS,
-    Lost,
-    Refusals,
-    Refused,
-    Sender,
-    Tally,
-    send_rows,
-)
+from cli.import_file import Row, Table, open_table
+from cli.import_sending import POST_TIMEOUT_S, Lost, Refusals, Refused, Sender, send_rows
+from cli.import_summary import print_rows, report
+from cli.import_tally import Tally
 from shared.contracts.campaign import CampaignDefinition
 from shared.sheets import FileFault, inert
-
-VERDICTS = {"recorded": "已记录", "stored": "已保存，不计入", "duplicate": "重复（以前已收到）", "rejected": "拒收"}
-
 
 # ---- refused rows ----------------------------------------------------------------------------------------------------
 
@@ -95,6 +83,9 @@ def import_file(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")] = False,
 ) -> None:
     """导入直播平台的导出文件。可以重复导入：已收到的只算重复，不会多计。"""
+    event_type = TYPE_NAMES.get(event_type, event_type)
+    if event_type not in TYPE_NAMES.values():
+        fail(f"--type {event_type} 不认识。可用的有：{'、'.join(TYPE_NAMES)}")
     campaign_id = chosen_campaign(campaign_id)
     told = _told(columns or [])
     with client("checkin") as checkin:
@@ -102,7 +93,7 @@ def import_file(
     if found is None:
         fail(f"系统中没有活动 {campaign_id}。请先运行 fanzha campaign apply 活动文件")
     definition = CampaignDefinition.model_validate(found.json(), extra="ignore")
-    reading = Reading.of(definition, TYPE_NAMES.get(event_type, event_type))
+    reading = Reading.of(definition, event_type)
     tally = Tally()
     with ExitStack() as opened:
         try:
@@ -117,7 +108,7 @@ def import_file(
             fail(f"{error.filename or file}：{error.strerror or error}")
         except (FileFault, Lost, Refused) as error:
             _interrupted(error, file, tally, as_json)
-    _report(tally, table, rejected, as_json)
+    report(tally, table, rejected, as_json)
     if strict and (tally.refused or tally.rounded_ids):
         raise typer.Exit(1)
 
@@ -158,7 +149,7 @@ def _interrupted(error: Exception, file: Path, tally: Tally, as_json: bool) -> N
     if as_json:
         typer.echo(json.dumps(tally.as_json() | {"complete": False, "next_row": tally.next_row}, ensure_ascii=False))
     elif tally.rows:
-        _print(tally)
+        print_rows(tally, {})
     match error:
         case Lost():
             text = f"没有发送完：{error}"
@@ -172,55 +163,3 @@ def _interrupted(error: Exception, file: Path, tally: Tally, as_json: bool) -> N
             f"解决后可重新导入整个文件（不会重复计数），或加上 --from-row {tally.next_row} 继续"
         )
     fail(text)
-
-
-def _report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) -> None:
-    if as_json:
-        more = {"complete": True, "columns": table.columns, "unused_columns": list(table.unused)}
-        typer.echo(json.dumps(tally.as_json() | more, ensure_ascii=False))
-        return
-    if not tally.rows:
-        typer.echo("文件里没有数据行")
-        return
-    typer.echo("列的对应：" + "，".join(f"{column} → {name}" for name, column in table.columns.items()))
-    if table.unused:
-        typer.echo("没有用到的列：" + "、".join(table.unused[:COLUMNS_LISTED_MAX]))
-    _print(tally)
-    if tally.refused:
-        where = f"，明细在 {rejected}" if rejected else "；加上 --rejected 拒收.csv 可得到明细"
-        typer.secho(f"有 {tally.refused:,} 行被拒收{where}", fg=typer.colors.YELLOW)
-    _print_unknown(tally)
-    if tally.rounded_ids:
-        typer.secho(
-            f"所有 16 位以上的账号（{tally.rounded_ids:,} 行）从第 16 位起都是 0：多半是表格软件把账号当成数字，丢掉了后几位，"
-            "不同的人会被算成同一个人。请从平台重新导出，不经表格软件（或把该列设为文本），再导入一次",
-            fg=typer.colors.YELLOW,
-        )
-
-
-def _print_unknown(tally: Tally) -> None:
-    """Codes that the campaign does not have: most likely misspelt, or missing in the campaign's file."""
-    for field, name, meaning in (
-        ("unit_code", "单位代码", "照原样计在这些代码下，不属于任何单位"),
-        ("channel", "渠道码", "没有给出单位"),
-        ("group", "人群", "照原样计在这些代码下"),
-    ):
-        found = [(code, number) for (of, code), number in tally.unknown.most_common() if of == field]
-        if found:
-            listed = "、".join(f"{code}（{number:,} 行）" for code, number in found[:COLUMNS_LISTED_MAX])
-            more = f" 等 {len(found):,} 个" if len(found) > COLUMNS_LISTED_MAX else ""
-            typer.secho(
-                f"活动里没有的{name}，{meaning}：{listed}{more}。请核对文件，或在活动文件里补上", fg=typer.colors.YELLOW
-            )
-
-
-def _print(tally: Tally) -> None:
-    printed = Printed("结果", "原因", show_footer=True)
-    printed.columns[0].footer = "合计"
-    printed.add_column("行数", justify="right", footer=f"{tally.rows:,}")
-    order = [*VERDICTS, NOT_SENT]
-    for (verdict, reason), number in sorted(
-        tally.counts.items(), key=lambda item: (order.index(item[0][0]), item[0][1])
-    ):
-        printed.add_row(VERDICTS.get(verdict, "未发送"), REASONS.get(reason, reason), f"{number:,}")
-    Console(markup=False).print(printed)

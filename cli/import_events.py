@@ -28,18 +28,22 @@ TYPE_NAMES = {
     "中奖": "prize.won",
     "关注": "account.followed",
 }
-SAYS = {
+SAYS: dict[str, tuple[str, ...]] = {  # beside viewer and time, which every event needs
+    "viewer.checked_in": (),
     "viewer.enrolled": ("unit_code", "channel", "group"),
     "quiz.answered": ("quiz",),
     "prize.won": ("prize",),
     "account.followed": ("account",),
 }
+OF_EVERY_EVENT = ("campaign_id", "type", "viewer_id", "occurred_at")
 CONTACTS = ("name", "phone")  # only an enrolment needs them; from other rows they are not even sent
 CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
 NUMBERED = CODES | {
     "phone": "手机号",
     "campaign_id": "活动 ID",
     "quiz": "题目",
+    "prize": "奖品",
+    "account": "关注账号",
 }  # what a spreadsheet may take for a number
 NOTHING = frozenset(
     {"null", "(null)", "<null>", "nil", "nan", "-nan", "none", "<na>", "n/a", "#n/a", "na", "\\n", "undefined"}
@@ -59,7 +63,8 @@ _HALF_TIME = re.compile(
     r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|(?:上午|下午)?\d{1,2}[:：时]\d{1,2}(?:[:：分]\d{1,2})?(?:\.\d+)?[分秒]?"
 )
 _WITH_POINT = re.compile(r"(\d{1,15})\.0+")
-_AS_TEXT = re.compile(r'="([^"]*)"')
+_AS_TEXT = re.compile(r"""="(?P<quoted>[^"]*)"|'(?P<marked>[^']*)""")  # a code begins with no apostrophe
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
@@ -70,6 +75,7 @@ class Outcome(NamedTuple):
     refusal: str | None = None
     note: str | None = None
     unknown: tuple[tuple[str, str], ...] = ()  # field and code of an enrolment that the campaign does not have
+    unused: tuple[str, ...] = ()  # fields that hold something and that an event of this type has no use for
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class Reading:
             "campaign_id": self.campaign_id,
             "occurred_at": occurred_at.isoformat() if occurred_at else texts.get("occurred_at", ""),
         }
+        unused = _unused(event)
         if event["type"] != TYPE_NAMES["报名"]:
             event = {field: text for field, text in event.items() if field not in CONTACTS}
         if "group" in event:
@@ -122,7 +129,7 @@ class Reading:
         if "unit_code" in event:
             event["unit_code"] = self.units.get(_folded(event["unit_code"]), event["unit_code"])
         event.setdefault("event_id", derived_id(event))
-        return Outcome(event, None, _note(event, occurred_at), self._unknown(event))
+        return Outcome(event, None, _note(event, occurred_at), self._unknown(event), unused)
 
     def _unknown(self, event: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         if event["type"] != TYPE_NAMES["报名"]:
@@ -244,10 +251,19 @@ def cell_text(value: Any) -> str:
 
 
 def code_text(value: Any) -> str:
-    """A code or phone as text: `8812.0` and `="8812"`, which spreadsheets and exports write for them, are 8812."""
+    """A code or phone as text: `8812.0`, `8,812`, `="8812"` and `'8812`, which spreadsheets and exports write for them, are
+    8812."""
     text = cell_text(value)
-    found = _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text)
-    return found[1] if found else text
+    if found := _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text):
+        return next(group for group in found.groups() if group is not None)
+    return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
+
+
+def _unused(event: Mapping[str, str]) -> tuple[str, ...]:
+    if (says := SAYS.get(event["type"])) is None:
+        return ()
+    more = CONTACTS if event["type"] == TYPE_NAMES["报名"] else ()
+    return tuple(field for field in event if field not in OF_EVERY_EVENT + says + more and field != "event_id")
 
 
 def derived_id(event: Mapping[str, str]) -> str:
@@ -255,7 +271,7 @@ def derived_id(event: Mapping[str, str]) -> str:
 
     It names the row in answers. What is counted once is known by what it says, and checkin decides that (DESIGN §4.5).
     """
-    kept = ("campaign_id", "type", "viewer_id", "occurred_at", *SAYS.get(event["type"], ()))
+    kept = (*OF_EVERY_EVENT, *SAYS.get(event["type"], ()))
     parts = [event.get(field, "") for field in kept]
     digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()
     return f"import-{digest[:32]}"

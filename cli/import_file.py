@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta, timezone
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -142,6 +142,7 @@ def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
     except FileFault as fault:
         raise _header_below(sheet, told) or fault from None
     places = sheet.places(columns)
+    _check_merged(sheet, places, columns)
     rows = (Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in sheet.rows)
     unused = [column for column in sheet.header if column and column not in columns.values()]
     zone = zone_of(columns["occurred_at"])
@@ -157,6 +158,18 @@ def _header_below(sheet: Sheet, told: Mapping[str, str]) -> FileFault | None:
                 f"表头好像在第 {row.number} 行，上面是标题或说明。请加上 --header-row {row.number}，或者删掉它上面的行"
             )
     return None
+
+
+def _check_merged(sheet: Sheet, places: Mapping[str, int], columns: Mapping[str, str]) -> None:
+    """Rows below a merged cell are empty there, and would be taken for rows that do not say it. Raises `FileFault`."""
+    for field, place in places.items():
+        merged = [cells for cells in sheet.merged if cells.place == place]
+        if merged:
+            more = f"等 {len(merged)} 处" if len(merged) > 1 else ""
+            raise FileFault(
+                f"“{columns[field]}”一列有合并的单元格（第 {merged[0].first_row} 到 {merged[0].last_row} 行{more}）："
+                "合并后只有左上角一格有内容。请取消合并，把每一格都填上，再导入"
+            )
 
 
 def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
@@ -186,9 +199,12 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
         if candidates:
             found[field] = candidates[0]
     missing = [field for field in REQUIRED if field not in found]
+    if not header:
+        raise FileFault("文件是空的")
     if missing:
         hints = " ".join(f"--map {field}=列名" for field in missing)
-        one = "整行只成了一列，分隔符应为逗号、分号或制表符。" if len(header) == 1 else ""
+        mark = "分隔符是全角逗号，应为半角" if "，" in header[0] else "分隔符应为逗号、分号或制表符"
+        one = f"整行只成了一列，{mark}。" if len(header) == 1 else ""
         raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{one}请用 {hints} 指明")
     return found
 
@@ -221,18 +237,25 @@ def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     lines = iter(partial(file.readline, LINE_MAX_CHARS), "")
     first = next((content for line in lines if (content := _object(line)) is not None), {})
     file.seek(0)
+    if not first and size:
+        raise FileFault(
+            "没有一行是 JSON 对象。NDJSON 是每行一个对象；整个文件是一个列表的，可用 jq -c '.[]' 原文件 > 新文件.ndjson 转换"
+        )
     required = {field: column for field, column in told.items() if field in REQUIRED}
     columns = dict(told) | match_columns(list(first), required)
     exact = told.keys() | {"occurred_on"}
     names = {
         field: [columns[field]] if field in exact and field in columns else list(COLUMNS[field]) for field in COLUMNS
     }
-    rows = _line_rows(file, names)
-    return Table(["原始内容"], columns, rows, size, bytes_read(file), zone_of(columns["occurred_at"]))
+    unused: list[str] = []
+    rows = _line_rows(file, names, columns["occurred_at"], unused)
+    return Table(["原始内容"], columns, rows, size, bytes_read(file), zone_of(columns["occurred_at"]), unused)
 
 
-def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
+def _line_rows(file: TextIO, names: Mapping[str, list[str]], time_key: str, unused: list[str]) -> Iterator[Row]:
+    """`time_key`: what the time is called in the first object, which says its zone. `unused` takes in keys of no field."""
     field_of = {_plain(name): field for field, known in names.items() for name in reversed(known)}
+    zone = zone_of(time_key)
     number = 0
     while line := file.readline(LINE_MAX_CHARS):
         number += 1
@@ -247,7 +270,14 @@ def _line_rows(file: TextIO, names: Mapping[str, list[str]]) -> Iterator[Row]:
             given = [(field, value) for field, value in told if value not in ("", None)]
             count = Counter(field for field, _ in given)
             twice = next((field for field in REQUIRED if count[field] > 1), None)
-            yield Row(number, [text], dict(reversed(given)), f"有几个字段都像 {twice}" if twice else None)
+            fault = f"有几个字段都像 {twice}" if twice else None
+            for key in content:
+                if (field := field_of.get(_plain(key))) is None:
+                    if key not in unused and len(unused) <= COLUMNS_LISTED_MAX:
+                        unused.append(key)
+                elif field == "occurred_at" and key != time_key and zone_of(key) != zone:
+                    fault = f"时间字段“{key}”与第一行的“{time_key}”不是同一个时区"
+            yield Row(number, [text], dict(reversed(given)), fault)
         elif text:
             yield Row(number, [text], {}, "这一行不是 JSON 对象")
 
@@ -262,6 +292,7 @@ def _object(line: str) -> dict[str, Any] | None:
 # ---- columns ------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(1_000)  # NDJSON has its keys in every line
 def _plain(column: str) -> str:
     """A column's name as it is compared: case, spaces and punctuation do not matter, nor brackets that say how to fill it in."""
     name = _REMARK.sub("", column)

@@ -1,9 +1,7 @@
 """Rows of an export file go to checkin in posts, each repeated until it is answered 2xx, and every answer is counted."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import httpx
@@ -11,8 +9,9 @@ import msgspec
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from cli.client import problem_text
-from cli.import_events import SHEET_DIGITS, Reading
+from cli.import_events import Reading
 from cli.import_file import Row
+from cli.import_tally import NOT_SENT, Tally
 
 POST_MAX_ROWS = 500
 POST_MAX_BYTES = 900 * 1024  # checkin takes 1 MiB
@@ -20,10 +19,7 @@ POST_TIMEOUT_S = 60
 RETRY_MAX_S = 10
 RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 
-UNKNOWN_MAX = 1000  # codes that are named
-ZEROS_BY_CHANCE = 3  # fewer of them are no sign: one account in ten ends in 0
 
-NOT_SENT = "not_sent"
 REASONS = {
     "malformed": "内容格式不对",
     "unknown_type": "事件类型不认识",
@@ -125,49 +121,6 @@ class Posting(Protocol):
     def post(self, events: list[bytes]) -> list[dict[str, Any]]: ...
 
 
-@dataclass
-class Tally:
-    """What became of the rows so far. `next_row` is the row from which to go on after an interruption."""
-
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    next_row: int = 0
-    long_ids: int = 0  # accounts of more digits than a spreadsheet keeps
-    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)  # field and code that the campaign does not have
-    _lost_digits: int = 0
-    _kept_digits: int = 0
-
-    def see_account(self, viewer_id: str) -> None:
-        more = viewer_id[SHEET_DIGITS:] if viewer_id.isdecimal() else ""
-        self.long_ids += bool(more)
-        self._lost_digits += more.count("0")
-        self._kept_digits += len(more) - more.count("0")
-
-    @property
-    def rounded_ids(self) -> int:
-        """How many accounts a spreadsheet has rounded, most likely: all long ones end in zeros, and that is hardly by chance."""
-        return 0 if self._kept_digits or self._lost_digits < ZEROS_BY_CHANCE else self.long_ids
-
-    @property
-    def rows(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def refused(self) -> int:
-        return sum(number for (verdict, _), number in self.counts.items() if verdict in ("rejected", NOT_SENT))
-
-    def as_json(self) -> dict[str, Any]:
-        verdicts: Counter[str] = Counter()
-        reasons: dict[str, dict[str, int]] = {}
-        for (verdict, reason), number in sorted(self.counts.items()):
-            verdicts[verdict] += number
-            if reason:
-                reasons.setdefault(verdict, {})[reason] = number
-        warnings: dict[str, Any] = {"rounded_ids": self.rounded_ids} if self.rounded_ids else {}
-        for (name, code), number in sorted(self.unknown.items()):
-            warnings.setdefault("unknown_codes", {}).setdefault(name, {})[code] = number
-        return {"rows": self.rows, "verdicts": dict(verdicts), "reasons": reasons} | warnings
-
-
 def send_rows(
     rows: Iterator[Row], reading: Reading, sender: Posting, refusals: Refusals, tally: Tally, from_row: int = 0
 ) -> Iterator[None]:
@@ -195,13 +148,10 @@ def _ready(row: Row, reading: Reading, refusals: Refusals, tally: Tally) -> Read
     outcome = None if row.fault else reading.event(row.fields)
     if outcome is None or outcome.event is None:
         why = row.fault or (outcome.refusal if outcome else "") or ""
-        tally.counts[NOT_SENT, why] += 1
+        tally.refuse(row.number, NOT_SENT, why)
         refusals.add(row, why)
         return None
-    for unknown in outcome.unknown:
-        if len(tally.unknown) < UNKNOWN_MAX or unknown in tally.unknown:
-            tally.unknown[unknown] += 1
-    tally.see_account(outcome.event.get("viewer_id", ""))
+    tally.see(outcome)
     return Ready(row, msgspec.json.encode(outcome.event), outcome.note)
 
 
@@ -209,7 +159,9 @@ def _send(batch: list[Ready], sender: Posting, refusals: Refusals, tally: Tally)
     tally.next_row = batch[0].row.number
     for ready, result in zip(batch, sender.post([ready.body for ready in batch]), strict=True):
         verdict, reason = result["verdict"], result["reason"] or ""
-        tally.counts[verdict, reason] += 1
-        if verdict == "rejected":
+        if verdict != "rejected":
+            tally.counts[verdict, reason] += 1
+        else:
+            tally.refuse(ready.row.number, verdict, reason, result.get("field") or "")
             refusals.add(ready.row, ready.note if reason == "malformed" and ready.note else REASONS.get(reason, reason))
     tally.next_row = batch[-1].row.number + 1

@@ -13,7 +13,8 @@ import httpx
 from cli.import_command import NoRefusals
 from cli.import_events import Reading
 from cli.import_file import open_table
-from cli.import_sending import Lost, Sender, Tally, send_rows
+from cli.import_sending import Lost, Sender, send_rows
+from cli.import_tally import Tally
 from demo.campaign import Campaign
 from demo.deliveries import Export, Item
 from devstack.home import REPOSITORY, Home

@@ -29,6 +29,14 @@ class SheetRow(NamedTuple):
         return more if any(more) else []
 
 
+class Merged(NamedTuple):
+    """Cells of one column that were merged with others: only the first row of the first column has what stands in them."""
+
+    place: int
+    first_row: int
+    last_row: int
+
+
 @dataclass(frozen=True)
 class Sheet:
     """`rows` can be read once. `size` and `position()` are in one unit (bytes or rows), for a progress bar. `others`: the sheets
@@ -40,6 +48,7 @@ class Sheet:
     position: Callable[[], int]
     name: str = ""
     others: Sequence[str] = ()
+    merged: Sequence[Merged] = ()  # below the header
 
     def places(self, columns: Mapping[str, str] | None = None) -> dict[str, int]:
         """Name → place of the column. `columns` maps names to column titles; without it every column goes by its title, and

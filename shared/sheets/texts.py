@@ -2,7 +2,7 @@
 
 import csv
 import re
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -49,6 +49,8 @@ def _encoding(lines: Iterable[bytes], name: str) -> str:
     for number, line in enumerate(lines, start=1):
         if line.isascii():
             continue
+        if number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise FileFault(f"{name} 是 UTF-16 编码（表格软件里叫“Unicode 文本”）。请另存为“CSV UTF-8”再导入")
         marked = marked or (number == 1 and line.startswith(BOM_UTF8))
         if len(line) == LINE_MAX_BYTES and not line.endswith(b"\n"):
             raise FileFault(f"第 {number} 行太长，多半是前面少了一个引号。请改好后重新导入")

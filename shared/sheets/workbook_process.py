@@ -13,8 +13,8 @@ ROWS_AT_ONCE = 1_000
 
 
 def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name: str) -> None:
-    """Sends the sheets that hold anything, the number of rows of the one called `name` (of the first, where it is ""), its rows
-    in portions, and an empty portion; or, as text, what is wrong; or a limit ends it."""
+    """Sends the sheets that hold anything; of the one called `name` (of the first, where it is "") the number of rows, what is
+    merged, the rows in portions, and an empty portion; or, as text, what is wrong; or a limit ends it."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_max_bytes, memory_max_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -32,6 +32,7 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name:
             to.send(f"没有名为“{name}”的工作表，或者它是空的。有内容的工作表：{'、'.join(names) or '（没有）'}")
             return
         to.send(wanted.total_height if wanted else 0)
+        to.send((wanted.merged_cell_ranges if wanted else None) or [])
         portion: list[Sequence[Any]] = []
         for row in wanted.iter_rows() if wanted else ():
             portion.append(row)

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from shared.sheets.sheet import FileFault, Sheet, SheetRow
+from shared.sheets.sheet import FileFault, Merged, Sheet, SheetRow
 
 _INSTEAD = "请在表格软件里另存为“CSV UTF-8”再导入"
 
@@ -33,15 +33,15 @@ def open_workbook(path: Path, limits: WorkbookLimits, name: str | None = None, h
     """The sheet called `name`, else the first that holds anything; its header is its first row from `header_row` on that
     does. Raises `FileFault`, also while rows are read."""
     _check_size(path, limits)
-    with _cells(path, limits, name or "") as (names, height, rows):
+    with _cells(path, limits, name or "") as (names, height, ranges, rows):
         numbered = enumerate(rows, start=1)
-        header = next(
+        header_at, header = next(
             (
-                [str(cell).strip() for cell in cells]
+                (number, [str(cell).strip() for cell in cells])
                 for number, cells in numbered
                 if number >= header_row and any(cells)
             ),
-            [],
+            (0, []),
         )
         at = [0]
 
@@ -52,7 +52,14 @@ def open_workbook(path: Path, limits: WorkbookLimits, name: str | None = None, h
                     yield SheetRow(number, cells)
 
         read = name or next(iter(names), "")
-        yield Sheet(header, below(), height, lambda: at[0], read, [other for other in names if other != read])
+        others = [other for other in names if other != read]
+        merged = [
+            Merged(place, first + 1, last + 1)
+            for (first, left), (last, right) in ranges
+            for place in range(left, right + 1)
+            if header_at <= first and (first < last or left < place)
+        ]
+        yield Sheet(header, below(), height, lambda: at[0], read, others, merged)
 
 
 def _check_size(path: Path, limits: WorkbookLimits) -> None:
@@ -64,8 +71,11 @@ def _check_size(path: Path, limits: WorkbookLimits) -> None:
 
 
 @contextmanager
-def _cells(path: Path, limits: WorkbookLimits, name: str) -> Iterator[tuple[list[str], int, Iterator[Sequence[Any]]]]:
-    """The sheets that hold anything, how many rows the one to be read has, and the cells of each from the top."""
+def _cells(
+    path: Path, limits: WorkbookLimits, name: str
+) -> Iterator[tuple[list[str], int, list[Any], Iterator[Sequence[Any]]]]:
+    """The sheets that hold anything; of the one to be read how many rows it has, what is merged (first cell, last cell), and the
+    cells of each row from the top."""
     ours, theirs = Pipe(duplex=False)
     told = [str(path), str(theirs.fileno()), str(limits.memory_max_bytes), str(limits.cpu_max_s), name]
     child = subprocess.Popen(  # noqa: S603
@@ -77,7 +87,8 @@ def _cells(path: Path, limits: WorkbookLimits, name: str) -> Iterator[tuple[list
     )
     theirs.close()
     try:
-        yield _next(ours, path, limits), _next(ours, path, limits), _rows(ours, path, limits)
+        names, height, ranges = (_next(ours, path, limits) for _ in range(3))
+        yield names, height, ranges, _rows(ours, path, limits)
     finally:
         ours.close()
         child.kill()

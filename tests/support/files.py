@@ -10,7 +10,8 @@ import xlsxwriter  # type: ignore[import-untyped]
 from cli.import_command import NoRefusals
 from cli.import_events import Reading
 from cli.import_file import open_table
-from cli.import_sending import Tally, send_rows
+from cli.import_sending import send_rows
+from cli.import_tally import Tally
 from tests.support.campaigns import campaign
 from tests.support.checkin import CAMPAIGN, CheckinUnderTest
 

@@ -235,6 +235,7 @@ def test_line_ends_and_empty_lines_do_not_matter(tmp_path: Path) -> None:
             "units.csv 第 4 行 unit_code 列（现为 '10246.0'）：表格软件把代码变成了小数",
         ),
         ('12,"县,1,county,county,,,,,,', "units.csv 第 4 行：不是有效的 CSV"),
+        ('12,"县,1,county,county,,,,,,\n13,乡,1,county,county,,,,,,', "units.csv 第 4 行：不是有效的 CSV"),
     ],
 )
 def test_a_csv_mistake_is_told_with_line_and_column(tmp_path: Path, line: str, complaint: str) -> None:

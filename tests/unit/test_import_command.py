@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 from cli import import_command
 from cli.import_events import Reading
 from cli.import_file import Row, open_table
-from cli.import_sending import POST_MAX_BYTES, POST_MAX_ROWS, Lost, Refused, Sender, Tally, send_rows
+from cli.import_sending import POST_MAX_BYTES, POST_MAX_ROWS, Lost, Refused, Sender, send_rows
+from cli.import_tally import REASONS_MAX, Tally
 from tests.support.campaigns import campaign, campaign_content
 from tests.support.json_server import JsonServer
 
@@ -34,7 +35,7 @@ class Refusals:
 def result(event: dict[str, Any]) -> dict[str, Any]:
     """Replays are stored, ids that are none are malformed, the rest is recorded."""
     if not event["viewer_id"].isalnum():
-        return {"event_id": None, "verdict": "rejected", "reason": "malformed"}
+        return {"event_id": None, "verdict": "rejected", "reason": "malformed", "field": "viewer_id"}
     if datetime.fromisoformat(event["occurred_at"]).astimezone(READING.zone).hour != 19:
         return {"event_id": event["event_id"], "verdict": "stored", "reason": "replay_not_credited"}
     return {"event_id": event["event_id"], "verdict": "recorded", "reason": None}
@@ -167,7 +168,66 @@ def test_refused_rows_are_explained_where_they_stand() -> None:
             "rejected": {"malformed": 1},
             "not_sent": {"属于其他活动": 1, "这一行不是 JSON 对象": 1},
         },
+        "refused": [
+            {"verdict": "not_sent", "reason": "属于其他活动", "field": None, "rows": 1, "first_rows": [5]},
+            {"verdict": "not_sent", "reason": "这一行不是 JSON 对象", "field": None, "rows": 1, "first_rows": [4]},
+            {"verdict": "rejected", "reason": "malformed", "field": "viewer_id", "rows": 1, "first_rows": [3]},
+        ],
     }
+
+
+def test_refused_rows_are_counted_by_reason_and_field_with_the_first_lines() -> None:
+    def malformed(events: list[dict[str, Any]]) -> httpx.Response:
+        fields = ["phone" if event["viewer_id"] in ("ks3", "ks9") else "name" for event in events]
+        results = [{"event_id": None, "verdict": "rejected", "reason": "malformed", "field": each} for each in fields]
+        return httpx.Response(200, json={"results": results})
+
+    tally, _ = send(Checkin(malformed), rows(12))
+    found = [(each["field"], each["rows"], each["first_rows"]) for each in tally.as_json()["refused"]]
+    assert found == [("name", 10, [2, 4, 5, 6, 7]), ("phone", 2, [3, 9])]
+    assert tally.as_json()["reasons"] == {"rejected": {"malformed": 12}}
+
+
+def test_reasons_that_name_what_is_in_the_cell_do_not_fill_the_screen() -> None:
+    source = (
+        Row(at, [], {"viewer_id": "ks1", "occurred_at": "2024/6/29 19:31", "name": f"{at}\ufffd"})
+        for at in range(2, 1002)
+    )
+    tally, refusals = send(Checkin(), source)
+    assert (len(tally.as_json()["refused"]), tally.refused, len(refusals.rows)) == (REASONS_MAX + 1, 1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "fields", "unused"),
+    [
+        ("viewer.checked_in", {"unit_code": "111", "name": "李四", "quiz": "第1题"}, {"unit_code", "name", "quiz"}),
+        ("viewer.enrolled", {"unit_code": "111", "name": "李四", "prize": "杯子"}, {"prize"}),
+        ("prize.won", {"prize": "杯子", "quiz": "第1题", "phone": "13800001111"}, {"quiz", "phone"}),
+        ("viewer.checked_in", {"unit_code": "NULL", "event_id": "e-1"}, set()),
+    ],
+)
+def test_what_a_type_has_no_use_for_is_told(event_type: str, fields: dict[str, str], unused: set[str]) -> None:
+    tally, _ = send(Checkin(), rows(2, type=event_type, **fields))
+    expected = {event_type: dict.fromkeys(unused, 2)} if unused else {}
+    assert tally.as_json().get("unused_fields", {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("event_type", "times", "without"),
+    [
+        ("quiz.answered", ("19:31", "19:32", "19:32"), 3),
+        ("quiz.answered", ("19:31", "19:32", "19:32:01"), 0),
+        ("quiz.answered", ("19:31", "19:32"), 0),
+        ("viewer.checked_in", ("19:31", "19:32", "19:32"), 0),
+    ],
+)
+def test_actions_without_seconds_are_pointed_out(event_type: str, times: tuple[str, ...], without: int) -> None:
+    source = (
+        Row(at, [], {"viewer_id": "ks1", "occurred_at": f"2024/6/29 {time}", "type": event_type})
+        for at, time in enumerate(times)
+    )
+    tally, _ = send(Checkin(), source)
+    assert tally.as_json().get("without_seconds", 0) == without
 
 
 # ---- the command, against a real socket ------------------------------------------------------------------------------
@@ -201,7 +261,13 @@ def test_import_counts_and_writes_refused_rows_that_no_spreadsheet_runs(checkin:
     source.write_text(FILE, encoding="gb18030")
     done = run(source, "--campaign", "small-2024", "--rejected", refused)
     assert done.exit_code == 0, done.output
-    for words in ("已记录", "重播签到，本活动不计入", "有 1 行被拒收"):
+    for words in (
+        "已记录",
+        "重播签到，本活动不计入",
+        "有 1 行被拒收",
+        "内容格式不对：账号",
+        "签到用不到这些列，没有记：姓名",
+    ):
         assert words in done.output
     assert checkin.tokens == {"Bearer t"}
     with refused.open(encoding="utf-8-sig", newline="") as file:
@@ -274,6 +340,7 @@ def test_a_stopped_import_says_how_to_go_on(checkin: JsonServer, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--type", "打卡"], "可用的有：签到、报名、答题、中奖、关注"),
         (["--map", "viewer_id"], "字段=列名"),
         (["--map", "viewer_id=昵称"], "没有“昵称”"),
         (["--campaign", "none"], "没有活动 none"),

@@ -136,6 +136,8 @@ def test_numbers_of_a_spreadsheet_are_codes() -> None:
     [
         ("13800001111.0", "13800001111"),
         ('="0138"', "0138"),
+        ("'0138", "0138"),
+        ("13,800,001,111", "13800001111"),
         (140902.0, "140902"),
         ("140902.00", "140902"),
         ("1.5", "1.5"),
@@ -146,7 +148,7 @@ def test_a_code_is_freed_from_what_spreadsheets_put_around_it(written: Any, mean
     assert event("viewer.enrolled", **{field: written})[field] == meant
 
 
-@pytest.mark.parametrize("field", ["viewer_id", "event_id", "unit_code", "channel", "phone"])
+@pytest.mark.parametrize("field", ["viewer_id", "event_id", "unit_code", "channel", "phone", "prize", "account"])
 @pytest.mark.parametrize(
     ("written", "why"),
     [("1.38E+10", "后几位已丢失"), (6.91e18, "后几位已丢失"), (datetime(2024, 1, 2), "日期"), (True, "是非")],

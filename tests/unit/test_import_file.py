@@ -2,6 +2,7 @@
 
 import resource
 import zipfile
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,7 @@ def test_an_object_that_names_the_account_twice_is_refused(tmp_path: Path) -> No
         ("昵称,时间\na,b\n", {}, r"viewer_id.*“昵称”、“时间”.*--map viewer_id=列名"),
         ("账号,时间\na,b\n", {"name": "大名"}, r"没有“大名”这一列"),
         ("账号,时间\na,b\n", {"nme": "账号"}, r"nme 不是字段名"),
-        ("", {}, r"（没有）"),
+        ("", {"viewer_id": "账号"}, r"（没有）"),
         ("账号|时间\na|b\n", {}, r"只成了一列.*逗号、分号"),
         ('账号,时间\n"a,b\n' + "x" * 200_000, {}, r"引号"),
     ],
@@ -259,6 +260,69 @@ def test_ndjson_reads_every_object_by_the_same_names(tmp_path: Path) -> None:
         (6, False),
     ]
     assert rows[3].fields == {"viewer_id": 8812, "occurred_at": "2024/6/29 19:31", "name": "张三"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "encoding", "says"),
+    [
+        ("a.csv", ROWS, "utf-16", "UTF-16"),
+        ("a.ndjson", '[{"账号": "ks_1", "时间": "2024/6/29 19:31"}]', "utf-8", "每行一个对象"),
+        ("a.csv", "", "utf-8", "文件是空的"),
+        ("a.ndjson", "", "utf-8", "文件是空的"),
+        ("a.csv", "账号，时间\nks_1，2024/6/29 19:31\n", "utf-8", "全角逗号"),
+    ],
+)
+def test_what_is_another_kind_of_file_is_told(
+    tmp_path: Path, name: str, content: str, encoding: str, says: str
+) -> None:
+    with pytest.raises(FileFault, match=says):
+        read(write(tmp_path, name, content, encoding))
+
+
+@pytest.mark.parametrize(
+    ("merged", "says"),
+    [
+        ("C4:C5", "“单位”一列有合并的单元格（第 4 到 5 行）"),
+        ("A3:A6", "“账号”"),
+        ("D4:D5", ""),
+        ("A1:C1", ""),
+        ("C4:D4", ""),
+        ("B4:C4", "“单位”"),
+    ],
+)
+def test_rows_below_a_merged_cell_are_not_taken_for_empty(tmp_path: Path, merged: str, says: str) -> None:
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    assert sheet is not None
+    sheet.append(["名单"])
+    sheet.append(["账号", "时间", "单位", "备注"])
+    for number in range(4):
+        sheet.append([f"ks_{number}", "2024/6/29 19:31", "111", "x"])
+    sheet.merge_cells(merged)
+    workbook.save(tmp_path / "a.xlsx")
+    outcome = pytest.raises(FileFault, match=says) if says else nullcontext()
+    with outcome, open_table(tmp_path / "a.xlsx", {}, header_row=2) as table:
+        assert len([row for row in table.rows if "viewer_id" in row.fields]) == 4
+
+
+def test_ndjson_names_the_keys_that_belong_to_no_field(tmp_path: Path) -> None:
+    content = (
+        '{"viewer_id": "ks_1", "时间": "2024/6/29 19:31", "昵称": "x"}\n'
+        '{"viewer_id": "ks_2", "时间": "2024/6/29 19:31", "单位号": "111"}\n'
+    )
+    with open_table(write(tmp_path, "a.ndjson", content), {}) as table:
+        assert [row.fault for row in table.rows] == [None, None]
+        assert list(table.unused) == ["昵称", "单位号"]
+
+
+@pytest.mark.parametrize(("key", "fault"), [("时间", True), ("时间（UTC）", False), ("时间 (UTC+0)", False)])
+def test_ndjson_rows_do_not_take_the_zone_of_another_key(tmp_path: Path, key: str, fault: bool) -> None:
+    content = (
+        '{"viewer_id": "ks_1", "签到时间（UTC）": "2024/6/29 11:31"}\n'
+        f'{{"viewer_id": "ks_2", "{key}": "2024/6/29 19:31"}}\n'
+    )
+    with open_table(write(tmp_path, "a.ndjson", content), {}) as table:
+        assert [row.fault is not None for row in table.rows] == [False, fault]
 
 
 def test_ndjson_line_without_end_is_a_fault_not_a_full_memory(tmp_path: Path) -> None:
