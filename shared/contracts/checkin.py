@@ -52,7 +52,7 @@ class ViewerEnrolledV1(ColumnEvent):
     IMPERSONAL: ClassVar[Fields] = ("enrolled_at", "unit_codes", "groups")
 
     viewer_ids: list[Id]
-    enrolment_ids: list[Id] = Field(description="the platform's event ids")
+    enrolment_ids: list[Id] = Field(description="the platform's event ids; made up by checkin for rows of a file")
     enrolled_at: list[AwareDatetime]
     unit_codes: list[Id]
     groups: list[Id]

@@ -3,18 +3,37 @@
 import base64
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+from alembic import command
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from services.checkin.erasure import Erasure
 from shared.contracts.checkin import LiveRoomActionsRecordedV1, ViewerEnrolledV1
+from shared.database import Transaction
+from shared.database.migrate import alembic_config, migrate
 from shared.people import sealing
 from shared.people.enrolments import latest_enrolments
+from shared.people.erasure import new_name
 from tests.support.campaigns import campaign_content
-from tests.support.checkin import LIVE, RECIPIENTS, CheckinUnderTest, checkin, enrolment, running_checkin
+from tests.support.checkin import (
+    CAMPAIGN,
+    DURING,
+    LIVE,
+    RECIPIENTS,
+    CheckinUnderTest,
+    checkin,
+    enrolment,
+    running_checkin,
+)
 from tests.support.databases import DatabaseFactory
 from tests.support.files import import_rows
+from tests.support.servers import RunningPostgres
 
 VIEWERS = [f"ks{number}" for number in range(10)]
 AT = "2024/6/29 19:28:00"
@@ -97,13 +116,68 @@ async def test_a_row_that_corrects_only_a_contact_is_not_lost(
     assert (await contacts(service))["ks1"][field] == right
 
 
-async def test_what_is_kept_of_an_enrolment_gives_no_contact_away(service: CheckinUnderTest, tmp_path: Path) -> None:
-    """The digest is keyed, and a forgotten viewer's is gone."""
-    header = "账号,报名时间,单位代码,姓名,手机号"
-    await import_rows(service, tmp_path, header, f"ks1,{AT},111,李四,13800001111", f"ks2,{AT},111,李四,13800001111")
-    first, second = await service.rows("SELECT enrolment_id, said FROM enrolment ORDER BY viewer_id")
-    assert len(first[1]) == 16
-    assert first[0] != second[0]
+async def test_the_digest_of_what_was_said_needs_a_key_and_is_forgotten_with_people(
+    database: DatabaseFactory, tmp_path: Path
+) -> None:
+    header, row = "账号,报名时间,单位代码,姓名,手机号", f"ks1,{AT},111,李四,13800001111"
+    fresh, digests = await database("checkin"), []
+    for link_key in ("a key of this deployment " * 2, "another key of another one" * 2):
+        async with running_checkin(fresh, tmp_path, link_key=link_key) as service:
+            await service.define(campaign_content())
+            assert await import_rows(service, tmp_path, header, row) == verdicts(recorded=1)
+            digests = [found for (found,) in await service.rows("SELECT said FROM enrolment")]
+    assert len(set(digests)) == 2
+    owner = await asyncpg.connect(fresh.owner_url)
+    tx, erasure = Transaction(owner), Erasure({})
+    for forget in (
+        lambda: erasure.forget_people(tx, CAMPAIGN),
+        lambda: erasure.destroy_keys(tx, CAMPAIGN, DURING),
+        lambda: erasure.forget_viewer(tx, CAMPAIGN, "ks1", new_name()),
+    ):
+        await owner.execute("UPDATE enrolment SET said = decode(md5(enrolment_id), 'hex')")
+        async with owner.transaction():
+            await forget()
+        assert await owner.fetchval("SELECT count(said) FROM enrolment") == 0
+    await owner.close()
+
+
+@pytest.fixture
+async def old_database(postgres: RunningPostgres) -> AsyncIterator[asyncpg.Connection]:
+    """checkin's, as the version before has it, where what was done could be kept under two ids; as the owner."""
+    await postgres.execute('CREATE DATABASE "done_twice" OWNER checkin_owner')
+    await postgres.execute("ALTER SCHEMA public OWNER TO checkin_owner", database="done_twice")
+    url = postgres.url("checkin_owner", "done_twice")
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+
+    def upgrade(connection: Connection) -> None:
+        config = alembic_config("checkin")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0009")
+
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+    owner = await asyncpg.connect(url)
+    yield owner
+    await owner.close()
+    await postgres.drop("done_twice")
+
+
+async def test_an_upgrade_keeps_each_action_once(postgres: RunningPostgres, old_database: asyncpg.Connection) -> None:
+    rows = [
+        ("e-1", "第1题", "19:31:05.1"),
+        ("e-2", "第1题", "19:31:05.7"),
+        ("e-3", None, "19:31:05"),
+        ("e-4", None, "19:31:05.9"),
+        ("e-5", "第1题", "19:31:06"),
+    ]
+    await old_database.executemany(
+        "INSERT INTO live_room_action VALUES (1, 'ks1', $1, '2024-06-29', 'quiz_answered', $2, $3)",
+        [(event_id, item, datetime.fromisoformat(f"2024-06-29T{at}+08:00")) for event_id, item, at in rows],
+    )
+    await migrate("checkin", postgres.url("checkin_owner", "done_twice"))
+    kept = await old_database.fetch("SELECT event_id FROM live_room_action ORDER BY 1")
+    assert [row[0] for row in kept] == ["e-1", "e-3", "e-5"]
 
 
 ACTIONS = {"quiz.answered": "题目", "prize.won": "奖品", "account.followed": "关注账号"}
