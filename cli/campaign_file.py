@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from cli.import_events import says_nothing
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import Finding, explain
 from shared.sheets import decoded
@@ -128,7 +129,8 @@ def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> l
                             f"{name} 第 {line} 行", None, f"有 {len(cells)} 列，应为 {len(header)} 列；请核对逗号和引号"
                         )
                     )
-                row = Row({key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()})
+                told = {key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()}
+                row = Row({key: cell for key, cell in told.items() if not (key in optional and says_nothing(cell))})
                 row.line = line
                 rows.append(row)
                 findings += _fractions(name, row)

@@ -218,6 +218,15 @@ def test_line_ends_and_empty_lines_do_not_matter(tmp_path: Path) -> None:
     assert load(write(tmp_path, UNITS.replace("\n", "\r\n") + "\r\n,,,,,,,,,,\r\n")) == plain
 
 
+def test_words_that_mean_nothing_are_empty_where_a_column_may_be(tmp_path: Path) -> None:
+    assert load(write(tmp_path, f"{UNITS}12,县,1,county,county,NULL,-,nan,无,N/A,—\n")) == load(
+        write(tmp_path, f"{UNITS}12,县,1,county,county,,,,,,\n")
+    )
+    assert "parent_code 列：12 的上级 NULL 不存在" in complaints(
+        write(tmp_path, f"{UNITS}12,县,NULL,county,county,,,,,,\n")
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
