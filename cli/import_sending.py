@@ -163,5 +163,12 @@ def _send(batch: list[Ready], sender: Posting, refusals: Refusals, tally: Tally)
             tally.counts[verdict, reason] += 1
         else:
             tally.refuse(ready.row.number, verdict, reason, result.get("field") or "")
-            refusals.add(ready.row, ready.note if reason == "malformed" and ready.note else REASONS.get(reason, reason))
+            refusals.add(ready.row, _why(ready, reason, result.get("field")))
     tally.next_row = batch[-1].row.number + 1
+
+
+def _why(ready: Ready, reason: str, at_field: str | None) -> str:
+    """Why checkin refused a row, for whoever corrects it."""
+    if reason != "malformed" or not ready.note:
+        return REASONS.get(reason, reason)
+    return f"{ready.note}（{at_field}）" if at_field else ready.note

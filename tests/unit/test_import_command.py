@@ -182,7 +182,8 @@ def test_refused_rows_are_counted_by_reason_and_field_with_the_first_lines() -> 
         results = [{"event_id": None, "verdict": "rejected", "reason": "malformed", "field": each} for each in fields]
         return httpx.Response(200, json={"results": results})
 
-    tally, _ = send(Checkin(malformed), rows(12))
+    tally, refusals = send(Checkin(malformed), rows(12))
+    assert {why[-7:] for number, why in refusals.rows if number in (3, 9)} == {"（phone）"}
     found = [(each["field"], each["rows"], each["first_rows"]) for each in tally.as_json()["refused"]]
     assert found == [("name", 10, [2, 4, 5, 6, 7]), ("phone", 2, [3, 9])]
     assert tally.as_json()["reasons"] == {"rejected": {"malformed": 12}}
