@@ -15,7 +15,8 @@ from typing import NamedTuple
 import structlog
 
 from services.checkin.campaigns import Catalogue
-from services.checkin.domain import CHECKED_IN, Campaign, Result, Verdict
+from services.checkin.deciding import Counted, Decisions
+from services.checkin.domain import CHECKED_IN, Result
 from services.checkin.recording import Record, Seal, record
 from services.checkin.sorting import Arrival, Digest
 from shared.clock import Clock
@@ -140,30 +141,22 @@ class Committer:
             await self._commit([waiting], slot)
 
     async def _recorded(self, arrivals: list[Arrival], slot: int) -> list[Result]:
-        async def work(tx: Transaction) -> tuple[list[Result], dict[str, Campaign]]:
+        async def work(tx: Transaction) -> Decisions:
             campaigns = await self._catalogue.held(tx)
             now = self._clock.now()
-            return await self._record(tx, arrivals, campaigns, now, self._seal, self._digest, slot), campaigns
+            return await self._record(tx, arrivals, campaigns, now, self._seal, self._digest, slot)
 
-        results, campaigns = await self._db.in_transaction(work)
-        self._note_taken(arrivals, results, campaigns)
-        return results
+        decisions = await self._db.in_transaction(work)
+        self._note_taken(decisions.counts)
+        return decisions.results
 
-    def _note_taken(self, arrivals: list[Arrival], results: list[Result], campaigns: Mapping[str, Campaign]) -> None:
-        """A repeat is a sign of life, too; what the office imports from a file is none."""
-        taken: set[str] = set()
-        for arrival, result in zip(arrivals, results, strict=True):
-            event = arrival.item.event
-            if event is None or arrival.filed_as or result.verdict is Verdict.REJECTED:
-                continue
-            taken.add(event.campaign_id)
-            campaign = campaigns[event.campaign_id]
-            if event.type != CHECKED_IN or not campaign.course.is_platform(arrival.source):
-                continue
-            slot_of_event = campaign.course.locate(event.occurred_at.timestamp())
-            if slot_of_event is not None and slot_of_event.mode == "live":
-                self.live_taken[campaign.id, campaign.lesson_texts[slot_of_event.lesson], arrival.source] += 1
-        self.last_taken_s |= dict.fromkeys(taken, time.time())
+    def _note_taken(self, counts: Mapping[Counted, int]) -> None:
+        """A repeat is a sign of life, too; what the office imports from a file is none, and what was refused is none."""
+        for (campaign_id, type_, lesson_date, mode, _, _, feed), number in counts.items():
+            if feed:
+                self.last_taken_s[campaign_id] = time.time()
+            if feed and type_ == CHECKED_IN and mode == "live":
+                self.live_taken[campaign_id, lesson_date, feed] += number
 
 
 def _answer(group: list[_Waiting], results: list[Result]) -> None:

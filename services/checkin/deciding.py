@@ -73,8 +73,9 @@ class Uncounted(NamedTuple):
     body_hmac: bytes
 
 
-Counted = tuple[str, str, str, str, str, str]
-"""What verdicts are counted by: campaign_id, type, lesson_date, mode, verdict, reason; "" where it does not apply."""
+Counted = tuple[str, str, str, str, str, str, str]
+"""What verdicts are counted by: campaign_id, type, lesson_date, mode, verdict, reason, feed; "" where it does not apply. The feed
+is the source that sent it, "" for what an office imports from a file and for what is refused."""
 
 
 class Fact(msgspec.Struct):
@@ -113,7 +114,9 @@ class Decisions:
         mode: str = "",
     ) -> None:
         self._results[position] = Result(event.event_id, verdict, reason)
-        self.counts[event.campaign_id, event.type, lesson_date, mode, verdict, reason or ""] += 1
+        arrival = self.arrivals[position]
+        feed = "" if arrival.filed_as else arrival.source
+        self.counts[event.campaign_id, event.type, lesson_date, mode, verdict, reason or "", feed] += 1
 
     def refuse(self, refusals: list[Refusal]) -> None:
         """Refuses events. They are counted later, where their row is new: an event that is refused twice counts once."""
@@ -162,7 +165,7 @@ class Decisions:
                 left.discard((row.source, row.event_key))
                 known = row.reason in (Reason.IN_FUTURE, Reason.OUTSIDE_WINDOW, Reason.NOT_OF_PLATFORM)
                 campaign_id = (row.campaign_id or "") if known else ""  # a sender must not invent metric labels
-                self.counts[campaign_id, row.type or "", "", "", row.verdict, row.reason] += 1
+                self.counts[campaign_id, row.type or "", "", "", row.verdict, row.reason, ""] += 1
 
 
 # ---- the decision ----------------------------------------------------------------------------------------------------

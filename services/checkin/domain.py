@@ -92,9 +92,6 @@ class Course:
             for platform in rules.platforms
         }
 
-    def is_platform(self, source: str) -> bool:
-        return source in self._hours_of
-
     def can_come_from(self, source: str, occurred_at_s: float) -> bool:
         """Whether this source can have sent an event of this time, which lies in a window. Who is not among the campaign's
         platforms (the bus, an import, a source of another campaign's) may send everything."""

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from services.checkin import store
-from services.checkin.deciding import Fact, Stored, decide
-from services.checkin.domain import Campaign, Result
+from services.checkin.deciding import Decisions, Fact, Stored, decide
+from services.checkin.domain import Campaign
 from services.checkin.sorting import Arrival, Digest, Part, sort_out
 from shared.bus import outbox
 from shared.bus.outgoing import Outgoing, column_events
@@ -21,7 +21,7 @@ from shared.people.campaign_keys import PublicKeys
 
 Seal = Callable[[PublicKeys, Sequence[bytes | None], Sequence[str]], SealedColumn | None]
 Record = Callable[
-    [Transaction, Sequence[Arrival], dict[str, Campaign], datetime, Seal, Digest, int], Awaitable[list[Result]]
+    [Transaction, Sequence[Arrival], dict[str, Campaign], datetime, Seal, Digest, int], Awaitable[Decisions]
 ]
 
 
@@ -39,8 +39,8 @@ async def record(
     seal: Seal,
     digest: Digest,
     slot: int,
-) -> list[Result]:
-    """Applies a batch and returns each arrival's result, in order. `campaigns`: the definitions held by `tx`."""
+) -> Decisions:
+    """Applies a batch and returns what became of each arrival. `campaigns`: the definitions held by `tx`."""
     refusals, parts = sort_out(arrivals, campaigns)
     stored = [(part, await _store(tx, part, arrivals, digest)) for part in parts]
     decisions = decide(arrivals, refusals, stored, digest)
@@ -50,7 +50,7 @@ async def record(
         await store.count_verdicts(tx, slot, decisions.counts)
     await store.count_credited_days(tx, slot, decisions.days)
     await outbox.add_outgoing(tx, [event for fact in decisions.facts for event in _events(fact, now, seal)])
-    return decisions.results
+    return decisions
 
 
 async def _store(tx: Transaction, part: Part, arrivals: Sequence[Arrival], digest: Digest) -> Stored:

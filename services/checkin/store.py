@@ -2,6 +2,7 @@
 
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from operator import itemgetter
@@ -641,7 +642,11 @@ def _action_key(action: Action) -> tuple[str, ...]:
 
 
 async def count_verdicts(tx: Transaction, slot: int, counts: dict[Counted, int]) -> None:
-    rows = [(*key, counts[key]) for key in sorted(counts)]
+    """Adds to the counts of verdicts, which are kept without the feed."""
+    numbers: Counter[tuple[str, ...]] = Counter()
+    for (*key, _), number in counts.items():
+        numbers[tuple(key)] += number
+    rows = [(*key, numbers[key]) for key in sorted(numbers)]
     await tx.execute(
         """
         INSERT INTO verdict_count AS c (slot, campaign_id, type, lesson_date, mode, verdict, reason, n)

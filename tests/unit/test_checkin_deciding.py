@@ -69,7 +69,7 @@ def test_a_refusal_is_counted_once_and_only_where_it_was_new() -> None:
     decisions = decided(arrivals_of(early, early, early | {"event_id": "known"}))
     assert not decisions.counts
     decisions.count_refusals({("standard", "w")})
-    assert decisions.counts == {(CAMPAIGN, "viewer.checked_in", "", "", "rejected", "outside_window"): 1}
+    assert decisions.counts == {(CAMPAIGN, "viewer.checked_in", "", "", "rejected", "outside_window", ""): 1}
 
 
 def test_a_time_is_too_far_ahead_from_the_sixty_first_second() -> None:
