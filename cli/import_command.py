@@ -22,6 +22,7 @@ from cli.import_sending import POST_TIMEOUT_S, Lost, Refusals, Refused, Sender, 
 from cli.import_summary import print_rows, report
 from cli.import_tally import Tally
 from shared.contracts.campaign import CampaignDefinition
+from shared.os_errors import os_reason
 from shared.sheets import FileFault, inert
 
 # ---- refused rows ----------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def import_file(
             posts = send_rows(table.rows, reading.in_zone(table.zone), sender, refusals, tally, from_row)
             _send_with_progress(table, posts, tally, file.name)
         except OSError as error:
-            fail(f"{error.filename or file}：{error.strerror or error}")
+            fail(f"{error.filename or file}：{os_reason(error)}")
         except (FileFault, Lost, Refused) as error:
             _interrupted(error, file, tally, as_json)
     report(tally, table, rejected, as_json)

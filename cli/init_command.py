@@ -19,6 +19,7 @@ from devstack.home import write_whole
 from devstack.secrets import STANDARD, Verifier, WebhookSource
 from shared.contracts.base import ID_PATTERN
 from shared.env_files import Ambiguous
+from shared.os_errors import os_reason
 from upkeep import missing, secret_files
 from upkeep.secret_files import DeploymentSecrets
 from upkeep.sizing import VIEWERS_DEFAULT, VIEWERS_MAX, Sizes, sizes
@@ -118,7 +119,7 @@ def _add_missing(
         sources = missing.more_sources(texts, added, verifiers)
     except OSError as error:
         fail(
-            f"读不了 {error.filename}（{error.strerror}），没有改动任何文件。请用 root 运行（docs/operations/upgrade.md）"
+            f"读不了 {error.filename}（{os_reason(error)}），没有改动任何文件。请用 root 运行（docs/operations/upgrade.md）"
         )
     except missing.Lost as error:
         fail(

@@ -10,6 +10,7 @@ import typer
 
 from cli.client import fail
 from cli.doctor_command import report
+from shared.os_errors import os_reason
 
 DOCKER = (("docker", "version", "--format", "{{.Server.Version}}"),)
 COMPOSE = (("docker", "compose", "version", "--short"), ("docker-compose", "version", "--short"))
@@ -32,7 +33,7 @@ def preflight(
     try:
         env = check_host.env_settings((directory / ".env").read_text())
     except OSError as error:
-        fail(f"读不了 {error.filename}（{error.strerror}）。先运行 fanzha init")
+        fail(f"读不了 {error.filename}：{os_reason(error)}。先运行 fanzha init")
     wanted = check_host.needs(env)
     folders = [directory.resolve(), DOCKER_DATA if DOCKER_DATA.is_dir() else Path("/")]
     found = [

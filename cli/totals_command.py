@@ -15,6 +15,7 @@ from rich.table import Table
 from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail
 from shared.clock import local_text
+from shared.os_errors import os_reason
 from shared.sheets import CSV_TYPE, XLSX_TYPE
 
 By = Literal["unit", "subtree", "county", "city", "group", "lesson", "mode", "platform"]
@@ -125,7 +126,7 @@ def _written(path: str, asked: Mapping[str, str], csv: Path | None, xlsx: Path |
         try:
             file.write_bytes(content)
         except OSError as error:
-            fail(f"写不了 {file}（{error.strerror}）。请核对文件夹和权限；文件可能正在表格软件里打开")
+            fail(f"写不了 {file}：{os_reason(error)}。请核对文件夹和权限；文件可能正在表格软件里打开")
         typer.echo(f"已写入 {file}")
     return bool(wanted)
 

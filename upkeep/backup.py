@@ -19,6 +19,7 @@ from pathlib import Path
 from devstack.home import PRIVATE, write_whole
 from shared import __version__
 from shared.bus.topology import CONSUMERS_FIRST
+from shared.os_errors import os_reason
 from upkeep import campaign_keys, dump, expiry, keys, secret_files
 from upkeep.backup_names import of_known_age, of_the_future, taken_at
 from upkeep.deployment import Deployment
@@ -152,7 +153,7 @@ def _write_env(deployment: Deployment, target: Path, tell: Tell) -> str | None:
     try:
         text = path.read_text()
     except OSError as error:
-        tell(f"没有备份 .env：读不了（{error.strerror}）")
+        tell(f"没有备份 .env：读不了（{os_reason(error)}）")
         return None
     if any(
         word in text

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from shared.os_errors import os_reason
 from upkeep.findings import Finding, ok, problem, warning
 from upkeep.sizing import GIB, VIEWERS_DEFAULT, Sizes, sizes
 
@@ -133,4 +134,4 @@ def _port_finding(key: str, address: str, number: int, error: OSError) -> Findin
         return problem(
             "ports", where, "本机没有这个地址", f".env 里 {key.partition('_')[0]}_ADDRESS 写成本机网卡的地址（ip addr）"
         )
-    return warning("ports", where, f"没有查成：{error.strerror}", "用 root 再查一次")
+    return warning("ports", where, f"没有查成：{os_reason(error)}", "用 root 再查一次")

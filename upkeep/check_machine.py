@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from shared.os_errors import os_reason
 from upkeep import backup_names, missing
 from upkeep.deployment import MEND_SECRETS, Deployment
 from upkeep.findings import Finding, ok, problem, warning
@@ -58,7 +59,7 @@ def judge_files(paths: tuple[Path, ...]) -> Iterator[Finding]:
             yield problem(
                 "secret_files",
                 path.name,
-                f"密钥文件读不到：{error.strerror}",
+                f"密钥文件读不到：{os_reason(error)}",
                 f"恢复 {path}：fanzha restore --secrets-only",
             )
             continue

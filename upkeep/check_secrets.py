@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from devstack.secrets import NATS_USERS
 from shared import env_files
 from shared.bus.topology import SERVICES
+from shared.os_errors import os_reason
 from upkeep import expiry
 from upkeep.deployment import Deployment
 from upkeep.expiry import Expiry
@@ -42,7 +43,7 @@ def read(folder: Path) -> tuple[dict[str, dict[str, str]], list[Finding]]:
         except env_files.Ambiguous as error:
             findings.append(problem("secrets", path.name, str(error), "改好这一行，再 docker compose up -d"))
         except OSError as error:
-            findings.append(problem("secrets", path.name, f"读不了：{error.strerror}", "用 root 运行"))
+            findings.append(problem("secrets", path.name, f"读不了：{os_reason(error)}", "用 root 运行"))
     return files, findings
 
 

@@ -15,6 +15,7 @@ from devstack.home import Home, read_env
 from shared.bus.topology import SERVICES
 from shared.clock import clock_from
 from shared.env_files import Ambiguous
+from shared.os_errors import os_reason
 
 MEND_SECRETS = "缺的文件和变量用 fanzha init --add-missing 添加，丢失的用 fanzha restore --secrets-only 取回"
 
@@ -58,7 +59,7 @@ def _production(folder: Path) -> Deployment:
             return read_env(path)
         except OSError as error:
             raise NotFound(
-                f"读不了 {path}（{error.strerror}）：SECRETS_DIR 应是 fanzha init 写的 secrets 目录。{MEND_SECRETS}"
+                f"读不了 {path}（{os_reason(error)}）：SECRETS_DIR 应是 fanzha init 写的 secrets 目录。{MEND_SECRETS}"
             ) from error
         except Ambiguous as error:
             raise NotFound(str(error)) from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from shared.os_errors import os_reason
 from shared.settings import ServiceSettings
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -27,7 +28,7 @@ class Settings(ServiceSettings):
             content = self.seal_image.read_bytes()
         except OSError as error:
             raise ValueError(
-                f"印章 SEAL_IMAGE 读不了（{error.strerror}）：.env 里写一个 PNG 文件，容器用户能读"
+                f"印章 SEAL_IMAGE 读不了（{os_reason(error)}）：.env 里写一个 PNG 文件，容器用户能读"
             ) from error
         if content and not content.startswith(PNG):
             raise ValueError("印章 SEAL_IMAGE 不是 PNG 文件：请转成 PNG，最好是透明底")
