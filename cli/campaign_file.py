@@ -1,18 +1,19 @@
 """Reads a campaign file: YAML, with units and channels as CSV beside it (`units_file`, `channels_file`)."""
 
-import csv
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from cli.campaign_yaml import NotReadable, Written, content_of, written_in
 from cli.import_events import says_nothing
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import Finding, explain
-from shared.sheets import decoded
+from shared.os_errors import os_reason
+from shared.sheets import FileFault, csv_rows, decoded
 
 YAML_MAX_BYTES = 1024 * 1024
 CSV_MAX_BYTES = DEFINITION_MAX_BYTES
@@ -24,13 +25,14 @@ CHANNEL_COLUMNS = ("channel", "unit_code")
 
 SPREADSHEET_DATE = re.compile(r"^(\d{4})/(\d{1,2})/(\d{1,2})$")  # what Excel makes of 2024-06-29
 UNIT_PATH = re.compile(r"^units\[(\d+)\]\.?(.*)$")
-FULL_WIDTH_BRACES = re.compile(r"｛\s*([a-z_]+)\s*｝")
-FULL_WIDTH_COLON = re.compile(r"^[\s-]*([A-Za-z_]+)\s*：")
-LEADING_ZERO = re.compile(r"^0[0-9]+$")
+BRACES = re.compile(r"[{｛﹛]\s*(\w+)\s*[}｝﹜]|[{｛﹛}｝﹜]")
+BRACES_SHOWN_AROUND = 6  # characters before and after, so that they are found in a long text
 WHOLE_AS_FRACTION = re.compile(r"^([0-9]+)\.0+$")  # what a spreadsheet makes of a code that it took for a number
+SCIENTIFIC = re.compile(r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$")  # and of a long one
 CODE_COLUMNS = ("unit_code", "parent_code", "channel")
+CODE_PATH = re.compile(r"(^|\.)(code|unit_code|parent_code|units\[[0-9]+\])$|^channels\.")
 IN_CSV = re.compile(r" 第 [0-9]+ 行")
-LAST_STEP = re.compile(r"(\.[^.\[]*|\[[0-9]+\]|^[^.\[]+)$")
+LAST_STEP = re.compile(r"(^|[.\[])[^.\[]*$")
 CHANNEL_PATH = re.compile(r"^channels\.(.+)$")
 
 
@@ -51,8 +53,13 @@ class Row(dict[str, str]):
 def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition:
     """The definition in `path`, or `CampaignFileError`."""
     text = _text(path, yaml_max_bytes)
-    content = _yaml(path, text)
-    lines = _lines(text)
+    try:
+        content = content_of(text)
+    except NotReadable as error:
+        raise CampaignFileError([error.finding(path.name)]) from error
+    written = written_in(text)
+    if spoilt := _spoilt_codes(written):
+        raise CampaignFileError([_with_line(finding, path, written) for finding in spoilt])
     units = _table(path, content, "units", UNIT_COLUMNS, UNIT_COLUMNS_OPTIONAL)
     channels = _table(path, content, "channels", CHANNEL_COLUMNS, ())
     if units is not None:
@@ -62,10 +69,11 @@ def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition
     try:
         definition = CampaignDefinition.model_validate(content)
     except ValidationError as error:
-        found = [_placed(finding, units, channels) for finding in explain(error)]
-        raise CampaignFileError([_with_line(finding, path, lines) for finding in found]) from error
+        texts = {at: value.text for at, value in written.items() if value.text is not None}
+        found = [_placed(finding, units, channels) for finding in explain(error, texts)]
+        raise CampaignFileError([_with_line(finding, path, written) for finding in found]) from error
     if contradictions := _contradictions(definition):
-        raise CampaignFileError([_with_line(finding, path, lines) for finding in contradictions])
+        raise CampaignFileError([_with_line(finding, path, written) for finding in contradictions])
     return definition
 
 
@@ -74,9 +82,7 @@ def _contradictions(definition: CampaignDefinition) -> list[Finding]:
     findings = []
     texts = {f"messages[{index}].template": rule.template for index, rule in enumerate(definition.messages)}
     for at, text in ({"certificate.body": definition.certificate.body} | texts).items():
-        if braces := FULL_WIDTH_BRACES.search(text):
-            message = f"全角花括号不是占位符，会照样印出来；请改为半角 {{{braces[1]}}}"
-            findings.append(Finding(at, braces[0], message))
+        findings += _wrong_braces(at, text)
     claim_from = definition.certificate.claim_from
     there = claim_from.astimezone(definition.zone)
     if claim_from.utcoffset() and claim_from.utcoffset() != there.utcoffset():
@@ -85,6 +91,35 @@ def _contradictions(definition: CampaignDefinition) -> list[Finding]:
         )
         findings.append(Finding("time_zone", repr(definition.time_zone), message))
     return findings
+
+
+def _wrong_braces(at: str, text: str) -> list[Finding]:
+    """Braces that are no placeholder, and would be printed: full-width ones, and single ones."""
+    findings = []
+    for braces in BRACES.finditer(text):
+        if braces[0] != f"{{{braces[1]}}}":
+            around = text[max(0, braces.start() - BRACES_SHOWN_AROUND) : braces.end() + BRACES_SHOWN_AROUND]
+            message = "单独的花括号会照样印出来；请删除，或者补成一对半角花括号，如 {campaign_title}"
+            if braces[1]:
+                message = f"全角花括号不是占位符，会照样印出来；请改为半角 {{{braces[1]}}}"
+            findings.append(Finding(at, f"…{around}…", message))
+    return findings
+
+
+def _spoilt_codes(written: Mapping[str, Written]) -> list[Finding]:
+    """Codes in the YAML file that a spreadsheet took for numbers; the key of a channel is a code too."""
+    codes = [(at, value.text) for at, value in written.items() if CODE_PATH.search(at)]
+    codes += [(at, at.removeprefix("channels.")) for at in written if at.startswith("channels.")]
+    return [Finding(at, repr(code), message) for at, code in codes if (message := _spoilt(code or ""))]
+
+
+def _spoilt(code: str) -> str | None:
+    """What a spreadsheet did to a code, and the remedy."""
+    if whole := WHOLE_AS_FRACTION.match(code):
+        return f"表格软件把代码变成了小数；请改为 {whole[1]}（在表格软件里先把这一列设为文本，在 YAML 里加引号）"
+    if SCIENTIFIC.match(code):
+        return "表格软件把代码变成了科学计数法，后几位可能已经丢失；请把这一列设为文本，再从原来的文件填写"
+    return None
 
 
 class Table:
@@ -114,40 +149,34 @@ def _table(
 
 def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> list[Row]:
     name = path.name
-    reader = csv.reader(io.StringIO(_text(path, CSV_MAX_BYTES), newline=""), strict=True)
-    line = 1
+    text = _text(path, CSV_MAX_BYTES)
+    if not text.strip():
+        raise CampaignFileError([Finding(name, None, "文件是空的")])
+    rows: list[Row] = []
+    findings: list[Finding] = []
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        findings = _header_findings(name, header, required, optional)
-        rows: list[Row] = []
-        line = reader.line_num + 1
-        for cells in [] if findings else reader:
-            if any(cell.strip() for cell in cells):
-                if len(cells) != len(header):
-                    findings.append(
-                        Finding(
-                            f"{name} 第 {line} 行", None, f"有 {len(cells)} 列，应为 {len(header)} 列；请核对逗号和引号"
-                        )
-                    )
-                told = {key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()}
-                row = Row({key: cell for key, cell in told.items() if not (key in optional and says_nothing(cell))})
-                row.line = line
+        table = csv_rows(io.StringIO(text, newline=""))
+        top = next(table)
+        header = [cell.strip() for cell in top.cells]
+        findings += _header_findings(f"{name} 第 {top.number} 行", header, required, optional)
+        for _, cells, line in () if findings else table:
+            if len(cells) != len(header):
+                message = f"有 {len(cells)} 列，应为 {len(header)} 列；请核对逗号和引号"
+                findings.append(Finding(f"{name} 第 {line} 行", None, message))
+            told = {key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()}
+            row = Row({key: cell for key, cell in told.items() if not (key in optional and says_nothing(cell))})
+            row.line = line
+            if row:
                 rows.append(row)
-                findings += _fractions(name, row)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise CampaignFileError(
-            [Finding(f"{name} 第 {line} 行", None, f"不是有效的 CSV（{error}），从这一行开始；请核对引号")]
-        ) from error
+                findings += _spoilt_cells(name, row)
+    except FileFault as fault:
+        raise CampaignFileError([Finding(name, None, str(fault))]) from fault
     if findings:
         raise CampaignFileError(findings)
     return rows
 
 
-def _header_findings(
-    name: str, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]
-) -> list[Finding]:
-    at = f"{name} 第 1 行"
+def _header_findings(at: str, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> list[Finding]:
     if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
         mark = "制表符" if other == "\t" else other
         return [Finding(at, None, f"列之间是 {mark}，应为逗号；请在表格软件里另存为“CSV UTF-8（逗号分隔）”")]
@@ -162,16 +191,11 @@ def _header_findings(
     return findings
 
 
-def _fractions(name: str, row: Row) -> list[Finding]:
-    found = {column: WHOLE_AS_FRACTION.match(row.get(column, "")) for column in CODE_COLUMNS}
+def _spoilt_cells(name: str, row: Row) -> list[Finding]:
     return [
-        Finding(
-            f"{name} 第 {row.line} 行 {column} 列",
-            repr(code[0]),
-            f"表格软件把代码变成了小数；请把这一列设为文本，写成 {code[1]}",
-        )
-        for column, code in found.items()
-        if code
+        Finding(f"{name} 第 {row.line} 行 {column} 列", repr(row[column]), message)
+        for column in CODE_COLUMNS
+        if (message := _spoilt(row.get(column, "")))
     ]
 
 
@@ -218,35 +242,15 @@ def _placed(finding: Finding, units: Table | None, channels: Table | None) -> Fi
     return finding
 
 
-def _with_line(finding: Finding, path: Path, lines: dict[str, int]) -> Finding:
+def _with_line(finding: Finding, path: Path, written: Mapping[str, Written]) -> Finding:
     """The finding with file and line of its key, or of the nearest key around it; of a CSV file they are told already."""
-    if not IN_CSV.search(finding.at):
-        key = finding.at
-        while key and key not in lines:
-            key = LAST_STEP.sub("", key)
-        if key:
-            return finding._replace(at=f"{path.name} 第 {lines[key]} 行 {finding.at}")
-    return finding
-
-
-def _lines(text: str) -> dict[str, int]:
-    """Path of every key and item (`windows.live[0].from`) → its line in the YAML file."""
-    found: dict[str, int] = {}
-
-    def walk(node: yaml.Node | None, path: str) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    below = f"{path}.{key.value}".removeprefix(".")
-                    found[below] = key.start_mark.line + 1
-                    walk(value, below)
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                found[f"{path}[{index}]"] = value.start_mark.line + 1
-                walk(value, f"{path}[{index}]")
-
-    walk(yaml.compose(text, _Loader), "")
-    return found
+    if IN_CSV.search(finding.at):
+        return finding
+    key = finding.at
+    while key not in written and f"{key}_file" not in written:
+        key = LAST_STEP.sub("", key)
+    line = written[key if key in written else f"{key}_file"].line
+    return finding._replace(at=f"{path.name} 第 {line} 行 {finding.at}".rstrip())
 
 
 def _text(path: Path, max_bytes: int) -> str:
@@ -255,7 +259,7 @@ def _text(path: Path, max_bytes: int) -> str:
         with path.open("rb") as file:
             body = file.read(max_bytes + 1)
     except OSError as error:
-        message = f"读不了这个文件（{error.strerror}）；请核对文件名和权限"
+        message = f"读不了：{os_reason(error)}；请核对文件名和权限"
         raise CampaignFileError([Finding(str(path), None, message)]) from error
     if len(body) > max_bytes:
         raise CampaignFileError([Finding(path.name, None, f"超过 {max_bytes // 1024} KiB；请拆分或精简")])
@@ -263,81 +267,3 @@ def _text(path: Path, max_bytes: int) -> str:
     if text is None:
         raise CampaignFileError([Finding(path.name, None, "既不是 UTF-8 也不是 GB18030 编码；请另存为 UTF-8")])
     return text
-
-
-class _Refused(yaml.MarkedYAMLError):
-    """Valid YAML that would mislead; `problem` is a text for the operator."""
-
-
-class _Written(int):
-    """A number that is shown as it was written: 0137, which YAML reads as 95, was meant as a code."""
-
-    def __new__(cls, number: int, text: str) -> "_Written":
-        written = super().__new__(cls, number)
-        written._text = text
-        return written
-
-    _text: str
-
-    def __str__(self) -> str:
-        return self._text
-
-    __repr__ = __str__
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what would silently mean something else: a key written twice, and aliases."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.get_mark()
-            raise _Refused(None, None, "不支持锚点引用（*）；请写出完整内容", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, int] = {}
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                message = f"键 {key.value} 重复（第 {seen[key.value]} 行已有）；请删除其中一个"
-                raise _Refused(None, None, message, key.start_mark)
-            seen[key.value] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        number = super().construct_yaml_int(node)
-        return _Written(number, node.value) if LEADING_ZERO.match(node.value) else number
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
-def _yaml(path: Path, text: str) -> dict[str, Any]:
-    try:
-        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        at = f"{path.name} 第 {mark.line + 1} 行第 {mark.column + 1} 列" if mark else path.name
-        invalid = f"不是有效的 YAML（{error.problem}）；请核对缩进、冒号和引号"
-        problem = str(error.problem) if isinstance(error, _Refused) else invalid
-        if not isinstance(error, _Refused) and (mistyped := _mistyped(path, text, str(error.problem), mark)):
-            raise CampaignFileError([mistyped]) from error
-        raise CampaignFileError([Finding(at, None, problem)]) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-02-30
-        raise CampaignFileError([Finding(path.name, None, f"不是有效的 YAML：{error}")]) from error
-    except RecursionError as error:
-        raise CampaignFileError([Finding(path.name, None, "嵌套太深；请核对缩进")]) from error
-    if not isinstance(content, dict) and (mistyped := _mistyped(path, text, "", None)):
-        raise CampaignFileError([mistyped])
-    if not isinstance(content, dict):
-        raise CampaignFileError([Finding(path.name, None, "内容不是“键: 值”；请参照 campaigns/jinshan-2024.yaml")])
-    return content
-
-
-def _mistyped(path: Path, text: str, problem: str, mark: yaml.Mark | None) -> Finding | None:
-    """What an input method or a tab key leaves behind, which YAML complains about elsewhere and otherwise."""
-    if mark is not None and r"'\t'" in problem:
-        return Finding(f"{path.name} 第 {mark.line + 1} 行", None, "用制表符（Tab）缩进；请改为空格")
-    for number, line in enumerate(text.splitlines(), start=1):
-        if key := FULL_WIDTH_COLON.match(line):
-            return Finding(f"{path.name} 第 {number} 行", None, f"{key[1]} 后面是全角冒号；请改为半角冒号加一个空格")
-    return None

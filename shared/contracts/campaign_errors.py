@@ -1,8 +1,9 @@
 """Says in zh-Hans what is wrong with a campaign definition: the key, the value, and the remedy."""
 
 import difflib
+import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple, get_args
 
@@ -14,8 +15,23 @@ from shared.contracts.campaign_checks import Faults
 
 FINDINGS_MAX = 100
 KEY_SHOWN_MAX = 64
+HALF_WIDTH = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | dict(
+    zip("，、。“”‘’【】　", ",,.\"\"''[] ", strict=True)
+)
+FORMAL = (
+    "string_pattern_mismatch",
+    "literal_error",
+    "date_",
+    "datetime_",
+    "int_",
+    "float_",
+    "decimal_",
+    "bool_",
+    "model_",
+)
 
 CLOCK_KEYS = {"from", "to", "closing_time"}
+CLOCK = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})")
 EXAMPLES = {
     "date": "2024-06-29",
     "joins_on": "2024-06-29",
@@ -50,8 +66,9 @@ class Finding(NamedTuple):
         return f"{self.at or '整个文件'}{value}：{self.message}"
 
 
-def explain(error: ValidationError) -> list[Finding]:
-    """Every finding of a failed `CampaignDefinition.model_validate`, at most `FINDINGS_MAX`."""
+def explain(error: ValidationError, written: Mapping[str, str] | None = None) -> list[Finding]:
+    """Every finding of a failed `CampaignDefinition.model_validate`, at most `FINDINGS_MAX`. `written`: path → the value as its
+    author wrote it, where that is known: `no`, `0137` and `1_000` are something else once they are read."""
     findings: list[Finding] = []
     for item in _without_echoes(error.errors(include_url=False)):
         at = path(item["loc"])
@@ -59,8 +76,8 @@ def explain(error: ValidationError) -> list[Finding]:
         if isinstance(cause, Faults):
             findings += [Finding(fault.at, None, fault.message) for fault in cause.faults]
         else:
-            missing = item["type"] == "missing"
-            findings.append(Finding(at, None if missing else _shown(item["input"]), _message(item)))
+            text = (written or {}).get(at)
+            findings.append(Finding(at, _value(item, text), _message(item, text)))
     return findings[:FINDINGS_MAX]
 
 
@@ -85,7 +102,25 @@ def path(location: Sequence[int | str]) -> str:
     return text.removeprefix(".")
 
 
-def _message(item: Any) -> str:
+def _value(item: Any, text: str | None) -> str | None:
+    """What to show as the value: as it was written, where YAML reads something else than a text."""
+    if item["type"] == "missing":
+        return None
+    return reprlib.repr(item["input"]) if isinstance(item["input"], str) else text or _shown(item["input"])
+
+
+def full_width(text: str) -> str | None:
+    """Names the full-width signs in a text that has to be of half-width ones."""
+    signs = [sign for sign in dict.fromkeys(text) if sign in HALF_WIDTH]
+    return f"全角的 {' '.join(signs)}（半角是 {' '.join(HALF_WIDTH[sign] for sign in signs)}）" if signs else None
+
+
+def _message(item: Any, text: str | None) -> str:
+    signs = full_width(item["input"]) if isinstance(item["input"], str) and item["type"].startswith(FORMAL) else None
+    return _complaint(item, text) + (f"；里面有{signs}" if signs else "")
+
+
+def _complaint(item: Any, text: str | None) -> str:
     kind: str = item["type"]
     context: dict[str, Any] = item.get("ctx", {})
     key = _readable(next((part for part in reversed(item["loc"]) if isinstance(part, str) and part != "[key]"), ""))
@@ -96,29 +131,45 @@ def _message(item: Any) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(key, _keys_beside(item["loc"]))
     if kind == "string_type":
-        return _not_a_text(key, item["input"])
+        return _not_a_text(key, item["input"], text)
     if kind == "string_pattern_mismatch":
         return _wrong_pattern(key, context["pattern"])
     if kind == "literal_error":
         return f"只能是 {context['expected'].replace(' or ', '、').replace(', ', '、')} 之一"
     if kind.startswith(("date_", "datetime_", "timezone_")):
         return f"不是有效的日期或时间；请写成 {EXAMPLES.get(key, EXAMPLES['date'])}"
-    return _out_of_limits(kind, context) or f"不符合要求：{item['msg']}"
+    return _out_of_limits(kind, context) or f"不符合要求（{item['msg']}）"
 
 
 def _unknown_key(key: str, allowed: Sequence[str]) -> str:
+    name, colon, _ = key.partition("：")
+    if colon and name.strip() in allowed:
+        return f"{name.strip()} 后面是全角冒号；请改为半角冒号加一个空格"
+    if signs := full_width(key):
+        return f"不认识的键；里面有{signs}，请改为半角"
     close = difflib.get_close_matches(key, allowed, n=1)
     hint = f"；是否想写 {close[0]}？" if close else "；请删除，或核对拼写"
     return f"不认识的键{hint}"
 
 
-def _not_a_text(key: str, value: Any) -> str:
+def _not_a_text(key: str, value: Any, text: str | None) -> str:
     if key in CLOCK_KEYS:
+        clock = CLOCK.match(text or "")
         example = f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and 0 <= value <= 1440 else "19:30"
+        example = f"{int(clock[1]):02}:{clock[2]}" if clock else example
         return f'没有加引号的时间会被 YAML 读成数字；请给时间加引号："{example}"'
-    if isinstance(value, int | float):
-        return f'应为文字，却是数字；请加引号："{value}"'
-    return "应为文字；请加引号"
+    if text == "":
+        return "不能为空；请填写"
+    match value:
+        case bool():
+            text = str(value).lower() if text is None else text
+            return f'应为文字，却被读成了{"“是”" if value else "“否”"}；请加引号："{text}"'
+        case int() | float():
+            return f'应为文字，却是数字；请加引号："{value if text is None else text}"'
+        case date():
+            return f'应为文字，却是日期；请加引号："{value.isoformat() if text is None else text}"'
+        case _:
+            return f'应为文字；请加引号："{text}"' if text else "应为文字；请加引号"
 
 
 def _wrong_pattern(key: str, pattern: str) -> str:

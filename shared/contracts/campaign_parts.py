@@ -22,7 +22,7 @@ SEAL_AFTER_MAX_HOURS = 24 * 30
 
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 CONTROL_CHARACTER_IN_PROSE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # prose may have line breaks and tabs
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{([^{}｛｝﹛﹜]*)\}")
 
 Level = Literal["country", "province", "city", "county", "unit"]
 LEVELS: tuple[Level, ...] = ("country", "province", "city", "county", "unit")

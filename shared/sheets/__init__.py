@@ -10,7 +10,7 @@ limits; and sheets that are handed out (CSV, XLSX), of which no cell runs.
 from shared.sheets.cells import inert, without_apostrophe
 from shared.sheets.opening import SUFFIXES, open_sheet
 from shared.sheets.sheet import FileFault, Sheet, SheetRow, value_of
-from shared.sheets.texts import LINE_MAX_CHARS, bytes_read, decoded, encoding_of
+from shared.sheets.texts import LINE_MAX_CHARS, bytes_read, csv_rows, decoded, encoding_of
 from shared.sheets.workbooks import WorkbookLimits
 from shared.sheets.writing import CSV_TYPE, XLSX_TYPE, Cell, Page, as_csv, as_xlsx
 
@@ -28,6 +28,7 @@ __all__ = [
     "as_csv",
     "as_xlsx",
     "bytes_read",
+    "csv_rows",
     "decoded",
     "encoding_of",
     "inert",

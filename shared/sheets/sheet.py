@@ -13,10 +13,11 @@ class FileFault(Exception):
 
 class SheetRow(NamedTuple):
     """`number` is the row's number in a spreadsheet, or the last line of a CSV row that spans lines. `cells` are as they came.
-    Empty rows are left out."""
+    Empty rows are left out. `begins`: the first line of a CSV row, else 0."""
 
     number: int
     cells: Sequence[Any]
+    begins: int = 0
 
     def values(self, places: Mapping[str, int]) -> dict[str, Any]:
         """The row's values by the names of `places`, trimmed, without empty cells. Formulas are plain text and stay so."""

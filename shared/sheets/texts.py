@@ -99,10 +99,19 @@ def open_csv(path: Path, header_row: int = 1) -> Iterator[Sheet]:
     with path.open(encoding=encoding_of(path), newline="") as file:
         delimiter = _delimiter(list(islice(iter(partial(file.readline, LINE_MAX_CHARS), ""), LINES_ABOVE_MAX)))
         file.seek(0)
-        reader = csv.reader(_lines_of(file), delimiter=delimiter, strict=True)
-        header = next((row for row in _rows(reader, 0) if row.number >= header_row), SheetRow(0, []))
-        columns = [column.strip() for column in header.cells]
-        yield Sheet(columns, _rows(reader, len(columns)), path.stat().st_size, bytes_read(file))
+        rows = csv_rows(file, delimiter, header_row)
+        columns = [column.strip() for column in next(rows, SheetRow(0, [])).cells]
+        yield Sheet(columns, rows, path.stat().st_size, bytes_read(file))
+
+
+def csv_rows(file: TextIO, delimiter: str = ",", header_row: int = 1) -> Iterator[SheetRow]:
+    """The header, which is the first row from `header_row` on that holds anything, and the rows below it. Raises `FileFault`."""
+    reader = csv.reader(_lines_of(file), delimiter=delimiter, strict=True)
+    above = _rows(reader, 0)
+    header = next((row for row in above if row.number >= header_row and any(map(str.strip, row.cells))), None)
+    if header is not None:
+        yield header
+        yield from _rows(reader, len(header.cells))
 
 
 def _delimiter(lines: Sequence[str]) -> str:
@@ -147,7 +156,7 @@ def _rows(reader: Any, width: int) -> Iterator[SheetRow]:
         ):
             raise FileFault(f"第 {begins} 行有一格把后面的行（到第 {reader.line_num} 行）也包了进去。{_QUOTES}")
         if any(cells):
-            yield SheetRow(reader.line_num, cells)
+            yield SheetRow(reader.line_num, cells, begins)
 
 
 def _has_rows(cell: str, delimiter: str, width: int) -> bool:

@@ -17,6 +17,7 @@ from tests.support.campaigns import campaign_content
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 HEADER = "unit_code,name,parent_code,level,kind,sector,residents,residents_year,residents_source,headcount,joins_on"
 UNITS = f"{HEADER}\n1,忻州市,,city,city,,2689668,2020,普查,,\n11,五台县,1,county,county,,,,,120,2024/7/2\n"
+LAST_LINES = "20,甲县,1,county,county,,,,,,\n21,乙县,1,county,county,,,,,,\n"
 
 
 def write(folder: Path, units: str | bytes | None = None, channels: str | None = None, **changes: object) -> Path:
@@ -117,7 +118,7 @@ def test_an_unquoted_time_is_told_how_to_be_quoted(tmp_path: Path) -> None:
     line = 1 + next(number for number, line in enumerate(path.read_text().splitlines()) if "from: 19:30" in line)
     assert (
         complaints(path)
-        == f'c.yaml 第 {line} 行 windows.live[0].from（现为 1170）：没有加引号的时间会被 YAML 读成数字；请给时间加引号："19:30"'
+        == f'c.yaml 第 {line} 行 windows.live[0].from（现为 19:30）：没有加引号的时间会被 YAML 读成数字；请给时间加引号："19:30"'
     )
 
 
@@ -133,13 +134,15 @@ def test_a_key_written_twice_is_found(tmp_path: Path) -> None:
         ("a: [1", "c.yaml 第 1 行第 6 列：不是有效的 YAML"),
         ("a: &x 1\nb: *x\n", "不支持锚点引用"),
         ("- a\n", "内容不是“键: 值”"),
-        ("", "内容不是“键: 值”"),
+        (" \n", "c.yaml：文件是空的"),
+        ("# 6月29日\n", "文件里没有内容，只有注释"),
         ("? [a]\n: 1\n", "不是有效的 YAML"),
-        ("a: 2024-02-30\n", "不是有效的 YAML"),
-        ("a: \x07\n", "不是有效的 YAML"),
+        ("a: 1\nb: 2024-02-30\n", "c.yaml 第 2 行第 4 列：2024-02-30 不是有效的日期"),
+        ("a: !!int x\n", "c.yaml 第 1 行第 4 列：x 不是有效的日期或数字"),
+        ("a: 1\nb: \x07\n", "c.yaml 第 2 行第 4 列：不是有效的 YAML：有看不见的控制字符 U+0007"),
         ("[" * 5000, "嵌套太深"),
         ("!!python/object:os.system {}", "不是有效的 YAML"),
-        ("1: 2\n", "1"),
+        ("1: 2\n", "c.yaml 第 1 行 [1]（现为 1）：键应为文字"),
     ],
 )
 def test_what_is_no_campaign_file_is_refused_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
@@ -148,8 +151,8 @@ def test_what_is_no_campaign_file_is_refused_with_its_place(tmp_path: Path, text
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    assert "none.yaml" in complaints(tmp_path / "none.yaml")
-    assert "读不了这个文件" in complaints(tmp_path)
+    assert "none.yaml：读不了：没有这个文件或文件夹" in complaints(tmp_path / "none.yaml")
+    assert "读不了：这是文件夹，不是文件" in complaints(tmp_path)
 
 
 def test_sizes_are_limited(tmp_path: Path) -> None:
@@ -157,26 +160,79 @@ def test_sizes_are_limited(tmp_path: Path) -> None:
     assert "超过 1 KiB" in complaints(tmp_path / "c.yaml", yaml_max_bytes=1024)
 
 
+def with_groups(folder: Path, groups: str) -> Path:
+    """A campaign file whose groups are written so."""
+    path = write(folder, groups="GROUPS")
+    path.write_text(path.read_text().replace("groups: GROUPS", f"groups:\n{groups}"))
+    return path
+
+
+def test_zones_that_contradict_each_other_are_not_meant(tmp_path: Path) -> None:
+    contradiction = "time_zone（现为 'Etc/GMT+8'）：时区是 UTC-0800，与 certificate.claim_from 的 UTC+0800 矛盾"
+    assert contradiction in complaints(write(tmp_path, time_zone="Etc/GMT+8"))
+
+
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("code", "complaint"),
     [
-        ({"groups": "GROUPS"}, 'groups[0].code（现为 0137）：应为文字，却是数字；请加引号："0137"'),
-        (
-            {"time_zone": "Etc/GMT+8"},
-            "time_zone（现为 'Etc/GMT+8'）：时区是 UTC-0800，与 certificate.claim_from 的 UTC+0800 矛盾",
-        ),
+        ("0137", '（现为 0137）：应为文字，却是数字；请加引号："0137"'),
+        ("1_000", '（现为 1_000）：应为文字，却是数字；请加引号："1_000"'),
+        ("1.50", '（现为 1.50）：应为文字，却是数字；请加引号："1.50"'),
+        ("no", '（现为 no）：应为文字，却被读成了“否”；请加引号："no"'),
+        ("2024-06-29", '（现为 2024-06-29）：应为文字，却是日期；请加引号："2024-06-29"'),
+        ("12:30:00", '（现为 12:30:00）：应为文字，却是数字；请加引号："12:30:00"'),
+        ("null", '（现为 null）：应为文字；请加引号："null"'),
+        ("", "（现为 空）：不能为空；请填写"),
+        ("10246.0", "（现为 '10246.0'）：表格软件把代码变成了小数；请改为 10246"),
+        ('"10246.0"', "（现为 '10246.0'）：表格软件把代码变成了小数；请改为 10246"),
+        ("1.4E+05", "（现为 '1.4E+05'）：表格软件把代码变成了科学计数法"),
     ],
 )
-def test_what_the_author_cannot_have_meant(tmp_path: Path, change: dict[str, object], complaint: str) -> None:
-    path = write(tmp_path, None, None, **change)
-    path.write_text(path.read_text().replace("groups: GROUPS", "groups:\n- code: 0137\n  name: 学生"))
-    assert complaint in complaints(path)
+def test_a_code_is_told_by_what_its_author_wrote(tmp_path: Path, code: str, complaint: str) -> None:
+    assert f"groups[0].code{complaint}" in complaints(with_groups(tmp_path, f"- code: {code}\n  name: 学生"))
 
 
-def test_full_width_braces_are_no_placeholder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", ["{QR-1: 140902.0}", '{"140902.0": "140902"}'])
+def test_codes_of_channels_are_no_fractions_either(tmp_path: Path, channels: str) -> None:
     path = write(tmp_path)
-    path.write_text(path.read_text().replace("  body: ", "  body: ｛credited_days｝", 1))
-    assert "请改为半角 {credited_days}" in complaints(path)
+    path.write_text(path.read_text().replace("channels: {}", f"channels: {channels}"))
+    assert "请改为 140902（" in complaints(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"), [("9:05", "09:05"), ("20.15", "20:15"), ("19:30:00", "19:30"), ("1930", "19:30")]
+)
+def test_a_time_is_told_by_what_its_author_wrote(tmp_path: Path, written: str, advice: str) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("'19:30'", written, 1))
+    assert f'（现为 {written}）：没有加引号的时间会被 YAML 读成数字；请给时间加引号："{advice}"' in complaints(path)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (
+            "｛credited_days｝",
+            "（现为 …累计签到｛credited_days｝天…）：全角花括号不是占位符，会照样印出来；请改为半角 {credited_days}",
+        ),
+        (
+            "{credited_days｝",
+            "（现为 …累计签到{credited_days｝天…）：全角花括号不是占位符，会照样印出来；请改为半角 {credited_days}",
+        ),
+        ("｛ credited_days}", "请改为半角 {credited_days}"),
+        ("credited_days}", "（现为 …d_days}天…）：单独的花括号会照样印出来"),
+        ("{credited_days", "（现为 …累计签到{credit…）：单独的花括号会照样印出来"),
+        ("{credited_days}｝", "：单独的花括号会照样印出来"),
+        ("﹛credited_days", "：单独的花括号会照样印出来"),
+    ],
+)
+def test_a_brace_that_would_be_printed_is_refused_where_it_stands(tmp_path: Path, body: str, complaint: str) -> None:
+    content = campaign_content()
+    path = write(tmp_path, certificate=content["certificate"] | {"body": f"累计签到{body}天"})
+    assert complaint in complaints(path)
+    message = f"{{serial｝拨打 96110。证书 {body.replace('credited_days', 'serial')}"
+    path = write(tmp_path, messages=[{"event": "certificate_ready", "channel": "file", "template": message}])
+    assert "messages[0].template（现为 …{serial｝拨打 961…）" in complaints(path)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +241,61 @@ def test_full_width_braces_are_no_placeholder(tmp_path: Path) -> None:
         ("title: a\norganiser：b\ncredit: [live]\n", "c.yaml 第 2 行：organiser 后面是全角冒号"),
         ("title：a\n", "c.yaml 第 1 行：title 后面是全角冒号"),
         ("windows:\n\tlive: []\n", "c.yaml 第 2 行：用制表符（Tab）缩进"),
+        ("a: 1\nb:\n- { code: student, name：学生: x: y }\n", "c.yaml 第 3 行：name 后面是全角冒号"),
+        ("a: 1\nb: { code: x， name: y }\n", "第 2 行有全角的 ，（半角是 ,）：不是文字里的标点，就请改为半角"),
+        ("a: 1\nb: { code: x ｝\n", "第 2 行有全角的 ｝（半角是 }）"),
+        ("a: 1\nb: “x: y”\n", '第 2 行有全角的 “ ”（半角是 " "）'),
+        ('a: 1\nb: "x”\n', '第 2 行有全角的 ”（半角是 "）'),
+        ("a: 1\nb: [live， replay］\n", "第 2 行有全角的 ， ］（半角是 , ]）"),
     ],
 )
-def test_full_width_colons_and_tabs_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+def test_full_width_signs_and_tabs_are_named(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     assert complaint in complaints(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("group", "complaint"),
+    [
+        (
+            "- { code：student, name: 学生 }",
+            "groups[0].code：student（现为 空）：code 后面是全角冒号；请改为半角冒号加一个空格",
+        ),
+        (
+            "- code：student",
+            "groups[0]（现为 'code：student'）：应为键与值的对照；请写成 “键: 值”；里面有全角的 ：（半角是 :）",
+        ),
+        (
+            "- ｛code: student｝",
+            "groups[0].｛code（现为 'student｝'）：不认识的键；里面有全角的 ｛（半角是 {），请改为半角",
+        ),
+        ("- { code: “student”, name: 学生 }", '1 到 64 个字符；里面有全角的 “ ”（半角是 " "）'),
+    ],
+)
+def test_full_width_signs_in_what_yaml_reads_as_text_are_named(tmp_path: Path, group: str, complaint: str) -> None:
+    assert complaint in complaints(with_groups(tmp_path, group))
+
+
+def test_a_missing_key_is_told_with_the_line_of_what_it_is_missing_in(tmp_path: Path) -> None:
+    path = with_groups(tmp_path, "- name: 学生")
+    text = "# 说明\n\n" + path.read_text().replace("organiser: ", "organizer: ", 1)
+    path.write_text(text)
+    line = 1 + text.splitlines().index("- name: 学生")
+    assert f"c.yaml 第 {line} 行 groups[0].code：缺少这一项" in complaints(path)
+    assert "c.yaml 第 3 行 organiser：缺少这一项" in complaints(path)
+
+
+def test_a_finding_about_all_units_has_the_line_that_names_their_file(tmp_path: Path) -> None:
+    path = write(tmp_path, UNITS.replace("11,五台县,1", "11,五台县,12").replace("1,忻州市,,", "1,忻州市,11,"))
+    line = 1 + path.read_text().splitlines().index("units_file: units.csv")
+    assert f"c.yaml 第 {line} 行 units：没有根单位" in complaints(path)
+
+
+@pytest.mark.parametrize("key", ["[" * 70, "a[b" * 30, "." * 70])
+def test_a_long_key_of_brackets_and_points_ends_no_search(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path)
+    path.write_text(f'{path.read_text()}"{key}": 1\n')
+    assert "不认识的键" in complaints(path)
 
 
 def test_only_keys_of_that_place_are_suggested(tmp_path: Path) -> None:
@@ -243,8 +349,17 @@ def test_words_that_mean_nothing_are_empty_where_a_column_may_be(tmp_path: Path)
             "10246.0,县,1,county,county,,,,,,",
             "units.csv 第 4 行 unit_code 列（现为 '10246.0'）：表格软件把代码变成了小数",
         ),
-        ('12,"县,1,county,county,,,,,,', "units.csv 第 4 行：不是有效的 CSV"),
-        ('12,"县,1,county,county,,,,,,\n13,乡,1,county,county,,,,,,', "units.csv 第 4 行：不是有效的 CSV"),
+        (
+            "1.4E+05,县,1,county,county,,,,,,",
+            "units.csv 第 4 行 unit_code 列（现为 '1.4E+05'）：表格软件把代码变成了科学",
+        ),
+        ('12,"县,1,county,county,,,,,,', "units.csv：第 4 行起读不下去。多半是一个引号没有配对"),
+        (f'12,"县,1,county,county,,,,,,\n{LAST_LINES}', "units.csv：第 4 行起读不下去。多半是一个引号没有配对"),
+        (f'12,"县,1,county,county,,,,,,\n{LAST_LINES}13,"县",', "units.csv：第 4 行起读不下去"),
+        (
+            f'12,县,1,county,"county,,,,,,\n{LAST_LINES}13,"',
+            "units.csv：第 4 行有一格把后面的行（到第 7 行）也包了进去",
+        ),
     ],
 )
 def test_a_csv_mistake_is_told_with_line_and_column(tmp_path: Path, line: str, complaint: str) -> None:
@@ -263,7 +378,7 @@ def test_a_line_is_counted_right_after_a_cell_of_two_lines(tmp_path: Path) -> No
         (HEADER.replace("level", "lvl"), "units.csv 第 1 行：缺少 level 列"),
         (HEADER.replace("level", "lvl"), "units.csv 第 1 行（现为 'lvl'）：不认识的列"),
         (HEADER.replace("sector", "name"), "列名有重复"),
-        ("", "缺少 unit_code 列"),
+        ("", "units.csv 第 2 行：缺少 unit_code 列"),
         (HEADER.replace(",", ";"), "units.csv 第 1 行：列之间是 ;，应为逗号"),
     ],
 )
@@ -282,6 +397,11 @@ def test_a_wrong_header_is_told(tmp_path: Path, header: str, complaint: str) -> 
 )
 def test_a_channel_mistake_is_told_with_its_line(tmp_path: Path, rows: str, complaint: str) -> None:
     assert complaint in complaints(write(tmp_path, UNITS, f"channel,unit_code\n{rows}"))
+
+
+@pytest.mark.parametrize("content", ["", "\n\r\n", "\ufeff"])
+def test_an_empty_table_is_said_to_be_empty(tmp_path: Path, content: str) -> None:
+    assert complaints(write(tmp_path, content)) == "units.csv：文件是空的"
 
 
 def test_bytes_of_no_encoding_are_refused(tmp_path: Path) -> None:
