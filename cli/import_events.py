@@ -62,6 +62,7 @@ _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+")
 _HALF_TIME = re.compile(
     r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|(?:上午|下午)?\d{1,2}[:：时]\d{1,2}(?:[:：分]\d{1,2})?(?:\.\d+)?[分秒]?"
 )
+_MIDNIGHT = re.compile(r"[ T]0?0:00(:00)?(\.0+)?$")  # behind a day, where an export has no days without a time
 _WITH_POINT = re.compile(r"(\d{1,15})\.0+")
 _AS_TEXT = re.compile(r"""="(?P<quoted>[^"]*)"|'(?P<marked>[^']*)""")  # a code begins with no apostrophe
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
@@ -164,16 +165,20 @@ def with_day(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "occurred_on" not in more:
         return more
     day, clock = more.pop("occurred_on"), more.get("occurred_at", "")
+    if isinstance(day, float) and int(day) in SHEET_DAYS:
+        day = SHEET_EPOCH + timedelta(days=int(day))
     day = day.date() if isinstance(day, datetime) else day
+    if isinstance(clock, float) and 0 <= clock < 1:
+        clock = timedelta(days=clock)
     match day, clock:
         case date(), time():
             more["occurred_at"] = datetime.combine(day, clock)
-        case date(), float():
-            more["occurred_at"] = datetime.combine(day, time()) + timedelta(days=clock)
-        case (float(), float()):
-            more["occurred_at"] = day + clock
+        case date(), timedelta() if timedelta() <= clock < timedelta(days=1):
+            more["occurred_at"] = datetime.combine(day, time()) + clock
+        case _, timedelta() if timedelta() <= clock < timedelta(days=1):
+            more["occurred_at"] = f"{_MIDNIGHT.sub('', cell_text(day))} {_to_second(SHEET_EPOCH + clock).time()}"
         case _:
-            more["occurred_at"] = f"{cell_text(day)} {cell_text(clock)}"
+            more["occurred_at"] = f"{_MIDNIGHT.sub('', cell_text(day))} {cell_text(clock)}"
     return more
 
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta, timezone
+from datetime import time, timedelta, timezone
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
@@ -33,6 +33,7 @@ from shared.sheets import (
 
 COLUMNS_LISTED_MAX = 30
 ROWS_ABOVE_MAX = 20  # of titles above a header that are looked through
+ROWS_LOOKED_AT = 20  # to see whether a column of times has only times of day
 
 LINES = (".ndjson", ".jsonl")
 
@@ -47,6 +48,9 @@ _OTHER_ZONE = re.compile(
     r"(?<![A-Za-z])(?:[ECMP][SD]T|CEST|CET|BST|JST|KST|IST|MSK)(?![A-Za-z])|[东西][一二三四五六七九十]+区|零时区|时区"
     r"|(?:格林|世界|国际|美东|美西|太平洋|东京|伦敦|纽约|莫斯科)\S*?时间?|[A-Z][a-z]+/[A-Z][A-Za-z_]+"
 )
+_DAY_COLUMN = re.compile(r"(.*?)(?:日期|date)", re.IGNORECASE)
+_CLOCK_COLUMN = re.compile(r"(.*?)(?:时间|时刻|钟点|time)", re.IGNORECASE)
+_TIME_OF_DAY = re.compile(r"(?:上午|下午)?\s*\d{1,2}[:：时]\d{1,2}(?:[:：分]\d{1,2})?(?:\.\d+)?[分秒]?")
 
 REQUIRED = ("viewer_id", "occurred_at")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -116,6 +120,8 @@ def open_table(
     Raises `FileFault`, also while rows are read."""
     if not path.is_file():
         raise FileFault(f"找不到文件 {path}")
+    if not path.stat().st_size:
+        raise FileFault(f"{path.name}：文件是空的")
     unknown = sorted(told.keys() - COLUMNS.keys())
     if unknown:
         raise FileFault(f"--map 里的 {unknown[0]} 不是字段名。可用的有：{'、'.join(COLUMNS)}")
@@ -141,9 +147,13 @@ def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
         columns = match_columns(sheet.header, told)
     except FileFault as fault:
         raise _header_below(sheet, told) or fault from None
+    first = list(islice(sheet.rows, ROWS_LOOKED_AT))
+    columns |= _day_of(columns, sheet.header, [row.values(sheet.places(columns)).get("occurred_at") for row in first])
     places = sheet.places(columns)
     _check_merged(sheet, places, columns)
-    rows = (Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in sheet.rows)
+    rows = (
+        Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in chain(first, sheet.rows)
+    )
     unused = [column for column in sheet.header if column and column not in columns.values()]
     zone = zone_of(columns["occurred_at"])
     return Table(sheet.header, columns, rows, sheet.size, sheet.position, zone, unused)
@@ -202,7 +212,11 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
     if not header:
         raise FileFault("文件是空的")
     if missing:
-        hints = " ".join(f"--map {field}=列名" for field in missing)
+        asked = dict.fromkeys(missing, "列名")
+        pairs = [f"{day}+{clock}" for clock in header for day in _days_beside(clock, header)]
+        if pairs and "occurred_at" in asked:
+            asked["occurred_at"] = pairs[0]
+        hints = " ".join(_map(field, column) for field, column in asked.items())
         mark = "分隔符是全角逗号，应为半角" if "，" in header[0] else "分隔符应为逗号、分号或制表符"
         one = f"整行只成了一列，{mark}。" if len(header) == 1 else ""
         raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{one}请用 {hints} 指明")
@@ -215,6 +229,46 @@ def _two_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, st
     if not plus or told["occurred_at"] in header:
         return dict(told)
     return dict(told) | {"occurred_on": day, "occurred_at": clock}
+
+
+def _day_of(columns: Mapping[str, str], header: Sequence[str], cells: Sequence[Any]) -> dict[str, str]:
+    """The column of days to a column that has only times of day (`cells`: its first ones), where it is beyond doubt: the one that
+    is called like it, or just 日期. Raises `FileFault` where it is not; nothing where the times are whole, or joined already."""
+    clocks = [cell for cell in cells if cell not in ("", None)]
+    if "occurred_on" in columns or not clocks or not all(map(_is_time_of_day, clocks)):
+        return {}
+    clock = columns["occurred_at"]
+    free = [column for column in header if column not in columns.values()]
+    if len(days := _days_beside(clock, free)) == 1:
+        return {"occurred_on": days[0]}
+    days = days or [column for column in free if _DAY_COLUMN.fullmatch(_plain(column))]
+    joined = _map("occurred_at", f"{days[0] if days else '日期列名'}+{clock}")
+    raise FileFault(
+        f"“{clock}”一列只有钟点，没有日期。日期在另一列的，请用 {joined} 合成一个时间；文件里没有日期的，请补上一列。"
+        f"文件的列有：{_listed(header)}"
+    )
+
+
+def _days_beside(clock: str, columns: Sequence[str]) -> list[str]:
+    """The columns of days that go with a column of times: 签到日期 with 签到时刻, else 日期."""
+    if not (of_clock := _CLOCK_COLUMN.fullmatch(_plain(clock))):
+        return []
+    stems = {column: day[1].lower() for column in columns if (day := _DAY_COLUMN.fullmatch(_plain(column)))}
+    return [column for column, stem in stems.items() if stem == of_clock[1].lower()] or [
+        column for column, stem in stems.items() if not stem
+    ]
+
+
+def _is_time_of_day(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return _TIME_OF_DAY.fullmatch(cell) is not None
+    return isinstance(cell, time | timedelta) or (isinstance(cell, float) and 0 <= cell < 1)
+
+
+def _map(field: str, column: str) -> str:
+    """What to type; quoted where the shell would read it otherwise."""
+    told = f"{field}={column}"
+    return f"--map {told}" if re.fullmatch(r"[\w=+-]+", told) else f"--map {shlex.quote(told)}"
 
 
 def _told_column(header: Sequence[str], column: str) -> str:
@@ -235,14 +289,16 @@ def _told_column(header: Sequence[str], column: str) -> str:
 def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
     """Reads NDJSON. It has no header: the first object must have the required columns, and later ones may have more."""
     lines = iter(partial(file.readline, LINE_MAX_CHARS), "")
-    first = next((content for line in lines if (content := _object(line)) is not None), {})
-    file.seek(0)
-    if not first and size:
+    objects = (content for line in lines if (content := _object(line)) is not None)
+    first = next(objects, None)
+    if first is None:
         raise FileFault(
             "没有一行是 JSON 对象。NDJSON 是每行一个对象；整个文件是一个列表的，可用 jq -c '.[]' 原文件 > 新文件.ndjson 转换"
         )
+    file.seek(0)
     required = {field: column for field, column in told.items() if field in REQUIRED}
     columns = dict(told) | match_columns(list(first), required)
+    columns |= _day_of(columns, list(first), [first[columns["occurred_at"]]])
     exact = told.keys() | {"occurred_on"}
     names = {
         field: [columns[field]] if field in exact and field in columns else list(COLUMNS[field]) for field in COLUMNS

@@ -28,4 +28,8 @@ def open_sheet(
         if suffix in TEXTS
         else open_workbook(path, limits or WorkbookLimits(), name, header_row) as sheet
     ):
+        if not sheet.header:
+            part = f"：工作表“{sheet.name}”" if sheet.name else "：文件"
+            empty = "是空的" if header_row == 1 else f"从第 {header_row} 行起是空的，请核对表头在第几行"
+            raise FileFault(f"{path.name}{part}{empty}")
         yield sheet

@@ -29,7 +29,8 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name:
                 wanted = sheet if each == name or not (name or wanted) else wanted
         to.send(names)
         if name and wanted is None:
-            to.send(f"没有名为“{name}”的工作表，或者它是空的。有内容的工作表：{'、'.join(names) or '（没有）'}")
+            wrong = f"工作表“{name}”是空的" if name in book.sheet_names else f"没有名为“{name}”的工作表"
+            to.send(f"{wrong}。有内容的工作表：{'、'.join(names) or '（没有）'}")
             return
         to.send(wanted.total_height if wanted else 0)
         to.send((wanted.merged_cell_ranges if wanted else None) or [])
@@ -43,8 +44,18 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name:
             to.send(portion)
         to.send([])
     except (python_calamine.CalamineError, OSError) as error:
-        name = Path(path).name
-        to.send(f"{name} 打不开（{error}）。请在表格软件里打开，另存为 XLSX 或“CSV UTF-8”")
+        to.send(f"{Path(path).name} 打不开：{_why(error)}。请在表格软件里打开，另存为 XLSX 或“CSV UTF-8”")
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case PermissionError():
+            return "没有权限"
+        case python_calamine.PasswordError():
+            return "它有密码"
+        case python_calamine.ZipError() | python_calamine.XmlError():
+            return "它不是 XLSX 或 ODS 文件，或者没有传完整"
+    return f"它不是表格文件，或者损坏了（{error}）"
 
 
 def _sheet(book: python_calamine.CalamineWorkbook, name: str) -> python_calamine.CalamineSheet | None:

@@ -39,7 +39,7 @@ def open_workbook(path: Path, limits: WorkbookLimits, name: str | None = None, h
             (
                 (number, [str(cell).strip() for cell in cells])
                 for number, cells in numbered
-                if number >= header_row and any(cells)
+                if number >= header_row and any(str(cell).strip() for cell in cells)
             ),
             (0, []),
         )

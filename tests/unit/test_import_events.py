@@ -1,6 +1,6 @@
 """How a row of an export file becomes an event."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -78,12 +78,19 @@ def test_no_time_is_rounded_into_the_next_window(cell: Any, means: str) -> None:
     assert moment(cell, SHANGHAI) == datetime.fromisoformat(f"2024-06-29T{means}+08:00")
 
 
-@pytest.mark.parametrize("day", ["2024/6/29", date(2024, 6, 29), datetime(2024, 6, 29)])
-@pytest.mark.parametrize("clock", ["19:31", time(19, 31), (19 * 60 + 31) / 1440])
+@pytest.mark.parametrize(
+    "day", ["2024/6/29", "2024-06-29 00:00:00", "2024/6/29 0:00", date(2024, 6, 29), datetime(2024, 6, 29), 45472.0]
+)
+@pytest.mark.parametrize(
+    "clock", ["19:31", "下午7:31", time(19, 31), timedelta(hours=19, minutes=31), (19 * 60 + 31) / 1440]
+)
 def test_a_day_and_a_time_of_two_columns_are_one_time(day: Any, clock: Any) -> None:
-    if isinstance(day, str) and isinstance(clock, float):
-        return
     assert event(occurred_on=day, occurred_at=clock) == event()
+
+
+@pytest.mark.parametrize("clock", [20240629193100.0, timedelta(days=10**8), -1.0])
+def test_what_is_no_time_of_day_is_left_for_checkin_to_refuse(clock: Any) -> None:
+    assert "时间“2024-06-29 " in (read(occurred_on=date(2024, 6, 29), occurred_at=clock).note or "")
 
 
 def test_codes_that_the_campaign_does_not_have_are_told() -> None:

@@ -1,15 +1,17 @@
 """Export files as they come: encodings, column names, Excel's cells."""
 
+import json
 import resource
 import zipfile
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
 
+from cli.import_events import with_day
 from cli.import_file import open_table
 from shared.sheets import FileFault, WorkbookLimits
 
@@ -143,6 +145,64 @@ def test_day_and_time_may_be_two_columns(tmp_path: Path, name: str) -> None:
     ]
 
 
+def table_of(folder: Path, name: str, header: str, *rows: list[Any]) -> Path:
+    """A file of that kind with these rows."""
+    path, columns = folder / name, header.split(",")
+    if path.suffix == ".xlsx":
+        workbook = openpyxl.Workbook()
+        for cells in (columns, *rows):
+            workbook.active.append(cells)
+        workbook.save(path)
+        return path
+    lines = [",".join(map(str, cells)) for cells in (columns, *rows)]
+    if path.suffix == ".ndjson":
+        lines = [json.dumps(dict(zip(columns, map(str, cells), strict=True)), ensure_ascii=False) for cells in rows]
+    return write(folder, name, "\n".join(lines))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.ndjson"])
+@pytest.mark.parametrize(
+    "header",
+    ["用户ID,日期,时间", "用户ID,签到日期,签到时间", "用户ID,日期,签到时间", "用户ID,观看 日期,观看时间（必填）"],
+)
+def test_a_column_of_times_of_day_is_joined_with_that_of_its_days(tmp_path: Path, name: str, header: str) -> None:
+    rows = ["ks_1", date(2024, 6, 29), time(19, 31)], ["ks_2", date(2024, 6, 30), time(19, 32)]
+    with open_table(table_of(tmp_path, name, header, *rows), {}) as table:
+        days = [with_day(row.fields)["occurred_at"] for row in table.rows]
+        assert table.columns["occurred_on"] == header.split(",")[1]
+        assert not table.unused
+    assert [str(day) for day in days] == ["2024-06-29 19:31:00", "2024-06-30 19:32:00"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.ndjson"])
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        ("用户ID,签到日期,签到时刻", "--map occurred_at=签到日期+签到时刻 指明"),
+        ("用户ID,Date,Time", "--map occurred_at=Date+Time 指明"),
+        ("用户ID,开课日期,签到时间", "“签到时间”一列只有钟点，没有日期.*--map occurred_at=开课日期+签到时间 "),
+        ("用户ID,开课 日期,签到时间", "--map 'occurred_at=开课 日期\\+签到时间' "),
+        ("用户ID,备注,签到时间", "只有钟点.*--map occurred_at=日期列名+签到时间 合成.*请补上一列"),
+    ],
+)
+def test_where_it_is_not_beyond_doubt_what_to_type_is_told(tmp_path: Path, name: str, header: str, hint: str) -> None:
+    path = table_of(tmp_path, name, header, ["ks_1", date(2024, 6, 29), time(19, 31)])
+    with pytest.raises(
+        FileFault, match=hint.replace("日期+", "日期\\+").replace("Date+", "Date\\+").replace("名+", "名\\+")
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.ndjson"])
+def test_whole_times_stay_alone_beside_a_column_of_days(tmp_path: Path, name: str) -> None:
+    path = table_of(
+        tmp_path, name, "用户ID,签到日期,签到时间", ["ks_1", date(2024, 6, 29), datetime(2024, 6, 29, 19, 31)]
+    )
+    with open_table(path, {}) as table:
+        assert "occurred_on" not in table.columns
+        assert [str(row.fields["occurred_at"]) for row in table.rows] == ["2024-06-29 19:31:00"]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_delimiters(tmp_path: Path, delimiter: str) -> None:
     assert len(read(write(tmp_path, "a.csv", ROWS.replace(",", delimiter)))) == 2
@@ -229,7 +289,9 @@ def test_an_object_that_names_the_account_twice_is_refused(tmp_path: Path) -> No
         ("昵称,时间\na,b\n", {}, r"viewer_id.*“昵称”、“时间”.*--map viewer_id=列名"),
         ("账号,时间\na,b\n", {"name": "大名"}, r"没有“大名”这一列"),
         ("账号,时间\na,b\n", {"nme": "账号"}, r"nme 不是字段名"),
-        ("", {"viewer_id": "账号"}, r"（没有）"),
+        ("", {}, r"a\.csv：文件是空的"),
+        ("\ufeff", {}, r"a\.csv：文件是空的"),
+        ("\r\n , ,\n", {}, r"a\.csv：文件是空的"),
         ("账号|时间\na|b\n", {}, r"只成了一列.*逗号、分号"),
         ('账号,时间\n"a,b\n' + "x" * 200_000, {}, r"引号"),
     ],
@@ -323,6 +385,13 @@ def test_ndjson_rows_do_not_take_the_zone_of_another_key(tmp_path: Path, key: st
     )
     with open_table(write(tmp_path, "a.ndjson", content), {}) as table:
         assert [row.fault is not None for row in table.rows] == [False, fault]
+
+
+def test_ndjson_without_an_object_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileFault, match="文件是空的"):
+        read(write(tmp_path, "a.ndjson", ""))
+    with pytest.raises(FileFault, match="没有一行是 JSON 对象"):
+        read(write(tmp_path, "a.ndjson", "账号,时间\na,b\n"))
 
 
 def test_ndjson_line_without_end_is_a_fault_not_a_full_memory(tmp_path: Path) -> None:
@@ -434,6 +503,26 @@ def test_a_csv_line_without_end_is_a_fault_not_a_full_memory(tmp_path: Path) -> 
         read(write(tmp_path, "a.csv", "账号,时间\n" + "," * 200_000))
 
 
-def test_a_file_that_only_says_xlsx_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileFault, match="另存为"):
-        read(write(tmp_path, "a.xlsx", ROWS))
+@pytest.mark.parametrize("name", ["a.xlsx", "a.ods"])
+def test_a_file_that_only_says_xlsx_is_refused_in_chinese(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileFault, match=r"打不开：它不是 XLSX 或 ODS 文件，或者没有传完整。请.*另存为"):
+        read(write(tmp_path, name, ROWS))
+
+
+def test_an_empty_workbook_and_an_empty_sheet_are_said_to_be_empty(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.save(tmp_path / "a.xlsx")
+    with pytest.raises(FileFault, match=r"a\.xlsx：文件是空的"):
+        read(tmp_path / "a.xlsx")
+    workbook.active.append([" ", " "])
+    workbook.create_sheet("空")
+    workbook.save(tmp_path / "a.xlsx")
+    with pytest.raises(FileFault, match=r"a\.xlsx：工作表“Sheet”是空的"):
+        read(tmp_path / "a.xlsx")
+    with pytest.raises(FileFault, match="工作表“空”是空的。"), open_table(tmp_path / "a.xlsx", {}, sheet_name="空"):
+        pass
+    with (
+        pytest.raises(FileFault, match="从第 9 行起是空的"),
+        open_table(write(tmp_path, "a.csv", ROWS), {}, header_row=9),
+    ):
+        pass
