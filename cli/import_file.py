@@ -21,6 +21,7 @@ import msgspec
 from shared.sheets import (
     LINE_MAX_CHARS,
     SUFFIXES,
+    UNCALCULATED,
     FileFault,
     Sheet,
     SheetRow,
@@ -151,9 +152,7 @@ def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
     columns |= _day_of(columns, sheet.header, [row.values(sheet.places(columns)).get("occurred_at") for row in first])
     places = sheet.places(columns)
     _check_merged(sheet, places, columns)
-    rows = (
-        Row(row.number, row.cells, row.values(places), _surplus(row, sheet.header)) for row in chain(first, sheet.rows)
-    )
+    rows = (_row(row, places, sheet.header) for row in chain(first, sheet.rows))
     unused = [column for column in sheet.header if column and column not in columns.values()]
     zone = zone_of(columns["occurred_at"])
     return Table(sheet.header, columns, rows, sheet.size, sheet.position, zone, unused)
@@ -168,6 +167,14 @@ def _header_below(sheet: Sheet, told: Mapping[str, str]) -> FileFault | None:
                 f"表头好像在第 {row.number} 行，上面是标题或说明。请加上 --header-row {row.number}，或者删掉它上面的行"
             )
     return None
+
+
+def _row(row: SheetRow, places: Mapping[str, int], header: Sequence[str]) -> Row:
+    fields = row.values(places)
+    fault = _surplus(row, header)
+    if formula := next((header[places[field]] for field, value in fields.items() if value == UNCALCULATED), None):
+        fault = f"“{formula}”是公式，还没有算过，格里没有值；请在表格软件里打开文件，保存后再导入"
+    return Row(row.number, row.cells, fields, fault)
 
 
 def _check_merged(sheet: Sheet, places: Mapping[str, int], columns: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ limits; and sheets that are handed out (CSV, XLSX), of which no cell runs.
             values = row.values(places)                # a dict, without empty cells; `row.number` is what a spreadsheet shows
 """
 
-from shared.sheets.cells import inert, without_apostrophe
+from shared.sheets.cells import UNCALCULATED, inert, without_apostrophe
 from shared.sheets.opening import SUFFIXES, open_sheet
 from shared.sheets.sheet import FileFault, Sheet, SheetRow, value_of
 from shared.sheets.texts import LINE_MAX_CHARS, bytes_read, csv_rows, decoded, encoding_of
@@ -18,6 +18,7 @@ __all__ = [
     "CSV_TYPE",
     "LINE_MAX_CHARS",
     "SUFFIXES",
+    "UNCALCULATED",
     "XLSX_TYPE",
     "Cell",
     "FileFault",

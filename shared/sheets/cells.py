@@ -1,5 +1,6 @@
-"""The formula guard: a sheet that we hand out shows text and runs nothing."""
+"""Formulas: a sheet that we hand out shows text and runs nothing; one that we read may hold formulas without a value."""
 
+UNCALCULATED = "（公式没有算过）"  # what a cell holds whose formula no spreadsheet has worked out yet
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -2,12 +2,15 @@
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import python_calamine
+
+from shared.sheets.cells import UNCALCULATED
+from shared.sheets.formulas import uncalculated
 
 ROWS_AT_ONCE = 1_000
 
@@ -35,7 +38,7 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name:
         to.send(wanted.total_height if wanted else 0)
         to.send((wanted.merged_cell_ranges if wanted else None) or [])
         portion: list[Sequence[Any]] = []
-        for row in wanted.iter_rows() if wanted else ():
+        for row in _rows(Path(path), wanted) if wanted else ():
             portion.append(row)
             if len(portion) == ROWS_AT_ONCE:
                 to.send(portion)
@@ -45,6 +48,26 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name:
         to.send([])
     except (python_calamine.CalamineError, OSError) as error:
         to.send(f"{Path(path).name} 打不开：{_why(error)}。请在表格软件里打开，另存为 XLSX 或“CSV UTF-8”")
+
+
+def _rows(path: Path, sheet: python_calamine.CalamineSheet) -> Iterator[Sequence[Any]]:
+    """The rows from the top; a cell with a formula that was never worked out holds `UNCALCULATED`, and not nothing."""
+    places = uncalculated(path, sheet.name)
+    at = next(places, None)
+    number = 0
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        cells: list[Any] = row
+        while at is not None and at[0] <= number:
+            if at[0] == number and at[1] < len(cells):
+                cells[at[1]] = UNCALCULATED
+            at = next(places, None)
+        yield cells
+    while at is not None:  # rows of nothing else, which the library takes for the end of the sheet
+        number, cells = number + 1, []
+        while at is not None and at[0] <= number:
+            cells += [""] * (at[1] - len(cells)) + [UNCALCULATED]
+            at = next(places, None)
+        yield cells
 
 
 def _why(error: Exception) -> str:

@@ -509,6 +509,34 @@ def test_a_file_that_only_says_xlsx_is_refused_in_chinese(tmp_path: Path, name: 
         read(write(tmp_path, name, ROWS))
 
 
+def test_a_formula_that_was_never_worked_out_is_told_and_no_empty_cell(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["另一个表"])
+    sheet = workbook.create_sheet("六月 & 七月")
+    for cells in (
+        ["账号", "时间", "备注"],
+        ["ks_1", "2024/6/29 19:31", "=A1"],
+        [],
+        ["=A2", "2024/6/29 19:31"],
+        [],
+        ["=A2", "=B2"],
+    ):
+        sheet.append(cells)
+    sheet["AB2"] = "=1"
+    workbook.save(tmp_path / "a.xlsx")
+    with open_table(tmp_path / "a.xlsx", {}, sheet_name="六月 & 七月") as table:
+        rows = list(table.rows)
+    fault = "“账号”是公式，还没有算过，格里没有值；请在表格软件里打开文件，保存后再导入"
+    assert [(row.number, row.fault) for row in rows][1:] == [(4, fault), (6, fault)]
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as old, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as new:
+        for part in old.namelist():
+            new.writestr(
+                part, old.read(part).replace(b'<c r="A4"><f>A2</f><v />', b'<c r="A4" t="str"><f>A2</f><v>k</v>')
+            )
+    with open_table(tmp_path / "b.xlsx", {}, sheet_name="六月 & 七月") as table:
+        assert [(row.fields["viewer_id"], row.fault) for row in table.rows][:2] == [("ks_1", None), ("k", None)]
+
+
 def test_an_empty_workbook_and_an_empty_sheet_are_said_to_be_empty(tmp_path: Path) -> None:
     workbook = openpyxl.Workbook()
     workbook.save(tmp_path / "a.xlsx")
