@@ -35,7 +35,7 @@ TABLES = {
     "certificate_holder": "证书持有人",
     "completion": "结课",
     "contact": "姓名、手机号",
-    "rendered": "证书 PDF",
+    "rendered": "证书 PDF 和图片",
     "viewer_move": "单位变更",
     "notification": "短信记录",
     "cancelled": "取消未发的短信",

@@ -15,11 +15,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse
 
 from shared.contracts.campaign import HOTLINE
 
 SHARED_TEMPLATES = Path(__file__).with_name("templates")
+FAVICON = SHARED_TEMPLATES / "favicon.png"
 
 
 class Pages:
@@ -38,11 +39,11 @@ class Pages:
         return self.html("notice.html", title=title, text=text)
 
     def headers(self, *, form: bool = False) -> dict[str, str]:
-        """Headers of a page: only the stylesheet may load, no cache keeps the page, no search engine lists it, no other site
-        frames it or learns its address. `form`: the page has a form, which the browser may send only to us."""
+        """Headers of a page: only the stylesheet and our own pictures may load, no cache keeps the page, no search engine lists
+        it, no other site frames it or learns its address. `form`: the page has a form, which the browser may send only to us."""
         return {
             "content-security-policy": (
-                f"default-src 'none'; style-src 'sha256-{self._digest}'; base-uri 'none'; "
+                f"default-src 'none'; style-src 'sha256-{self._digest}'; img-src 'self'; base-uri 'none'; "
                 f"form-action '{'self' if form else 'none'}'; frame-ancestors 'none'"
             ),
             "cache-control": "no-store",
@@ -74,6 +75,11 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+
+
+async def favicon(_: Request) -> FileResponse:
+    """The icon of all pages, where browsers look for it: `/favicon.ico`. A PNG, which they take by its media type."""
+    return FileResponse(FAVICON, media_type="image/png", headers={"cache-control": "public, max-age=86400"})
 
 
 def wants_page(request: Request) -> bool:

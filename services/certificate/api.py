@@ -11,9 +11,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.certificate import domain, pages, store, usecases
 from services.certificate.domain import CertificateContent
-from services.certificate.files import Pdfs
+from services.certificate.files import Drawings
 from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
+from services.certificate.renderer import Shape
 from services.certificate.usecases import Keys
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, Id
@@ -57,7 +58,9 @@ class ClaimRequest(BaseModel):
 class ClaimAnswer(BaseModel):
     serial: str
     pdf_url: str = Field(description="valid for 30 minutes")
-    json_url: str
+    picture_url: str = Field(description="PNG for a phone; valid for 30 minutes")
+    json_url: str = Field(description="valid for 30 minutes")
+    page_url: str = Field(description="shows a masked holder; valid as long as the certificate")
 
 
 class CertificateAnswer(BaseModel):
@@ -111,15 +114,15 @@ def build_api(
     definitions: Definitions[CampaignRules],
     keys: Keys,
     links: Links,
-    pdfs: Pdfs,
+    drawings: Drawings,
     *,
     specimen: bool,
 ) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
     _claiming(router, db, clock, keys, links, specimen)
-    _verification(router, db, definitions, keys, specimen)
-    _files(router, db, definitions, keys, links, pdfs)
-    _office(router, db, clock, definitions, keys, pdfs)
+    _verification(router, db, definitions, keys, links, drawings, specimen)
+    _files(router, db, definitions, keys, links, drawings)
+    _office(router, db, clock, definitions, keys, drawings)
     return router
 
 
@@ -130,6 +133,10 @@ def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: 
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
         """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
+        row = await claimed(body, request)
+        return ClaimAnswer(serial=row.serial, **links.to(row.serial), page_url=links.page(row.code))
+
+    async def claimed(body: ClaimRequest, request: Request) -> store.Certificate:
         address = request.client.host if request.client else ""
         now = clock.now()
         answer = await db.in_transaction(
@@ -137,7 +144,7 @@ def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: 
         )
         if isinstance(answer, Refused):  # raised only now, when the wrong try that it counted is committed
             raise answer
-        return ClaimAnswer(serial=answer.serial, **links.to(answer.serial))
+        return answer
 
     @router.get("/", tags=["public"], summary="Which pages there are", response_class=HTMLResponse)
     async def home() -> HTMLResponse:
@@ -159,17 +166,26 @@ def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: 
         claim_code = claim_code[:CLAIM_CODE_MAX]
         try:
             body = ClaimRequest(claim_code=claim_code, phone_tail=phone_tail[:PHONE_TAIL_MAX] or None)
-            answer = await claim(body, request)
+            row = await claimed(body, request)
+            async with db.transaction() as tx:
+                own = await keys.recipient.keys_to_read(tx, row.campaign_id)
         except Refused as refused:
             problem = problem_of(refused, ANSWERS)
             return _claim_page(pages.ClaimPage(specimen, claim_code, problem.body["title"]), problem)
         except DatabaseAway:
             return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), database_away())
-        return _claim_page(pages.ClaimPage(specimen, **answer.model_dump()))
+        content = usecases.content_of(row, own)
+        return _claim_page(pages.ClaimPage.of(content, links.folder(row.serial), row.code, specimen=specimen))
 
 
 def _verification(
-    router: APIRouter, db: Database, definitions: Definitions[CampaignRules], keys: Keys, specimen: bool
+    router: APIRouter,
+    db: Database,
+    definitions: Definitions[CampaignRules],
+    keys: Keys,
+    links: Links,
+    drawings: Drawings,
+    specimen: bool,
 ) -> None:
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
     async def verify(body: VerifyRequest) -> VerifyAnswer:
@@ -187,11 +203,23 @@ def _verification(
 
     @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
     async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
+        known = await behind(code)
+        return _verdict_page(known, "unknown", specimen, address=links.page(known.row.code) if known else "")
+
+    @router.get("/v/{code}/preview.png", tags=["public"], summary="What a chat shows of a link to that page")
+    async def preview(code: Annotated[str, Path(max_length=100)]) -> Response:
+        """The holder is masked, as on the page. A revoked certificate has none."""
+        known = await behind(code)
+        if known is None or known.revoked:
+            raise not_found("该证书", "没有这张证书，或者已经撤销")
+        body = await drawings.of(Shape.PREVIEW, known.row, known.content, known.rules, known.own.vault)
+        return _picture(body, known.row.serial)
+
+    async def behind(code: str) -> _Known | None:
         wanted = domain.normalise_code(code)
         async with db.transaction() as tx:
             row = None if wanted is None else await store.by_code(tx, wanted)
-            known = row and await _read(tx, definitions, keys, row)
-        return _verdict_page(known, "unknown", specimen)
+            return row and await _read(tx, definitions, keys, row)
 
     @router.get("/v/", tags=["public"], summary="The page to verify on", response_class=HTMLResponse)
     async def verify_page() -> HTMLResponse:
@@ -221,9 +249,14 @@ def _verify_form(error: str, specimen: bool) -> HTMLResponse:
     return pages.PAGES.answer(pages.verify_html(specimen=specimen, error=error), 422, form=True)
 
 
-def _verdict_page(known: "_Known | None", status: VerifyStatus, specimen: bool, *, typed: bool = False) -> HTMLResponse:
+def _verdict_page(
+    known: "_Known | None", status: VerifyStatus, specimen: bool, *, typed: bool = False, address: str = ""
+) -> HTMLResponse:
+    """`address`: the page's own, where it has one."""
     if known is not None:
-        page = pages.VerificationPage.of(known.content, known.zone, revoked=known.revoked, specimen=specimen)
+        page = pages.VerificationPage.of(
+            known.content, known.zone, revoked=known.revoked, specimen=specimen, address=address
+        )
     else:
         shown = pages.Status.UNKNOWN if status == "unknown" else pages.Status.ALTERED
         page = pages.VerificationPage(shown, specimen, typed=typed)
@@ -239,9 +272,22 @@ def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLRe
 class _Known(NamedTuple):
     """A certificate that we have issued."""
 
-    content: CertificateContent
-    revoked: bool
-    zone: ZoneInfo  # the campaign's
+    row: store.Certificate
+    own: CampaignKeys
+    rules: CampaignRules | None
+
+    @property
+    def content(self) -> CertificateContent:
+        return usecases.content_of(self.row, self.own)
+
+    @property
+    def revoked(self) -> bool:
+        return self.row.revoked_at is not None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The campaign's."""
+        return self.rules.zone if self.rules else ZoneInfo("Asia/Shanghai")
 
 
 class _Found(NamedTuple):
@@ -252,9 +298,7 @@ class _Found(NamedTuple):
 
 async def _read(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, row: store.Certificate) -> _Known:
     rules = await definitions.in_force(tx, row.campaign_id)
-    own = await keys.recipient.keys_to_read(tx, row.campaign_id)
-    zone = rules.zone if rules else ZoneInfo("Asia/Shanghai")
-    return _Known(usecases.content_of(row, own), row.revoked_at is not None, zone)
+    return _Known(row, await keys.recipient.keys_to_read(tx, row.campaign_id), rules)
 
 
 async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: Keys, body: VerifyRequest) -> _Found:
@@ -282,30 +326,42 @@ async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: 
 
 
 def _files(
-    router: APIRouter, db: Database, definitions: Definitions[CampaignRules], keys: Keys, links: Links, pdfs: Pdfs
+    router: APIRouter,
+    db: Database,
+    definitions: Definitions[CampaignRules],
+    keys: Keys,
+    links: Links,
+    drawings: Drawings,
 ) -> None:
     @router.get("/files/{token}/certificate.pdf", tags=["public"], summary="The certificate as PDF")
     async def pdf(token: Annotated[str, Path(max_length=1000)]) -> Response:
-        row, own, rules = await _certificate(links.serial_of(token))
-        body = await pdfs.of(row, usecases.content_of(row, own), rules, own.vault)
-        headers = _download(f"{row.serial}.pdf", inline=True)
-        return Response(body, media_type="application/pdf", headers=headers)
+        known = await _certificate(links.serial_of(token))
+        body = await drawings.of(Shape.PDF, known.row, known.content, known.rules, known.own.vault)
+        return Response(body, media_type="application/pdf", headers=_download(f"{known.row.serial}.pdf", inline=True))
+
+    @router.get("/files/{token}/certificate.png", tags=["public"], summary="The certificate as a picture for a phone")
+    async def picture(token: Annotated[str, Path(max_length=1000)]) -> Response:
+        known = await _certificate(links.serial_of(token))
+        body = await drawings.of(Shape.PICTURE, known.row, known.content, known.rules, known.own.vault)
+        return _picture(body, known.row.serial)
 
     @router.get("/files/{token}/certificate.json", tags=["public"], summary="The signed certificate as JSON")
     async def document(token: Annotated[str, Path(max_length=1000)]) -> JSONResponse:
-        row, own, _ = await _certificate(links.serial_of(token))
-        signature = domain.Signature(row.key_id, row.signature)
-        content = usecases.content_of(row, own)
-        return JSONResponse(domain.certificate_document(content, signature), headers=_download(f"{row.serial}.json"))
+        known = await _certificate(links.serial_of(token))
+        signature = domain.Signature(known.row.key_id, known.row.signature)
+        headers = _download(f"{known.row.serial}.json")
+        return JSONResponse(domain.certificate_document(known.content, signature), headers=headers)
 
-    async def _certificate(serial: str) -> tuple[store.Certificate, CampaignKeys, CampaignRules | None]:
+    async def _certificate(serial: str) -> _Known:
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
             if row is None or row.revoked_at is not None:
                 raise not_found("该证书", "没有这张证书，或者已经撤销")
-            own = await keys.recipient.keys_to_read(tx, row.campaign_id)
-            rules = await definitions.in_force(tx, row.campaign_id)
-        return row, own, rules
+            return await _read(tx, definitions, keys, row)
+
+
+def _picture(body: bytes, serial: str) -> Response:
+    return Response(body, media_type="image/png", headers=_download(f"{serial}.png", inline=True))
 
 
 def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
@@ -320,7 +376,12 @@ def _download(file_name: str, *, inline: bool = False) -> dict[str, str]:
 
 
 def _office(
-    router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys, pdfs: Pdfs
+    router: APIRouter,
+    db: Database,
+    clock: Clock,
+    definitions: Definitions[CampaignRules],
+    keys: Keys,
+    drawings: Drawings,
 ) -> None:
     path = "/v1/campaigns/{campaign_id}/certificates/{viewer_id}"
 
@@ -339,7 +400,7 @@ def _office(
             issued_at=row.issued_at,
             claimed_at=row.claimed_at,
             status="valid" if row.revoked_at is None else "revoked",
-            missing_characters=pdfs.missing_characters(usecases.content_of(row, own)),
+            missing_characters=drawings.missing_characters(usecases.content_of(row, own)),
         )
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")

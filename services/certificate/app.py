@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from services.certificate import metrics, usecases, wrong_claims
 from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
-from services.certificate.files import Pdfs
+from services.certificate.files import Drawings
 from services.certificate.links import Links
 from services.certificate.refusals import ANSWERS
 from services.certificate.renderer import Renderer
@@ -35,7 +35,7 @@ def build_app(settings: Settings) -> FastAPI:
     specimen = settings.environment != "production"
     fonts = [settings.font_dir] if settings.font_dir else []
     renderer = Renderer(public_url=settings.public_url, specimen=specimen, seal=settings.seal(), extra_font_dirs=fonts)
-    pdfs = Pdfs(settings.pdf_dir, renderer)
+    drawings = Drawings(settings.pdf_dir, renderer)
     bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, definitions, keys)])
     bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
     measured = Measured(db, [events("certificate")])
@@ -48,7 +48,7 @@ def build_app(settings: Settings) -> FastAPI:
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, clock, definitions, keys, links, pdfs, specimen=specimen)],
+        routers=[build_api(db, clock, definitions, keys, links, drawings, specimen=specimen)],
         due_work=[
             DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
             DueWork(
@@ -57,7 +57,7 @@ def build_app(settings: Settings) -> FastAPI:
             DueWork("retention", in_transaction(db, usecases.forget_expired), RETENTION_EVERY_S),
             DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
         ],
-        exact=[*metrics.exact(clock, definitions, pdfs), measured.last],
+        exact=[*metrics.exact(clock, definitions, drawings), measured.last],
         background=[measured.run],
         refusals=ANSWERS,
     )

@@ -194,12 +194,6 @@ def canonical_bytes(content: CertificateContent) -> bytes:
     return _canonical_json(content.as_json())
 
 
-def fingerprint(content: CertificateContent) -> str:
-    """64 bits of the content's SHA-256 for the eye, such as `9F3A 11C0 7B2E 44D1`; printed, never relied on."""
-    digest = hashlib.sha256(canonical_bytes(content)).hexdigest()[:16].upper()
-    return " ".join(digest[at : at + 4] for at in range(0, 16, 4))
-
-
 def certificate_document(content: CertificateContent, signature: Signature) -> dict[str, Any]:
     """The JSON file a holder downloads and anybody may send to `POST /v1/verify`."""
     return {

@@ -1,4 +1,4 @@
-"""The PDF that a holder downloads (by a link of links.py): rendered when first asked for and kept encrypted."""
+"""A certificate drawn as PDF or picture (renderer.py): rendered when first asked for and kept encrypted."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 
 from services.certificate import store
 from services.certificate.domain import CertificateContent
-from services.certificate.renderer import DEFAULT_WORDING, Renderer, Wording
+from services.certificate.renderer import DEFAULT_WORDING, Renderer, Shape, Wording
 from shared.contracts.campaign import CampaignRules
 from shared.people.at_rest import Vault
 from shared.whole_files import WholeFiles
@@ -20,49 +20,57 @@ from shared.whole_files import WholeFiles
 log = structlog.get_logger()
 
 
-class Pdfs:
+class Drawings:
     """Rendered certificates in a folder, encrypted. Any file may be deleted: it is rendered again when it is asked for."""
 
     def __init__(self, folder: Path, renderer: Renderer) -> None:
         self._folder = folder
         self._files = WholeFiles(folder, formerly="??/tmp*")
         self._renderer = renderer
-        self.incomplete = 0  # PDFs rendered by this process that lack a character of their holder
+        self.incomplete = 0  # drawn by this process, and lacking a character of their holder
 
     async def of(
-        self, row: store.Certificate, content: CertificateContent, rules: CampaignRules | None, vault: Vault
+        self,
+        shape: Shape,
+        row: store.Certificate,
+        content: CertificateContent,
+        rules: CampaignRules | None,
+        vault: Vault,
     ) -> bytes:
-        """The certificate's PDF. `vault`: that of the certificate's campaign."""
-        return await asyncio.to_thread(self._cached, row, content, _Presentation.of(rules), vault)
+        """The certificate in this shape. `vault`: that of the certificate's campaign."""
+        return await asyncio.to_thread(self._cached, shape, row, content, _Presentation.of(rules), vault)
 
     def _cached(
-        self, row: store.Certificate, content: CertificateContent, look: "_Presentation", vault: Vault
+        self,
+        shape: Shape,
+        row: store.Certificate,
+        content: CertificateContent,
+        presentation: "_Presentation",
+        vault: Vault,
     ) -> bytes:
-        # What changes the PDF is in its name: the holder's name by the signature, wording and further fonts by their hash.
-        path = (
-            self._folder
-            / row.serial[:2]
-            / f"{row.serial}-{row.signature[:4].hex()}-{look.digest()}{self._renderer.fonts_given}"
-        )
+        # What changes it is in its name: the holder's name by the signature, the campaign's and the deployment's part by their
+        # hash. Erasure finds it by the serial.
+        name = f"{row.serial}-{row.signature[:4].hex()}-{presentation.digest()}-{self._renderer.look}.{shape}"
+        path = self._folder / row.serial[:2] / name
         try:
             return vault.decrypt_bytes(path.read_bytes(), row.serial)
         except (OSError, KeyError, InvalidTag):  # not there, encrypted under a key that is gone, or damaged
-            pdf = self._renderer.render(
+            drawn = self._renderer.render(
                 content,
+                shape,
                 code=row.code,
-                key_id=row.key_id,
-                wording=look.wording,
-                lesson_titles=look.lesson_titles,
-                time_zone=look.zone,
+                wording=presentation.wording,
+                lesson_titles=presentation.lesson_titles,
+                time_zone=presentation.zone,
             )
-        if missing := self.missing_characters(content):
+        if shape is not Shape.PREVIEW and (missing := self.missing_characters(content)):
             self.incomplete += 1
             log.warning("characters of a name are in no font", serial=row.serial, characters=len(missing))
-        self._keep(path, vault.encrypt_bytes(pdf, row.serial))
-        return pdf
+        self._keep(path, vault.encrypt_bytes(drawn, row.serial))
+        return drawn
 
     def missing_characters(self, content: CertificateContent) -> str:
-        """Of the holder's name those that no font has: 〓 stands for them in the PDF."""
+        """Of the holder's name those that no font has: 〓 stands for them."""
         return self._renderer.missing_characters(content.name or "")
 
     def _keep(self, path: Path, sealed: bytes) -> None:
@@ -70,12 +78,12 @@ class Pdfs:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._files.write(path, sealed)
         except OSError as error:
-            log.warning("a certificate's PDF is not kept; it is rendered again next time", error=error.strerror)
+            log.warning("a drawn certificate is not kept; it is rendered again next time", error=error.strerror)
 
 
 @dataclass(frozen=True)
 class _Presentation:
-    """What the campaign contributes to a PDF."""
+    """What the campaign contributes to a drawing."""
 
     wording: Wording
     lesson_titles: dict[date, str]

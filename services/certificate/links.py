@@ -1,4 +1,5 @@
-"""The links by which a holder downloads a certificate: signed, short-lived, and of no use for another one."""
+"""Links to a certificate: to its holder's files, signed, short-lived and of no use for another certificate; and to its public
+page, for as long as the certificate is there."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,10 +22,22 @@ class Links:
         self._valid_for = valid_for
 
     def to(self, serial: str) -> dict[str, str]:
+        base = f"{self._public_url}/{self.folder(serial)}"
+        return {
+            "pdf_url": f"{base}/certificate.pdf",
+            "picture_url": f"{base}/certificate.png",
+            "json_url": f"{base}/certificate.json",
+        }
+
+    def folder(self, serial: str) -> str:
+        """The path, below the public address, that the certificate's files stand under."""
         expires = datetime.now(UTC) + self._valid_for
         token = jwt.encode({"sub": serial, "aud": _AUDIENCE, "exp": expires}, self._key, algorithm="HS256")
-        base = f"{self._public_url}/files/{token}"
-        return {"pdf_url": f"{base}/certificate.pdf", "json_url": f"{base}/certificate.json"}
+        return f"files/{token}"
+
+    def page(self, code: str) -> str:
+        """The page behind the QR, which shows a masked holder. It ends with its certificate, not before."""
+        return f"{self._public_url}/v/{code}"
 
     def serial_of(self, token: str) -> str:
         """The serial that the link leads to. Raises `Refused` for a link that is not ours or has expired."""

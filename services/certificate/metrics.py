@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from services.certificate import store
-from services.certificate.files import Pdfs
+from services.certificate.files import Drawings
 from shared.clock import Clock
 from shared.contracts.campaign import CampaignRules
 from shared.database import Transaction
@@ -13,7 +13,7 @@ from shared.definitions import Definitions
 from shared.service.metrics import Collector
 
 
-def exact(clock: Clock, definitions: Definitions[CampaignRules], pdfs: Pdfs) -> list[Collector]:
+def exact(clock: Clock, definitions: Definitions[CampaignRules], drawings: Drawings) -> list[Collector]:
     async def collect(tx: Transaction) -> Iterable[Metric]:
         certificates = GaugeMetricFamily(
             "fanzha_certificates",
@@ -35,9 +35,9 @@ def exact(clock: Clock, definitions: Definitions[CampaignRules], pdfs: Pdfs) -> 
             due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
         incomplete = CounterMetricFamily(
             "fanzha_certificates_incomplete",
-            "PDFs rendered by this process in which 〓 stands for a character of the holder that no font has. Growing: the log "
-            "has the serials; give a font (FONT_DIR).",
-            value=pdfs.incomplete,
+            "PDFs and pictures rendered by this process in which 〓 stands for a character of the holder that no font has. "
+            "Growing: the log has the serials; give a font (FONT_DIR).",
+            value=drawings.incomplete,
         )
         return [certificates, due, incomplete]
 

@@ -24,7 +24,7 @@ class Status(StrEnum):
 @dataclass(frozen=True)
 class VerificationPage:
     """What `GET /v/{code}` and `POST /v/` show. `holder` is masked before it comes here; `specimen` says that nothing here is
-    real; `typed`: it was not the QR that led here."""
+    real; `typed`: it was not the QR that led here; `address` is the page's own, empty where it has none."""
 
     status: Status
     specimen: bool
@@ -35,9 +35,12 @@ class VerificationPage:
     issuer: str = ""
     credited_days: int = 0
     typed: bool = False
+    address: str = ""
 
     @classmethod
-    def of(cls, content: CertificateContent, zone: ZoneInfo, *, revoked: bool, specimen: bool) -> "VerificationPage":
+    def of(
+        cls, content: CertificateContent, zone: ZoneInfo, *, revoked: bool, specimen: bool, address: str = ""
+    ) -> "VerificationPage":
         """`zone`: the campaign's."""
         day = content.issued_at.astimezone(zone)
         return cls(
@@ -49,20 +52,35 @@ class VerificationPage:
             issued_on=f"{day.year}年{day.month}月{day.day}日",
             issuer=content.issuer,
             credited_days=len(content.credited_lessons),
+            address=address,
         )
 
 
 @dataclass(frozen=True)
 class ClaimPage:
     """What `/claim` shows, the fixed address that a text names beside its code (FACTS, "Texting in China"): a form, with what was
-    wrong if something was; or, with a `serial`, the claimed certificate's links."""
+    wrong if something was; or, with a `serial`, the claimed certificate with its links, which are relative to the page."""
 
     specimen: bool
     claim_code: str = ""  # as typed, to be corrected
     error: str = ""
     serial: str = ""
-    pdf_url: str = ""
-    json_url: str = ""
+    holder_kind: str = ""
+    holder: str = ""
+    folder: str = ""  # of the holder's files
+    lasting: str = ""  # the page that others may see
+
+    @classmethod
+    def of(cls, content: CertificateContent, folder: str, code: str, *, specimen: bool) -> "ClaimPage":
+        """The page of who has just claimed: it shows the whole name, as the certificate does."""
+        return cls(
+            specimen,
+            serial=content.serial,
+            holder_kind="姓名" if content.name else "平台账号",
+            holder=content.name or content.viewer_id,
+            folder=folder,
+            lasting=f"v/{code}",
+        )
 
 
 def home_html(*, specimen: bool) -> str:

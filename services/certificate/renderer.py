@@ -1,4 +1,5 @@
-"""The certificate as PDF, by Typst. Owns the fonts, the template's inputs, and what happens to characters no font has.
+"""The certificate as PDF and as pictures, by Typst. Owns the fonts, the templates' inputs, and what happens to characters no font
+has.
 
 Everything it needs comes with the installed packages: no system font, no network, no temporary file
 (docs/decisions/certificate-font.md).
@@ -11,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
@@ -20,16 +22,28 @@ import segno
 import typst
 from fontTools.ttLib import TTFont
 
-from services.certificate.domain import CertificateContent, fingerprint
+from services.certificate.domain import CertificateContent, mask_holder
 from shared.contracts.campaign import fill
 
-TEMPLATE: Final = Path(__file__).with_name("certificate.typ")
+TEMPLATES: Final = Path(__file__).with_name("typst")
 FONT_DIR: Final = pylopdf_fonts_zh_cn.serif_path().parent  # Noto Serif SC and Noto Sans SC
 MISSING: Final = "〓"  # the printer's mark for a type that is missing; an empty box would look like a broken file
 
 _SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _CHINESE_DIGITS: Final = str.maketrans("0123456789", "〇一二三四五六七八九")
 _NO_TITLES: Final[Mapping[date, str]] = {}
+
+
+class Shape(StrEnum):
+    """How a certificate is drawn."""
+
+    PDF = "pdf"  # one A4 page
+    PICTURE = "picture"  # PNG for a phone, 1080 pixels wide
+    PREVIEW = "preview"  # PNG that a chat shows of a link, 1200 × 630 pixels; its holder is masked
+
+
+_TEMPLATE: Final = {Shape.PDF: "page.typ", Shape.PICTURE: "picture.typ", Shape.PREVIEW: "preview.typ"}
+_PIXELS_PER_INCH: Final = {Shape.PICTURE: 216.0, Shape.PREVIEW: 144.0}  # 1080 pixels of 360 pt, 1200 of 600 pt
 
 
 @dataclass(frozen=True)
@@ -62,49 +76,60 @@ class Renderer:
         )
         self._families = fonts.families()
         self._covered = _covered_characters(fonts.fonts())
-        self.fonts_given = _digest(
-            {path for font in fonts.fonts() if (path := Path(str(font.path))).parent != FONT_DIR}
+        further_fonts = {path for font in fonts.fonts() if (path := Path(str(font.path))).parent != FONT_DIR}
+        self.look = _digest(
+            self._public_url.encode(),
+            bytes([specimen]),
+            seal or b"",
+            *(path.read_bytes() for path in sorted({*TEMPLATES.iterdir(), *further_fonts})),
         )
-        """Names the further fonts; empty without any. A font that comes later prints what was missing before."""
-        self._compiler = typst.Compiler(TEMPLATE, root=TEMPLATE.parent, font_paths=fonts)
+        """Names the deployment's part in a drawing: what was rendered with another seal, font or template is rendered anew."""
+        self._compiler = typst.Compiler(root=TEMPLATES, font_paths=fonts)
         self._one_at_a_time = threading.Lock()
 
     def render(
         self,
         certificate: CertificateContent,
+        shape: Shape,
         *,
         code: str,
-        key_id: str,
         wording: Wording = DEFAULT_WORDING,
         lesson_titles: Mapping[date, str] = _NO_TITLES,
         time_zone: ZoneInfo = _SHANGHAI,
     ) -> bytes:
-        """The PDF (one page, about 60 KB, about 15 ms). The same arguments give the same bytes.
+        """A PDF or PNG of one page. The same arguments give the same bytes.
 
-        `code` goes into the QR, `key_id` names the signing key; `wording`, `lesson_titles` (of all lessons) and `time_zone`
-        are the campaign's.
+        `code` goes into the QR; `wording`, `lesson_titles` (of all lessons) and `time_zone` are the campaign's.
         """
+        holder = mask_holder(certificate) if shape is Shape.PREVIEW else certificate.name or certificate.viewer_id
         inputs = {
-            **self._certificate_texts(certificate, wording, lesson_titles, time_zone),
-            **self._proof(certificate, code, key_id),
+            **self._certificate_texts(certificate, holder, wording, lesson_titles, time_zone),
+            **self._proof(code),
             "specimen": self._specimen,
             "seal_png": list(self._seal) if self._seal else None,
             "extra_families": self._families,
         }
         with self._one_at_a_time:
-            pdf = self._compiler.compile(
-                format="pdf",
+            drawn = self._compiler.compile(
+                TEMPLATES / _TEMPLATE[shape],
+                format="pdf" if shape is Shape.PDF else "png",
+                ppi=_PIXELS_PER_INCH.get(shape),
                 sys_inputs={"certificate": json.dumps(inputs, ensure_ascii=False)},
                 timestamp=certificate.issued_at,
             )
-        return cast(bytes, pdf)  # a list only for several pages of PNG or SVG
+        return cast(bytes, drawn)  # a list only for several pages of PNG or SVG
 
     def missing_characters(self, text: str) -> str:
-        """The visible characters that no font has, each once. The PDF shows `MISSING` in their place."""
+        """The visible characters that no font has, each once. `MISSING` is drawn in their place."""
         return "".join(dict.fromkeys(char for char in text if not self._is_covered(char) and not _is_invisible(char)))
 
     def _certificate_texts(
-        self, certificate: CertificateContent, wording: Wording, lesson_titles: Mapping[date, str], time_zone: ZoneInfo
+        self,
+        certificate: CertificateContent,
+        holder: str,
+        wording: Wording,
+        lesson_titles: Mapping[date, str],
+        time_zone: ZoneInfo,
     ) -> dict[str, Any]:
         lessons = certificate.credited_lessons
         numbers = {lesson: number for number, lesson in enumerate(sorted(lesson_titles), start=1)}
@@ -113,8 +138,9 @@ class Renderer:
             "campaign_title": self._printable(certificate.campaign_title),
             "title": self._printable(wording.title),
             "holder_kind": "" if certificate.name else "平台账号",
-            "holder": self._printable(certificate.name or certificate.viewer_id),
-            "statement": self._printable(fill(wording.body, _values(certificate))),
+            "holder": self._printable(holder),
+            "statement": self._printable(fill(wording.body, _values(certificate, holder))),
+            "days": f"累计签到 {len(lessons)} 天",
             "lessons_heading": f"计入课程 · 共 {len(lessons)} 课",
             "titled": all(lesson in lesson_titles for lesson in lessons),
             "lessons": [
@@ -130,14 +156,14 @@ class Renderer:
             "issued_on": _date_in_characters(certificate.issued_at.astimezone(time_zone).date()),
         }
 
-    def _proof(self, certificate: CertificateContent, code: str, key_id: str) -> dict[str, Any]:
+    def _proof(self, code: str) -> dict[str, Any]:
+        """Plain ways to verify: to scan, or to type the serial at an address."""
         url = f"{self._public_url}/v/{code}"
         return {
-            "verify_url": self._printable(url),
+            "verify_url": url,
+            "verify_page": self._printable(f"{self._public_url}/v/"),
             # Comparing all eight masks would take 6 ms, a third of the certificate; every reader reads any of them.
             "qr_svg": segno.make_qr(url, error="m", mask=0).svg_inline(border=1, dark="#2b2622"),
-            "fingerprint": fingerprint(certificate),
-            "key_id": key_id,
         }
 
     def _printable(self, text: str) -> str:
@@ -149,11 +175,11 @@ class Renderer:
         return ord(char) in self._covered
 
 
-def _values(certificate: CertificateContent) -> dict[str, str]:
+def _values(certificate: CertificateContent, holder: str) -> dict[str, str]:
     """The text for each of `CERTIFICATE_PLACEHOLDERS`. The dates are those of the holder's credited lessons."""
     lessons = certificate.credited_lessons
     return {
-        "name": certificate.name or certificate.viewer_id,
+        "name": holder,
         "credited_days": str(len(lessons)),
         "campaign_title": certificate.campaign_title,
         "first_date": _date(lessons[0]) if lessons else "—",
@@ -181,9 +207,8 @@ def _is_invisible(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Mn", "Me", "Zs")
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    contents = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(paths)]
-    return "-" + hashlib.sha256(b"".join(contents)).hexdigest()[:8] if contents else ""
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:8]
 
 
 def _covered_characters(fonts: Iterable[typst.FontInfo]) -> frozenset[int]:

@@ -25,6 +25,7 @@ from shared.bus.dead_letters import DeadLetters, Replays
 from shared.clock import Clock
 from shared.database import Database, migrate
 from shared.database.heartbeat import Heartbeat
+from shared.pages import favicon
 from shared.service import metrics, problems
 from shared.service.bodies import Bodies
 from shared.service.due import DueWork
@@ -159,6 +160,7 @@ def build_service(
     app.routes.extend(routes)
     app.include_router(_health(service))
     app.add_route("/metrics", service_metrics.page, include_in_schema=False)
+    app.add_route("/favicon.ico", favicon, include_in_schema=False)
     for router in routers:
         app.include_router(router)
     app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)

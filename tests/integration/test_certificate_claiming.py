@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import jwt
 import pytest
+import zxingcpp
+from PIL import Image
 from pypdf import PdfReader
 
 from services.certificate import usecases, wrong_claims
@@ -68,8 +70,9 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 async def test_who_has_code_and_phone_tail_claims(service: CertificateService) -> None:
     answer = (await service.claim(ANNA, "5678")).raise_for_status().json()
     (row, _) = await service.certificates()
-    assert answer.keys() == {"serial", "pdf_url", "json_url"}
+    assert answer.keys() == {"serial", "pdf_url", "picture_url", "json_url", "page_url"}
     assert (answer["serial"], row.claimed_at) == (row.serial, CLAIM_FROM)
+    assert answer["page_url"] == f"http://certificate.test/v/{row.code}"
     (event,) = await service.published(CertificateClaimedV1)
     assert (event.viewer_ids, event.serials, event.claimed_at) == ([ANNA], [row.serial], [CLAIM_FROM])
 
@@ -357,7 +360,7 @@ async def test_half_a_pdf_of_a_killed_process_goes(service: CertificateService) 
         os.utime(half, (0, 0))
     await download(service, ANNA, "pdf", "5678")
     (kept,) = cached(service)
-    assert kept.name.count("-") == 4  # serial, signature, wording
+    assert (kept.name.count("-"), kept.suffix) == (5, ".pdf")  # serial, signature, wording, look
 
 
 @pytest.mark.parametrize("damage", ["deleted", "truncated", "of another key", "unwritable"])
@@ -376,6 +379,29 @@ async def test_a_damaged_cache_is_only_slower(service: CertificateService, damag
             kept.parent.rmdir()
             kept.parent.write_text("in the way")
     assert (await download(service, ANNA, "pdf", "5678")).content == first.content
+
+
+async def test_the_picture_is_for_a_phone_and_its_code_leads_to_the_page(service: CertificateService) -> None:
+    answer = await download(service, ANNA, "picture", "5678")
+    assert answer.headers["content-type"] == "image/png"
+    assert "no-store" in answer.headers["cache-control"]
+    drawn = Image.open(io.BytesIO(answer.content))
+    assert (drawn.width, drawn.height > drawn.width) == (1080, True)
+    (code,) = zxingcpp.read_barcodes(drawn.convert("RGB"))
+    assert "王*例" in (await service.client.get(path_of(code.text))).text
+    (kept,) = cached(service)
+    assert (kept.suffix, answer.content[500:540] in kept.read_bytes()) == (".picture", False)
+    assert (await download(service, ANNA, "picture", "5678")).content == answer.content
+
+
+async def test_each_shape_is_kept_as_itself(service: CertificateService) -> None:
+    (row, _) = await service.certificates()
+    for _ in range(2):
+        pdf, picture = [await download(service, ANNA, kind, "5678") for kind in ("pdf", "picture")]
+        preview = await service.client.get(f"/v/{row.code}/preview.png")
+        assert pdf.content.startswith(b"%PDF")
+        assert [Image.open(io.BytesIO(each.content)).width for each in (picture, preview)] == [1080, 1200]
+    assert sorted(path.suffix for path in cached(service)) == [".pdf", ".picture", ".preview"]
 
 
 async def test_a_pdf_asked_for_several_times_at_once_is_the_same(service: CertificateService) -> None:
@@ -444,7 +470,7 @@ async def test_a_link_leads_to_its_own_certificate_only(service: CertificateServ
 async def test_a_link_ends_with_its_certificate(service: CertificateService) -> None:
     links = (await service.claim(BO)).json()
     await service.revoke(BO)
-    for kind in ("pdf_url", "json_url"):
+    for kind in ("pdf_url", "picture_url", "json_url"):
         assert problem(await service.client.get(path_of(links[kind]))) == (404, "not-found")
 
 
@@ -541,7 +567,7 @@ async def test_the_form_asks_for_code_and_tail_and_may_only_be_sent_to_us(servic
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_a_claim_by_form_counts_once_and_links_to_the_pdf(service: CertificateService) -> None:
+async def test_a_claim_by_form_counts_once_and_shows_the_certificate(service: CertificateService) -> None:
     code = (await service.claim_codes())[ANNA]
     first = await send_form(service, claim_code=f" {code.lower()} ", phone_tail="５６７８")
     again = await send_form(service, claim_code=code, phone_tail="5678")
@@ -550,8 +576,14 @@ async def test_a_claim_by_form_counts_once_and_links_to_the_pdf(service: Certifi
     assert row.serial in first.text
     assert "<form" not in first.text
     assert len(await service.published(CertificateClaimedV1)) == 1
-    (url,) = re.findall(r'href="([^"]+certificate\.pdf)"', first.text)
-    assert (await service.client.get(path_of(url))).content.startswith(b"%PDF")
+    assert NAME in first.text
+    assert "img-src 'self'" in first.headers["content-security-policy"]
+    (shown,) = re.findall(r'<img [^>]*src="([^"]+)"', first.text)
+    (pdf,) = re.findall(r'href="([^"]+certificate\.pdf)"', first.text)
+    (page,) = re.findall(r'href="(v/[^"]+)"', first.text)
+    assert (await service.client.get("/" + shown)).headers["content-type"] == "image/png"
+    assert (await service.client.get("/" + pdf)).content.startswith(b"%PDF")
+    assert "王*例" in (await service.client.get("/" + page)).text
 
 
 async def test_an_account_without_a_phone_claims_with_an_empty_tail(service: CertificateService) -> None:
@@ -706,6 +738,26 @@ async def test_the_public_page_of_a_revoked_certificate_says_so(service: Certifi
     await service.revoke(ANNA)
     answer = await service.client.get(f"/v/{row.code.lower()}")
     assert (answer.status_code, "已撤销" in answer.text) == (200, True)
+    assert "og:image" not in answer.text
+    assert problem(await service.client.get(f"/v/{row.code}/preview.png")) == (404, "not-found")
+
+
+async def test_what_a_chat_fetches_of_the_lasting_link_is_masked(service: CertificateService) -> None:
+    """The link outlives its holder's own ones and the retention of contacts."""
+    page = path_of((await service.claim(ANNA, "5678")).json()["page_url"])
+    service.clock_is(CLAIM_FROM + 2 * usecases.CONTACT_RETENTION)
+    (retention,) = [work for work in service.service.due_work if work.name == "retention"]
+    await retention.run_until_done(service.service.clock, service.service.metrics)
+    assert await service.rows("SELECT count(*) FROM contact") == [(0,)]
+    chat: dict[str, Any] = {"headers": {"Authorization": "", "User-Agent": "a chat"}}
+    answer = await service.client.get(page, **chat)
+    (image,) = re.findall(r'property="og:image" content="([^"]+)"', answer.text)
+    assert 'property="og:description" content="王*例，累计签到 2 天' in answer.text
+    for hidden in (NAME, ANNA, "5678"):
+        assert hidden not in answer.text
+    preview = await service.client.get(path_of(image), **chat)
+    assert (preview.status_code, preview.headers["content-type"]) == (200, "image/png")
+    assert problem(await service.client.get(f"/v/{'2' * 26}/preview.png", **chat)) == (404, "not-found")
 
 
 @pytest.mark.parametrize("code", ["2" * 26, "x", "%00", "%FF", "' OR 1=1", "长" * 26])
@@ -715,9 +767,21 @@ async def test_an_unknown_code_is_not_found(service: CertificateService, code: s
     assert code not in answer.text or code == "x"
 
 
-async def test_the_qr_of_the_pdf_leads_to_the_page(service: CertificateService) -> None:
-    page = text_of((await download(service, ANNA, "pdf", "5678")).content)
+async def test_the_pdf_leads_to_the_pages_that_verify(service: CertificateService) -> None:
+    pdf = (await download(service, ANNA, "pdf", "5678")).content
     (row, _) = await service.certificates()
-    url = f"http://certificate.test/v/{row.code}"
-    assert url in page
-    assert (await service.client.get(path_of(url))).status_code == 200
+    annotations: Any = PdfReader(io.BytesIO(pdf)).pages[0]["/Annots"]
+    (link,) = [each.get_object()["/A"]["/URI"] for each in annotations]
+    assert link == f"http://certificate.test/v/{row.code}"
+    assert "http://certificate.test/v/" in text_of(pdf)
+    for url in (link, "http://certificate.test/v/"):
+        assert (await service.client.get(path_of(url))).status_code == 200
+
+
+async def test_every_page_has_the_icon(service: CertificateService) -> None:
+    for path in ("/", "/claim", "/v/", "/nothing"):
+        page = await service.client.get(path, headers={"Accept": "text/html", "Authorization": ""})
+        assert '<link rel="icon" href="/favicon.ico">' in page.text
+    icon = await service.client.get("/favicon.ico", headers={"Authorization": ""})
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/png")
+    assert Image.open(io.BytesIO(icon.content)).size == (96, 96)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import erase_commands
+from services.certificate.domain import mask_name
 from shared.bus.topology import LIVE_SUBJECT, NEXT, SERVICES
 from shared.contracts.checkin import ViewerEnrolledV1
 from shared.contracts.registry import BY_SUBJECT
@@ -115,19 +116,25 @@ async def test_one_person_is_forgotten_everywhere_and_every_number_stays(stack: 
 
 
 async def test_the_certificate_of_one_who_was_forgotten_is_signed_anew(stack: WholeDeployment) -> None:
-    """Its file verifies, names nobody, and the PDF with the name is gone from the disk."""
+    """Its file verifies and names nobody, what was drawn with the name is gone from the disk, and the lasting link shows none."""
     async with stack.running():
         await hold_campaign(stack)
         certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{PERSON}")
         claim = {"claim_code": certificate["claim_code"], "phone_tail": "0001"}
         links = (await stack.post("certificate", "/v1/claims", claim)).json()
-        pdf = await stack.services["certificate"].client.get(links["pdf_url"])
-        assert pdf.status_code == 200
+        preview = f"{links['page_url']}/preview.png"
+        drawn = {}
+        for url in (links["pdf_url"], links["picture_url"], preview):
+            drawn[url] = (await stack.services["certificate"].client.get(url)).raise_for_status().content
+        assert mask_name(NAME) in (await stack.services["certificate"].client.get(links["page_url"])).text
         kept = [path for path in stack.home.certificates.rglob("*") if path.is_file()]
-        assert len(kept) == 1
+        assert len(kept) == 3
         done = await forget.viewer(stack.deployment(), CAMPAIGN, PERSON, ACTOR, dry_run=False)
-        assert done["certificate"]["rendered"] == 1
-        assert not kept[0].exists()
+        assert done["certificate"]["rendered"] == 3
+        assert not any(path.exists() for path in kept)
+        for url, before in drawn.items():
+            assert (await stack.services["certificate"].client.get(url)).raise_for_status().content != before, url
+        assert mask_name(NAME) not in (await stack.services["certificate"].client.get(links["page_url"])).text
         document = (await stack.services["certificate"].client.get(links["json_url"])).json()
         assert (document["content"]["name"], PERSON in json.dumps(document)) == (None, False)
         verdict = await stack.post("certificate", "/v1/verify", document)

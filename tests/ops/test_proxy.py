@@ -283,3 +283,20 @@ async def test_a_browser_is_told_as_a_page_that_there_is_none(proxy: Proxy, acce
     status, head = await caller.answer()
     assert (status, re.findall(r"(?i)content-type: (.*?)\r", head)) == (404, [kind])
     assert "strict-transport-security" in head.lower()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/favicon.ico", 200),
+        ("/files/t/certificate.png", 200),
+        ("/v/7K3M9QXV/preview.png", 200),
+        ("/files/t/other.png", 404),
+        ("/v/7K3M9QXV/preview.png/x", 404),
+        ("/v/7K3M9QXV/other.png", 404),
+    ],
+)
+async def test_pictures_are_reached_and_nothing_beside_them(proxy: Proxy, path: str, status: int) -> None:
+    caller = await proxy.connect()
+    await caller.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+    assert (await caller.answer())[0] == status

@@ -24,7 +24,6 @@ from services.certificate.domain import (
     Verdict,
     canonical_bytes,
     certificate_document,
-    fingerprint,
     mask_holder,
     mask_name,
     network_of,
@@ -283,10 +282,6 @@ class TestSignature:
         changed = document()
         changed["content"]["name"] = "\ud800"
         assert verify_document(changed, PUBLIC_KEYS) is Verdict.ALTERED
-
-    def test_fingerprint_is_short_and_follows_the_content(self) -> None:
-        assert len(fingerprint(CONTENT)) == 19
-        assert fingerprint(CONTENT) != fingerprint(replace(CONTENT, name="别人"))
 
     def test_content_refuses_what_has_no_single_canonical_form(self) -> None:
         with pytest.raises(ValueError, match="aware"):

@@ -86,9 +86,28 @@ def test_data_is_escaped() -> None:
 
 def test_asks_for_nothing_and_loads_nothing() -> None:
     for tag, attributes in Visible(verification_html(VALID)).tags:
-        assert tag not in {"form", "input", "script", "img", "link", "iframe"}
+        assert tag not in {"form", "input", "script", "img", "iframe"}
         assert not {name for name in attributes if name in {"src", "style"} or name.startswith("on")}
-        assert attributes.get("href") in (None, "tel:96110")
+        assert attributes.get("href") in (None, "tel:96110", "/favicon.ico")
+
+
+def test_what_a_chat_reads_is_masked_and_leads_back() -> None:
+    address = "https://fanzha.example/v/7K3M"
+    page = VerificationPage.of(CONTENT, ZONE, revoked=False, specimen=False, address=address)
+    tags = [attributes for tag, attributes in Visible(verification_html(page)).tags if tag == "meta"]
+    graph = {each["property"]: each["content"] for each in tags if "property" in each}
+    assert graph == {
+        "og:type": "website",
+        "og:title": "结课证书 · 晋善警美 全民反诈",
+        "og:description": "欧阳**，累计签到 1 天，示例市反诈中心颁发",
+        "og:image": f"{address}/preview.png",
+        "og:image:width": "1200",
+        "og:image:height": "630",
+        "og:url": address,
+    }
+    revoked = verification_html(VerificationPage.of(CONTENT, ZONE, revoked=True, specimen=False, address=address))
+    assert ('content="证书已撤销"' in revoked, "og:image" in revoked) == (True, False)
+    assert "og:" not in verification_html(VALID), "a page without an address of its own"
 
 
 def test_the_policy_allows_exactly_the_inline_stylesheet() -> None:
@@ -110,11 +129,30 @@ def test_the_claim_page_asks_for_two_things_and_loads_nothing() -> None:
     parsed = Visible(claim_html(ClaimPage(specimen=False)))
     assert [attributes["name"] for tag, attributes in parsed.tags if tag == "input"] == ["claim_code", "phone_tail"]
     for tag, attributes in parsed.tags:
-        assert tag not in {"script", "img", "link", "iframe"}
+        assert tag not in {"script", "img", "iframe"}
         assert not {name for name in attributes if name in {"src", "style"} or name.startswith("on")}
-        assert attributes.get("href") in (None, "tel:96110")
+        assert attributes.get("href") in (None, "tel:96110", "/favicon.ico")
     assert "领取不收费" in parsed.text
     assert "96110" in parsed.text
+
+
+def test_who_has_claimed_sees_name_and_certificate_and_what_to_do_with_it() -> None:
+    parsed = Visible(claim_html(ClaimPage.of(CONTENT, "files/t", "7K3M9QXV", specimen=False)))
+    assert "姓名欧阳示例证书编号7K3M-9QXV-2HD4" in "".join(parsed.text.split())
+    (picture,) = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    assert (picture["src"], picture["alt"]) == (
+        "files/t/certificate.png",
+        "欧阳示例的证书，编号 7K3M-9QXV-2HD4",
+    )
+    links = {attributes["href"]: attributes.get("download") for tag, attributes in parsed.tags if tag == "a"}
+    assert links == {
+        "files/t/certificate.png": "7K3M-9QXV-2HD4.png",
+        "files/t/certificate.pdf": None,
+        "files/t/certificate.json": None,
+        "v/7K3M9QXV": None,
+        "v/": None,
+        "tel:96110": None,
+    }
 
 
 def test_what_was_typed_is_escaped_on_the_claim_page() -> None:

@@ -1,4 +1,4 @@
-"""The PDF of a certificate: what can be read in it, and that no text breaks it."""
+"""A certificate as PDF and as picture: what can be read in it, and that no text breaks it."""
 
 import hashlib
 import io
@@ -14,15 +14,17 @@ from zoneinfo import ZoneInfo
 import pylopdf_fonts_zh_cn
 import pytest
 import segno
+import zxingcpp
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pypdf import PdfReader
 from pypdf.generic import ContentStream
 
-from services.certificate.domain import CertificateContent, fingerprint
-from services.certificate.renderer import MISSING, Renderer, Wording
+from services.certificate.domain import CertificateContent
+from services.certificate.renderer import MISSING, TEMPLATES, Renderer, Shape, Wording
 
 RARE = "㐱𬭎䶮𠅤𫖯𰻝"
 CODE = "7K3M9QXV2HD47K3M9QXV2HD4AB"
@@ -46,9 +48,13 @@ def renderer() -> Renderer:
 
 
 def pdf(renderer: Renderer, content: CertificateContent = CONTENT, **options: Any) -> PdfReader:
-    return PdfReader(
-        io.BytesIO(renderer.render(content, **{"code": CODE, "key_id": "ab12", "lesson_titles": TITLES} | options))
-    )
+    drawn = renderer.render(content, Shape.PDF, **{"code": CODE, "lesson_titles": TITLES} | options)
+    return PdfReader(io.BytesIO(drawn))
+
+
+def picture(renderer: Renderer, content: CertificateContent = CONTENT, **options: Any) -> Image.Image:
+    drawn = renderer.render(content, Shape.PICTURE, **{"code": CODE, "lesson_titles": TITLES} | options)
+    return Image.open(io.BytesIO(drawn)).convert("RGB")
 
 
 def text(reader: PdfReader) -> str:
@@ -126,11 +132,15 @@ class TestContent:
     def test_with_a_name_does_not_show_the_account(self, renderer: Renderer) -> None:
         assert "ks_8812" not in text(pdf(renderer))
 
-    def test_can_be_checked(self, renderer: Renderer) -> None:
-        page = text(pdf(renderer))
-        assert f"https://fanzha.example/v/{CODE}" in page
-        assert fingerprint(CONTENT).replace(" ", "") in page
-        assert "公钥ab12" in page
+    def test_says_in_plain_words_how_to_verify(self, renderer: Renderer) -> None:
+        reader = pdf(renderer)
+        page = text(reader)
+        assert "扫码验证真伪也可打开下面的网址，输入编号https://fanzha.example/v/" in page
+        annotations: Any = reader.pages[0]["/Annots"]
+        assert [each.get_object()["/A"]["/URI"] for each in annotations] == [f"https://fanzha.example/v/{CODE}"]
+        everything = "".join(path.read_text() for path in TEMPLATES.iterdir()) + page
+        for talk in ("Ed25519", "签名", "公钥", "指纹", "加密", "算法", "JSON）"):
+            assert talk not in everything
 
     def test_the_date_is_that_of_the_campaigns_zone(self, renderer: Renderer) -> None:
         content = replace(CONTENT, issued_at=datetime(2024, 12, 31, 18, 0, tzinfo=UTC))
@@ -149,14 +159,86 @@ class TestContent:
         assert not any("欧阳" in str(value) or "ks_8812" in str(value) for value in metadata.values())
 
     def test_the_same_certificate_gives_the_same_bytes(self, renderer: Renderer) -> None:
-        first, second = (renderer.render(CONTENT, code=CODE, key_id="ab12", lesson_titles=TITLES) for _ in range(2))
-        assert first == second
+        for shape in Shape:
+            first, second = (renderer.render(CONTENT, shape, code=CODE, lesson_titles=TITLES) for _ in range(2))
+            assert first == second
 
-    def test_a_seal_is_one_more_image(self) -> None:
+    def test_a_seal_is_one_more_image_in_the_pdf_and_stands_in_the_picture(self, renderer: Renderer) -> None:
         buffer = io.BytesIO()
-        segno.make_qr("seal").save(buffer, kind="png", dark="red", light=None)
-        sealed = Renderer(public_url="https://fanzha.example", specimen=True, seal=buffer.getvalue())
+        segno.make_qr("seal").save(buffer, kind="png", scale=9, dark="#00ff00", light=None)
+        sealed = Renderer(public_url="https://fanzha.example/", specimen=True, seal=buffer.getvalue())
         assert len(pdf(sealed).pages[0].images) == 1
+        colours = [{colour for _, colour in picture(each).getcolors(1 << 24) or []} for each in (renderer, sealed)]
+        assert [(0, 255, 0) in each for each in colours] == [False, True]
+        assert sealed.look != renderer.look, "else what was rendered without it stays"
+
+
+def lesson_box(reader: PdfReader) -> tuple[float, float]:
+    """Foot and top, in mm above the foot of the page, of the only wide thing that is filled."""
+    boxes: list[tuple[float, float]] = []
+    path: list[float] = []
+    scale, foot, kept = 1.0, 0.0, list[tuple[float, float]]()  # vertical part of the matrix; nothing wide is turned
+    for operands, operator in ContentStream(reader.pages[0].get_contents(), reader).operations:
+        numbers = [float(each) for each in operands] if operator in (b"cm", b"m", b"l", b"c") else []
+        match operator:
+            case b"q":
+                kept.append((scale, foot))
+            case b"Q":
+                scale, foot = kept.pop()
+            case b"cm":
+                scale, foot = scale * numbers[3], foot + scale * numbers[5]
+            case b"m" | b"l" | b"c":
+                path += numbers
+            case b"f" | b"f*" | b"S" | b"n":
+                if operator in (b"f", b"f*") and max(path[::2]) - min(path[::2]) > 100 / 25.4 * 72:
+                    ups = [(foot + scale * up) / 72 * 25.4 for up in path[1::2]]
+                    boxes.append((min(ups), max(ups)))
+                path = []
+    (box,) = boxes
+    return box
+
+
+class TestLessons:
+    @pytest.mark.parametrize(("count", "height"), [(1, 20), (3, 36), (16, 50)])
+    def test_the_box_is_as_high_as_its_lessons_and_keeps_its_distance(
+        self, renderer: Renderer, count: int, height: float
+    ) -> None:
+        foot, top = lesson_box(pdf(renderer, replace(CONTENT, credited_lessons=LESSONS[:count])))
+        assert 0.8 * height < top - foot < height
+        assert foot > 20 + 27 + 7, "above the QR"
+        assert top < 210 - 78 - 15, "below the statement"
+
+    def test_a_picture_is_as_high_as_its_lessons(self, renderer: Renderer) -> None:
+        days = [date(2024, 6, 1) + timedelta(days=day) for day in range(62)]
+        titles = {day: f"孝亲敬老百善当先，电信诈骗防范{number}" for number, day in enumerate(days)}
+        heights = {}
+        for count in (1, 3, 16, 31, 62):
+            content = replace(CONTENT, credited_lessons=tuple(days[:count]))
+            drawn = picture(renderer, content, lesson_titles=titles)
+            assert drawn.width == 1080
+            heights[count] = drawn.height
+        assert 1500 < heights[1] < heights[3] < heights[16] < heights[31] < 3700
+        assert heights[3] - heights[1] < 200
+
+    @pytest.mark.parametrize("count", [3, 16])
+    def test_the_code_in_a_picture_is_read_also_from_a_phones_screen(self, renderer: Renderer, count: int) -> None:
+        drawn = picture(renderer, replace(CONTENT, credited_lessons=LESSONS[:count]))
+        on_a_phone = drawn.resize((375, drawn.height * 375 // 1080))
+        for seen in (drawn, on_a_phone):
+            assert [code.text for code in zxingcpp.read_barcodes(seen)] == [f"https://fanzha.example/v/{CODE}"]
+
+
+class TestPreview:
+    def test_it_tells_no_more_of_a_holder_than_the_mask(self, renderer: Renderer) -> None:
+        other = replace(CONTENT, name="欧阳王五", viewer_id="ks_1", serial="9XXX-9QXV-2HD4")
+        drawn = [renderer.render(each, Shape.PREVIEW, code=CODE) for each in (CONTENT, other)]
+        assert drawn[0] == drawn[1]
+        assert Image.open(io.BytesIO(drawn[0])).size == (1200, 630)
+        assert picture(renderer) != picture(renderer, other)
+
+    def test_it_hides_an_account_as_well(self, renderer: Renderer) -> None:
+        accounts = [replace(CONTENT, name=None, viewer_id=account) for account in ("ks_8812", "kt_9992")]
+        assert len({renderer.render(each, Shape.PREVIEW, code=CODE) for each in accounts}) == 1
 
 
 class TestAnyText:
@@ -197,16 +279,21 @@ class TestAnyText:
     @pytest.mark.parametrize("count", [0, 1, 40, 120, 366])
     def test_any_number_of_lessons_fits(self, renderer: Renderer, count: int) -> None:
         lessons = tuple(date(2024, 1, 1) + timedelta(days=day) for day in range(count))
-        page = text(pdf(renderer, replace(CONTENT, credited_lessons=lessons), lesson_titles={}))
+        content = replace(CONTENT, credited_lessons=lessons)
+        page = text(pdf(renderer, content, lesson_titles={}))
         assert all(lesson.isoformat() in page for lesson in lessons) or "清单见本证书的电子文件" in page
+        assert picture(renderer, content, lesson_titles={}).height < 3700
 
     def test_long_texts_everywhere_fit(self, renderer: Renderer) -> None:
         content = replace(CONTENT, name="长" * 50, campaign_title="题" * 200, issuer="局" * 100, viewer_id="x" * 64)
-        page = text(pdf(renderer, content, lesson_titles=dict.fromkeys(LESSONS, "课" * 30)))
+        titles = dict.fromkeys(LESSONS, "课" * 30)
+        page = text(pdf(renderer, content, lesson_titles=titles))
         assert page.count("课" * 30) == 16
+        drawn = picture(renderer, content, lesson_titles=titles, wording=Wording("证" * 100, "文" * 2000))
+        assert (drawn.width, drawn.height < 3700) == (1080, True)
 
     def test_dates_stand_where_titles_would_be_too_small(self, renderer: Renderer) -> None:
-        lessons = tuple(date(2024, 1, 1) + timedelta(days=day) for day in range(40))
+        lessons = tuple(date(2024, 1, 1) + timedelta(days=day) for day in range(60))
         for shown, titles in ((LESSONS, dict.fromkeys(LESSONS, "课" * 60)), (lessons, dict.fromkeys(lessons, "课"))):
             page = text(pdf(renderer, replace(CONTENT, credited_lessons=shown), lesson_titles=titles))
             assert all(lesson.isoformat() in page for lesson in shown)
@@ -241,7 +328,7 @@ class TestFonts:
         assert renderer.missing_characters("刘\U0002a6d6") == "\U0002a6d6"
         extended = Renderer(public_url="https://fanzha.example", specimen=True, extra_font_dirs=[tmp_path])
         assert extended.missing_characters("刘\U0002a6d6") == ""
-        assert (renderer.fonts_given, len(extended.fonts_given)) == ("", 9), "else what was rendered without it stays"
+        assert extended.look != renderer.look, "else what was rendered without it stays"
         reader = pdf(extended, content)
         assert "刘\U0002a6d6" in text(reader)
         assert 0 not in shown_glyphs(reader)

@@ -33,7 +33,8 @@ def test_a_value_that_nobody_gave_is_an_error(pages: Pages) -> None:
 def test_only_the_stylesheet_is_allowed_and_a_form_only_to_us(pages: Pages) -> None:
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     assert pages.headers() == {
         "content-security-policy": policy,
