@@ -5,8 +5,10 @@ Everything it needs comes with the installed packages: no system font, no networ
 (docs/decisions/certificate-font.md).
 """
 
+import base64
 import hashlib
 import json
+import struct
 import threading
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +33,7 @@ MISSING: Final = "〓"  # the printer's mark for a type that is missing; an empt
 
 _SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _CHINESE_DIGITS: Final = str.maketrans("0123456789", "〇一二三四五六七八九")
+_SEAL_ALONE: Final = b"#set page(width: 9cm, height: 9cm); #image(bytes(json(bytes(sys.inputs.seal))))"
 _NO_TITLES: Final[Mapping[date, str]] = {}
 
 
@@ -67,10 +70,10 @@ class Renderer:
         self, *, public_url: str, specimen: bool, seal: bytes | None = None, extra_font_dirs: Sequence[Path] = ()
     ) -> None:
         """`specimen` prints 演示样证 across the page; `seal` is the deployer's own PNG, set over the issuer's name;
-        `extra_font_dirs` hold fonts for names that ours lack."""
+        `extra_font_dirs` hold fonts for names that ours lack. Raises ValueError for a seal that cannot be drawn."""
         self._public_url = public_url.rstrip("/")
         self._specimen = specimen
-        self._seal = seal
+        self._seal_svg = _in_svg(_drawable(seal)) if seal else None
         fonts = typst.Fonts(
             include_system_fonts=False, include_embedded_fonts=False, font_paths=[FONT_DIR, *extra_font_dirs]
         )
@@ -106,7 +109,7 @@ class Renderer:
             **self._certificate_texts(certificate, holder, wording, lesson_titles, time_zone),
             **self._proof(code),
             "specimen": self._specimen,
-            "seal_png": list(self._seal) if self._seal else None,
+            "seal_svg": self._seal_svg,
             "extra_families": self._families,
         }
         with self._one_at_a_time:
@@ -205,6 +208,23 @@ def _up_to_99(number: int) -> str:
 def _is_invisible(char: str) -> bool:
     """Whether the character is a control, joiner, variation selector or mark, which is left out where no font has it."""
     return unicodedata.category(char) in ("Cc", "Cf", "Mn", "Me", "Zs")
+
+
+def _drawable(png: bytes) -> bytes:
+    """The picture, after it was drawn once: inside an SVG a damaged one would be left out without a word."""
+    try:
+        typst.compile(_SEAL_ALONE, format="png", sys_inputs={"seal": json.dumps(list(png))}, ignore_system_fonts=True)
+    except typst.TypstError as error:
+        raise ValueError("印章 SEAL_IMAGE 损坏了，画不出来：请重新导出为 PNG") from error
+    return png
+
+
+def _in_svg(png: bytes) -> str:
+    """The picture as text, which is how a template gets its data: as an array of numbers 100 KB would take longer than the rest of
+    the certificate."""
+    width, height = struct.unpack(">II", png[16:24])  # of IHDR, which comes first
+    inside = f'<image width="{width}" height="{height}" href="data:image/png;base64,{base64.b64encode(png).decode()}"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{inside}</svg>'
 
 
 def _digest(*parts: bytes) -> str:

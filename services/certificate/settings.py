@@ -8,6 +8,7 @@ from shared.os_errors import os_reason
 from shared.settings import ServiceSettings
 
 PNG = b"\x89PNG\r\n\x1a\n"
+SEAL_MAX_BYTES = 1024 * 1024  # it stands in every PDF, which takes 45 ms with 1 MiB, 14 with 100 KiB and 9 without
 
 
 class Settings(ServiceSettings):
@@ -32,4 +33,6 @@ class Settings(ServiceSettings):
             ) from error
         if content and not content.startswith(PNG):
             raise ValueError("印章 SEAL_IMAGE 不是 PNG 文件：请转成 PNG，最好是透明底")
+        if len(content) > SEAL_MAX_BYTES:
+            raise ValueError("印章 SEAL_IMAGE 超过 1 MiB：请把宽度缩小到 600 像素以内")
         return content or None

@@ -231,7 +231,13 @@ def test_the_seal_that_env_names_reaches_the_certificate_service() -> None:
 
 @pytest.mark.parametrize(
     ("content", "seal"),
-    [(b"", None), (b"\x89PNG\r\n\x1a\n...", b"\x89PNG\r\n\x1a\n..."), (b"GIF89a", "PNG"), (None, "SEAL_IMAGE")],
+    [
+        (b"", None),
+        (b"\x89PNG\r\n\x1a\n...", b"\x89PNG\r\n\x1a\n..."),
+        (b"GIF89a", "PNG"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(1024 * 1024), "1 MiB"),
+        (None, "SEAL_IMAGE"),
+    ],
 )
 def test_a_seal_is_a_png_or_none(tmp_path: Path, content: bytes | None, seal: bytes | str | None) -> None:
     path = tmp_path / "seal"

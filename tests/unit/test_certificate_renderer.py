@@ -171,6 +171,9 @@ class TestContent:
         colours = [{colour for _, colour in picture(each).getcolors(1 << 24) or []} for each in (renderer, sealed)]
         assert [(0, 255, 0) in each for each in colours] == [False, True]
         assert sealed.look != renderer.look, "else what was rendered without it stays"
+        for damaged in (buffer.getvalue()[:-30], buffer.getvalue()[:20]):
+            with pytest.raises(ValueError, match="损坏"):
+                Renderer(public_url="https://fanzha.example/", specimen=True, seal=damaged)
 
 
 def lesson_box(reader: PdfReader) -> tuple[float, float]:
