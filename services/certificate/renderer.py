@@ -220,8 +220,8 @@ def _drawable(png: bytes) -> bytes:
 
 
 def _in_svg(png: bytes) -> str:
-    """The picture as text, which is how a template gets its data: as an array of numbers 100 KB would take longer than the rest of
-    the certificate."""
+    """The picture as text, which is how a template gets its data: as an array of numbers 100 KB would take longer than all the
+    rest."""
     width, height = struct.unpack(">II", png[16:24])  # of IHDR, which comes first
     inside = f'<image width="{width}" height="{height}" href="data:image/png;base64,{base64.b64encode(png).decode()}"/>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{inside}</svg>'
