@@ -47,7 +47,7 @@ demo: install ## play the 16-day campaign, Postgres paused once, and compare eve
 	@$(BIN)/fanzha demo
 
 test: lint ## all checks and tests
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15 --durations-min=5
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=5
 
 lint: install ## format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: $(BIN)/ruff format ."; exit 1; }

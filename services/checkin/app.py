@@ -13,6 +13,7 @@ from services.checkin.recording import Record, body_digest, record
 from services.checkin.refusals import ANSWERS
 from services.checkin.settings import Settings
 from shared.bus import Bus
+from shared.bus.connection import LAG_EVERY_S
 from shared.clock import clock_from
 from shared.contracts.checkin import (
     CampaignDefinedV1,
@@ -28,7 +29,13 @@ from shared.service.measured import Measured, events
 from shared.service.metrics import Answer
 
 
-def build_app(settings: Settings, *, record: Record = record, items_waiting_max: int = ITEMS_WAITING_MAX) -> FastAPI:
+def build_app(
+    settings: Settings,
+    *,
+    record: Record = record,
+    items_waiting_max: int = ITEMS_WAITING_MAX,
+    lag_every_s: float = LAG_EVERY_S,
+) -> FastAPI:
     db = database_of(settings, "checkin")
     clock = clock_from(settings.clock_file)
     catalogue = Catalogue()
@@ -42,7 +49,7 @@ def build_app(settings: Settings, *, record: Record = record, items_waiting_max:
         record=record,
         items_waiting_max=items_waiting_max,
     )
-    bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)])
+    bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)], lag_every_s=lag_every_s)
     bus.declares(
         CampaignDefinedV1,
         ViewerEnrolledV1,

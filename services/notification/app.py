@@ -15,6 +15,7 @@ from services.notification.sending.api import build_api
 from services.notification.sending.usecases import Sender
 from services.notification.settings import Settings
 from shared.bus import Bus
+from shared.bus.pull import PullTimes
 from shared.clock import clock_from
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.database import Database
@@ -28,8 +29,10 @@ NAME = "notification"
 FORGET_EVERY_S = 60
 
 
-def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None) -> FastAPI:
-    """`channels`: by the name that message rules use; tests bring their own."""
+def build_app(
+    settings: Settings, channels: Mapping[str, Channel] | None = None, *, times: PullTimes = PullTimes()
+) -> FastAPI:
+    """`channels`: by the name that message rules use; tests bring their own, and shorter `times`."""
     db = database_of(settings, NAME)
     clock = clock_from(settings.clock_file)
     recipient = Recipient(NotificationKeyMadeV1, settings.sealing_private_key, settings.contact_keys)
@@ -37,7 +40,7 @@ def build_app(settings: Settings, channels: Mapping[str, Channel] | None = None)
     definitions = Definitions[InForce](lambda in_force: in_force)
     channels = build_channels(settings) if channels is None else channels
     measured = Measured(db, [events(NAME), plans_metrics.certificates_known])
-    bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, definitions, secrets)])
+    bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, definitions, secrets)], times=times)
     bus.declares(NotificationKeyMadeV1)
     return build_service(
         NAME,

@@ -12,7 +12,6 @@ from typing import Protocol
 from shared.failures import ParkedMessage
 
 PARKED_MAX = 5
-TRY_AGAIN_MIN_S, TRY_AGAIN_MAX_S = 1.0, 30.0
 
 
 class Parking(Protocol):

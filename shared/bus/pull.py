@@ -35,12 +35,14 @@ ENDED = {"404", "408"}  # no messages; request expired
 
 @dataclass(frozen=True)
 class PullTimes:
-    """Pauses of the pull loop, in seconds; tests shorten them."""
+    """Pauses of a consumer, in seconds; tests shorten them."""
 
     expires_s: float = 30
     heartbeat_s: float = 5  # the server rejects more than half of `expires_s`
     retry_min_s: float = 0.2
     retry_max_s: float = 5
+    standing_min_s: float = 1  # between two tries of the message at which the consumer stands (shared/bus/brake.py)
+    standing_max_s: float = 30
 
 
 @dataclass

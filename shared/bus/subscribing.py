@@ -27,7 +27,7 @@ from nats.js import api
 from pydantic import SkipValidation, ValidationError
 
 from shared.bus import topology
-from shared.bus.brake import TRY_AGAIN_MAX_S, TRY_AGAIN_MIN_S, Brake, Nowhere, Parking
+from shared.bus.brake import Brake, Nowhere, Parking
 from shared.bus.faststream_internals import (
     CallsCollection,
     NatsSubscriberConfig,
@@ -203,16 +203,17 @@ class DurableSubscriber(StreamSubscriber):
     async def _answer(self, msg: Msg) -> Answer:
         """Handles the message and returns what to tell the server. While the consumer stands at it, it is tried again and
         again."""
+        times = self._bus_context.times
         if self._held is not None:
-            return partial(msg.nak, TRY_AGAIN_MAX_S)
-        pause_s = TRY_AGAIN_MIN_S
+            return partial(msg.nak, times.standing_max_s)
+        pause_s = times.standing_min_s
         try:
             while (answer := await self._attempt(msg)) is None:
                 if self._held not in (None, msg):
-                    return partial(msg.nak, TRY_AGAIN_MAX_S)
+                    return partial(msg.nak, times.standing_max_s)
                 self._held, self.loop.one_at_a_time = msg, True
                 await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, TRY_AGAIN_MAX_S)
+                pause_s = min(2 * pause_s, times.standing_max_s)
             return answer
         except asyncio.CancelledError:
             return msg.nak  # stopping: another process may have it at once

@@ -12,6 +12,7 @@ import pytest
 
 from shared.bus import brake, dead_letters
 from shared.bus.brake import Brake
+from shared.bus.pull import PullTimes
 from shared.contracts.checkin import ViewerEnrolledV1
 from tests.support.databases import DatabaseFactory, FreshDatabase
 from tests.support.nats_support import RunningNats, eventually, running_nats
@@ -21,13 +22,14 @@ from tests.support.parking import Parking, parked_message
 ENROLMENTS = 1_000
 CONTACTS = "notification-contacts"
 MORE = 12  # than are handled at once
+TIMES = PullTimes(standing_min_s=0.1, standing_max_s=1)  # a consumer that stands tries again for ever
 WRONG_KEY = base64.b64encode(bytes(nacl.public.PrivateKey.generate())).decode()
 
 
 def running(
     server: RunningNats, fresh: FreshDatabase, folder: Path, **changes: Any
 ) -> AbstractAsyncContextManager[NotificationService]:
-    return NotificationService(fresh.url, folder, nats_url=server.url("notification"), **changes).running()
+    return NotificationService(fresh.url, folder, nats_url=server.url("notification"), times=TIMES, **changes).running()
 
 
 async def readiness(service: NotificationService) -> tuple[int, str]:

@@ -22,7 +22,7 @@ from upkeep import stream
 
 DURABLE = topology.durable("checkin-live")
 PHONE = "13900001234"
-LAG_S = 5  # how often checkin looks (shared/bus/connection.py)
+LAG_S = 0.5  # how often checkin looks; in production 5 s (shared/bus/connection.py)
 
 
 @pytest.fixture
@@ -113,11 +113,11 @@ async def test_contact_data_on_the_bus_is_gone_when_it_was_handled(
         f"not an event {PHONE}".encode(),
     ]
     mine, url = await database("checkin"), server.url("checkin")
-    async with running_checkin(mine, tmp_path, nats_url=url) as service:
+    async with running_checkin(mine, tmp_path, nats_url=url, lag_every_s=LAG_S) as service:
         assert (await service.define(campaign_content())).is_success
     await publish(server, *bodies)
     assert is_on_disk(server, PHONE)
-    async with running_checkin(mine, tmp_path, nats_url=url) as service:
+    async with running_checkin(mine, tmp_path, nats_url=url, lag_every_s=LAG_S) as service:
         await stays(server, [], for_s=0)
         await eventually(lambda: not is_on_disk(server, PHONE), what="no phone in a file of the server")
         await made_anew(server)
@@ -130,7 +130,7 @@ async def test_contact_data_on_the_bus_is_gone_when_it_was_handled(
 async def test_what_is_not_committed_stays(server: RunningNats, database: DatabaseFactory, tmp_path: Path) -> None:
     mine = await database("checkin")
     body = json.dumps(checkin("a")).encode()
-    async with running_checkin(mine, tmp_path, nats_url=server.url("checkin")) as service:
+    async with running_checkin(mine, tmp_path, nats_url=server.url("checkin"), lag_every_s=LAG_S) as service:
         assert (await service.define(campaign_content())).is_success
         other = await asyncpg.connect(mine.owner_url)
         async with other.transaction():
@@ -147,11 +147,14 @@ async def test_two_replicas_empty_it_together_and_lose_nothing(
 ) -> None:
     mine, viewers = await database("checkin"), [f"v{n:03}" for n in range(60)]
     url = server.url("checkin")
-    async with running_checkin(mine, tmp_path, nats_url=url) as one, running_checkin(mine, tmp_path, nats_url=url):
+    async with (
+        running_checkin(mine, tmp_path, nats_url=url, lag_every_s=LAG_S) as one,
+        running_checkin(mine, tmp_path, nats_url=url, lag_every_s=LAG_S),
+    ):
         assert (await one.define(campaign_content())).is_success
         for viewer in viewers:
             await publish(server, json.dumps(checkin(viewer)).encode())
-            await asyncio.sleep(0.1)  # over more than one look of each
+            await asyncio.sleep(0.05)  # over more than one look of each
         await stays(server, [], for_s=0)
         assert await one.rows("SELECT viewer_id FROM viewer ORDER BY 1") == [(viewer,) for viewer in viewers]
 

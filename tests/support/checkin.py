@@ -18,6 +18,7 @@ from services.checkin.committer import ITEMS_WAITING_MAX
 from services.checkin.live_platform import Source
 from services.checkin.recording import Record, record
 from services.checkin.settings import Settings
+from shared.bus.connection import LAG_EVERY_S
 from shared.service.tokens import ALL_CAMPAIGNS, Role
 from tests.support import service
 from tests.support.databases import FreshDatabase
@@ -93,6 +94,7 @@ async def running_checkin(
     *,
     record: Record = record,
     items_waiting_max: int = ITEMS_WAITING_MAX,
+    lag_every_s: float = LAG_EVERY_S,
     **more: Any,
 ) -> AsyncIterator[CheckinUnderTest]:
     """The service with its loops running, as in production. `more`: settings."""
@@ -106,7 +108,7 @@ async def running_checkin(
         "link_key": text_of(b"k" * 32),
     }
     settings = Settings(**settings_of("checkin", database.url, folder, now) | values | more)
-    app = build_app(settings, record=record, items_waiting_max=items_waiting_max)
+    app = build_app(settings, record=record, items_waiting_max=items_waiting_max, lag_every_s=lag_every_s)
     async with CheckinUnderTest(app, caller=token()).running() as running:
         yield running
         await asyncio.sleep(0)

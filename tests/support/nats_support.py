@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ class RunningNats(servers.RunningNats):
             return await topology.apply(client.jetstream(), topology_settings(self), durables)
 
     async def publish(self, *events: Event) -> None:
-        """What services publish: each event by its owner."""
-        for event in events:
-            async with self.client(event.OWNER) as client:
-                await client.jetstream().publish(event.subject(), event.model_dump_json().encode())
+        """Publishes the events in this order, each as the service that owns it."""
+        for owner, published in groupby(events, key=lambda event: event.OWNER):
+            async with self.client(owner) as client:
+                for event in published:
+                    await client.jetstream().publish(event.subject(), event.model_dump_json().encode())
 
     @asynccontextmanager
     async def client(self, user: str, **options: Any) -> AsyncIterator[Client]:

@@ -15,6 +15,7 @@ from services.notification.plans.consumers import build_consumers
 from services.notification.plans.secrets import Secrets
 from services.notification.settings import Settings
 from shared.bus import Bus
+from shared.bus.pull import PullTimes
 from shared.contracts.base import Event
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.certificate import CertificateIssuedV1, CertificateRevokedV1
@@ -59,9 +60,16 @@ class NotificationService(ServiceUnderTest):
     """The whole service; office people call it."""
 
     def __init__(
-        self, database_url: str, folder: Path, channels: Mapping[str, Channel] | None = None, **changes: Any
+        self,
+        database_url: str,
+        folder: Path,
+        channels: Mapping[str, Channel] | None = None,
+        *,
+        times: PullTimes = PullTimes(),
+        **changes: Any,
     ) -> None:
-        super().__init__(build_app(new_settings(database_url, folder, **changes), channels), caller=service.token())
+        settings = new_settings(database_url, folder, **changes)
+        super().__init__(build_app(settings, channels, times=times), caller=service.token())
 
 
 class NotificationWork:
