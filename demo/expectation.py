@@ -96,15 +96,15 @@ class Viewer:
     @property
     def unit(self) -> str:
         """The last unit told, by code or by a channel that is known."""
-        told = [each for each in self.enrolments.values() if each.unit != UNASSIGNED]
-        latest = max(told, key=lambda each: each.order, default=None)
+        told = [enrolment for enrolment in self.enrolments.values() if enrolment.unit != UNASSIGNED]
+        latest = max(told, key=lambda enrolment: enrolment.order, default=None)
         return latest.unit if latest else UNASSIGNED
 
     @property
     def group(self) -> str:
         """The last group told."""
-        told = [each for each in self.enrolments.values() if each.group != UNASSIGNED]
-        latest = max(told, key=lambda each: each.order, default=None)
+        told = [enrolment for enrolment in self.enrolments.values() if enrolment.group != UNASSIGNED]
+        latest = max(told, key=lambda enrolment: enrolment.order, default=None)
         return latest.group if latest else UNASSIGNED
 
     def name(self) -> str | None:

@@ -17,12 +17,12 @@ def existing(folder: Path) -> list[Path]:
 
 def of_known_age(folder: Path, now: datetime) -> list[Path]:
     """Complete backups, oldest first, without those that a wrong clock named: of these nobody knows how old they are."""
-    return [each for each in existing(folder) if taken_at(each) <= now + CLOCK_STEP]
+    return [backup for backup in existing(folder) if taken_at(backup) <= now + CLOCK_STEP]
 
 
 def of_the_future(folder: Path, now: datetime) -> list[Path]:
     """Those that a wrong clock named, or that are right while `now` is wrong."""
-    return [each for each in existing(folder) if taken_at(each) > now + CLOCK_STEP]
+    return [backup for backup in existing(folder) if taken_at(backup) > now + CLOCK_STEP]
 
 
 def taken_at(backup: Path) -> datetime:

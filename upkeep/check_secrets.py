@@ -78,15 +78,15 @@ def judge_receivers(alerts: Mapping[str, str] | None) -> Iterator[Finding]:
 
 
 def judge_expiries(expiries: Iterable[Expiry], now: datetime) -> Iterator[Finding]:
-    for each in expiries:
-        text = f"{'已经' if each.at <= now else ''}在 {each.at:%Y-%m-%d %H:%M} UTC 到期"
-        remedy = f"换新的：deploy/runbooks/{'TlsExpiring' if each.kind == 'tls' else 'TokenExpiring'}.md"
-        if each.at <= now:
-            yield problem("expiry", each.name, text, remedy)
-        elif each.at - now < SOON:
-            yield warning("expiry", each.name, f"{text}，还有 {(each.at - now).days} 天", remedy)
+    for expiring in expiries:
+        text = f"{'已经' if expiring.at <= now else ''}在 {expiring.at:%Y-%m-%d %H:%M} UTC 到期"
+        remedy = f"换新的：deploy/runbooks/{'TlsExpiring' if expiring.kind == 'tls' else 'TokenExpiring'}.md"
+        if expiring.at <= now:
+            yield problem("expiry", expiring.name, text, remedy)
+        elif expiring.at - now < SOON:
+            yield warning("expiry", expiring.name, f"{text}，还有 {(expiring.at - now).days} 天", remedy)
         else:
-            yield ok("expiry", each.name, text)
+            yield ok("expiry", expiring.name, text)
 
 
 def _twice() -> Iterator[tuple[str, str, str, str]]:

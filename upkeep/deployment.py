@@ -41,7 +41,10 @@ class Deployment:
 
     def now(self) -> datetime:
         """By the clock that the services follow. Raises OSError or ValueError where a simulated one cannot be read."""
-        named = next((each["CLOCK_FILE"] for each in self.environments.values() if each.get("CLOCK_FILE")), None)
+        named = next(
+            (environment["CLOCK_FILE"] for environment in self.environments.values() if environment.get("CLOCK_FILE")),
+            None,
+        )
         return clock_from(Path(named) if named else None).now()
 
     @classmethod

@@ -42,7 +42,7 @@ def _certificate(path: Path) -> Iterator[Expiry]:
         chain = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):
         return
-    yield Expiry("tls", path.name, min(each.not_valid_after_utc for each in chain))
+    yield Expiry("tls", path.name, min(certificate.not_valid_after_utc for certificate in chain))
 
 
 def _tokens(file: str, variables: Mapping[str, str]) -> Iterator[Expiry]:
@@ -61,7 +61,8 @@ def write_metrics(secrets: Path, folder: Path) -> None:
     """For Prometheus' textfile collector, at each backup; the alerts TlsExpiring and TokenExpiring read it."""
     name = "fanzha_expires_timestamp_seconds"
     samples = [
-        f'{name}{{kind="{each.kind}",name="{each.name}"}} {each.at.timestamp():.0f}\n' for each in found(secrets)
+        f'{name}{{kind="{expiring.kind}",name="{expiring.name}"}} {expiring.at.timestamp():.0f}\n'
+        for expiring in found(secrets)
     ]
     head = f"# HELP {name} when the certificate or token in secrets/ runs out\n# TYPE {name} gauge\n"
     write_whole(folder / METRICS, head + "".join(samples), 0o644)

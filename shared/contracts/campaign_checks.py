@@ -52,8 +52,8 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
     faults += _duplicates("extra_working_days", map(str, rules.extra_working_days))
     for day in sorted(set(rules.non_working_days) & set(rules.extra_working_days)):
         faults.append(Fault("extra_working_days", f"{day} 同时写在 non_working_days 中；请只保留一处"))
-    own = [lesson.windows for lesson in rules.lessons if lesson.windows]
-    if "replay" in rules.credit and not any(windows.replay for windows in (rules.windows, *own)):
+    windows_of_lessons = [lesson.windows for lesson in rules.lessons if lesson.windows]
+    if "replay" in rules.credit and not any(windows.replay for windows in (rules.windows, *windows_of_lessons)):
         faults.append(Fault("credit", "写了 replay，但 windows.replay 为空；请补上重播时段或去掉 replay"))
     return faults
 

@@ -25,11 +25,11 @@ def read(path: str, to: Connection, memory_max_bytes: int, cpu_max_s: int, name:
         book = python_calamine.CalamineWorkbook.from_path(path)
         names: list[str] = []
         wanted: python_calamine.CalamineSheet | None = None
-        for each in book.sheet_names:
-            sheet = _sheet(book, each)
+        for sheet_name in book.sheet_names:
+            sheet = _sheet(book, sheet_name)
             if sheet is not None and sheet.start is not None:
-                names.append(each)
-                wanted = sheet if each == name or not (name or wanted) else wanted
+                names.append(sheet_name)
+                wanted = sheet if sheet_name == name or not (name or wanted) else wanted
         to.send(names)
         if name and wanted is None:
             wrong = f"工作表“{name}”是空的" if name in book.sheet_names else f"没有名为“{name}”的工作表"

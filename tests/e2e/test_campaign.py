@@ -27,12 +27,16 @@ async def _notices_what_is_wrong(run: Run) -> None:
     expectation = run.expectation
     viewer_id = next(key for key, viewer in sorted(expectation.viewers.items()) if viewer.live)
     expectation.viewers[viewer_id].live.popitem()
-    claimed = next(each for each in expectation.certificates if each.claimed and not each.revoked)
+    claimed = next(
+        certificate for certificate in expectation.certificates if certificate.claimed and not certificate.revoked
+    )
     claimed.claimed = False
-    delivered = next(each for each in expectation.certificates if each.message.status == "delivered")
+    delivered = next(
+        certificate for certificate in expectation.certificates if certificate.message.status == "delivered"
+    )
     delivered.message.to = "19900099999"
     expectation.verdicts[next(key for key in expectation.verdicts if key[4] == "rejected")] += 1
-    special = next(each for each in expectation.certificates if each.viewer_id == "ks_000000")
+    special = next(certificate for certificate in expectation.certificates if certificate.viewer_id == "ks_000000")
     special.name = "别人"
     expectation.dead_letters += 1
     log = run.player.home.log_file("supervisor")

@@ -27,7 +27,7 @@ LATEST = "(SELECT event_id FROM outbox WHERE subject LIKE '%{}%' ORDER BY event_
 async def problems(stack: WholeDeployment) -> dict[tuple[str, str], str]:
     found = await check_agreement.check(stack.deployment())
     assert found
-    return {(each.check, each.subject): each.text for each in found if each.level is Level.PROBLEM}
+    return {(finding.check, finding.subject): finding.text for finding in found if finding.level is Level.PROBLEM}
 
 
 async def totals(stack: WholeDeployment) -> object:
@@ -233,9 +233,11 @@ async def test_the_command_shows_first_and_says_what_it_did(stack: WholeDeployme
 
 def test_every_subject_has_a_durable_that_remembers_all_of_its_events() -> None:
     """certificate-completions remembers only those with which somebody completed: the same subject needs another."""
-    remembered = {each.subject for each in DURABLES if each.name not in ("certificate-completions", "checkin-live")}
-    assert remembered == {each.subject for each in DURABLES if each.stream == "EVENTS"}
-    assert {agreement.owner_of(each) for each in DURABLES if each.stream == "EVENTS"} == {
+    remembered = {
+        durable.subject for durable in DURABLES if durable.name not in ("certificate-completions", "checkin-live")
+    }
+    assert remembered == {durable.subject for durable in DURABLES if durable.stream == "EVENTS"}
+    assert {agreement.owner_of(durable) for durable in DURABLES if durable.stream == "EVENTS"} == {
         "checkin",
         "certificate",
         "notification",

@@ -62,8 +62,8 @@ async def effects(db: Database) -> list[str]:
 
 
 async def outcomes(together: ApplyTogether[Claimed], *events: Claimed) -> list[str]:
-    found = await asyncio.gather(*(together(each) for each in events), return_exceptions=True)
-    return ["" if each is None else type(each).__name__ for each in found]
+    found = await asyncio.gather(*(together(event) for event in events), return_exceptions=True)
+    return ["" if outcome is None else type(outcome).__name__ for outcome in found]
 
 
 async def test_what_waits_shares_one_transaction(db: Database) -> None:
@@ -119,7 +119,7 @@ async def test_who_comes_after_a_failed_group_does_not_hide_it(db: Database) -> 
     await asyncio.sleep(0)
     recorder.hold.set()
     results = await asyncio.gather(*failing, *later, return_exceptions=True)
-    assert [type(each) for each in results if each] == [ZeroDivisionError]
+    assert [type(outcome) for outcome in results if outcome] == [ZeroDivisionError]
     assert await effects(db) == list("abcde")
 
 
@@ -133,7 +133,7 @@ async def test_a_delivery_that_is_cancelled_takes_nobody_along(db: Database) -> 
     await asyncio.sleep(0)
     leader.cancel()
     recorder.hold.set()
-    assert [type(each) for each in await asyncio.gather(leader, waiting, follower, return_exceptions=True)] == [
+    assert [type(outcome) for outcome in await asyncio.gather(leader, waiting, follower, return_exceptions=True)] == [
         asyncio.CancelledError,
         asyncio.CancelledError,
         type(None),

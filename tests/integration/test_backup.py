@@ -212,7 +212,7 @@ async def test_a_backup_that_is_not_whole_is_refused(taken: Path, change: str) -
 async def test_a_row_too_few_rolls_the_whole_database_back(stack: WholeDeployment, taken: Path) -> None:
     """Checksums agree and the content does not: the database is as it was, not half restored."""
     found = json.loads((taken / "manifest.json").read_text())
-    table = next(each for each in found["databases"]["checkin"]["tables"] if each["name"] == "outbox")
+    table = next(table for table in found["databases"]["checkin"]["tables"] if table["name"] == "outbox")
     table["rows"] += 1
     (taken / "manifest.json").write_text(json.dumps(found))
     manifest.write_sums(taken)
@@ -235,11 +235,11 @@ async def test_a_running_service_is_in_the_way(stack: WholeDeployment, taken: Pa
 
 
 async def test_other_keys_than_those_of_the_backup_are_noticed(stack: WholeDeployment, taken: Path) -> None:
-    own = stack.deployment()
-    strange = dict(own.environments) | {
-        "certificate": dict(own.environments["certificate"]) | {"CONTACT_KEYS": json.dumps({"k1": "x" * 44})}
+    deployment = stack.deployment()
+    strange = dict(deployment.environments) | {
+        "certificate": dict(deployment.environments["certificate"]) | {"CONTACT_KEYS": json.dumps({"k1": "x" * 44})}
     }
-    changed = type(own)(own.databases, environments=strange)
+    changed = type(deployment)(deployment.databases, environments=strange)
     with pytest.raises(CannotRestore, match="certificate/CONTACT_KEYS/k1"):
         await restore(changed, taken, wipe=True)
     await restore(changed, taken, wipe=True, other_keys=True)
@@ -299,7 +299,7 @@ async def test_a_backup_holds_what_a_restore_needs_and_only_its_owner_reads_it(
     assert await check.wait() == 0
     text = (taken / "manifest.json").read_text()
     assert not any(password in text for password in stack.secrets.postgres.values())
-    families = {each.name for each in text_string_to_metric_families((taken.parent / "backup.prom").read_text())}
+    families = {family.name for family in text_string_to_metric_families((taken.parent / "backup.prom").read_text())}
     assert "fanzha_backup_last_success_timestamp_seconds" in families
 
 
@@ -323,7 +323,7 @@ async def test_the_new_backup_stays_whatever_the_others_are_named(stack: WholeDe
     (folder / "fanzha-20310101T000000Z").mkdir()
     newest, _ = await backup.take(stack.deployment(), folder, keep=1, tell=told.append)
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"fanzha-20310101T000000Z", newest.name}
-    assert [each for each in told if "fanzha-20310101T000000Z" in each and "未来" in each]
+    assert [line for line in told if "fanzha-20310101T000000Z" in line and "未来" in line]
 
 
 async def test_a_backup_that_fails_leaves_nothing_and_keeps_the_old_ones(stack: WholeDeployment, taken: Path) -> None:
@@ -444,7 +444,7 @@ async def test_env_with_a_secret_in_it_stays_out(deployed: Deployment, tmp_path:
     told: list[str] = []
     taken, found = await backup.take(deployed, tmp_path / "b", keep=1, passphrase="correct horse", tell=told.append)
     assert found.env is None
-    assert any(".env" in each and "密钥" in each for each in told)
+    assert any(".env" in line and "密钥" in line for line in told)
     assert not [path for path in taken.rglob("*") if path.is_file() and link_key.encode() in path.read_bytes()]
 
 
@@ -454,7 +454,7 @@ async def test_a_backup_without_an_env_says_so(stack: WholeDeployment, taken: Pa
     told: list[str] = []
     _, found = await backup.take(lost, tmp_path / "b", keep=1, tell=told.append)
     assert found.env is None
-    assert any(".env" in each for each in told)
+    assert any(".env" in line for line in told)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

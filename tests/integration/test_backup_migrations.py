@@ -112,5 +112,5 @@ def test_there_is_one_line_of_revisions(service: str) -> None:
     """No branch, or two releases could not be upgraded in one go; numbers as names, so that a reader sees the order."""
     script = ScriptDirectory.from_config(alembic_config(service))
     assert len(script.get_heads()) == 1
-    revisions = [each.revision for each in reversed(list(script.walk_revisions()))]
+    revisions = [step.revision for step in reversed(list(script.walk_revisions()))]
     assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]

@@ -62,15 +62,15 @@ async def hear(checkin: CheckinUnderTest, *events: CertificateKeyMadeV1) -> None
 
 async def test_an_enrolment_before_the_key_is_sealed_to_the_deployments(checkin: CheckinUnderTest) -> None:
     """And those after it to the campaign's: of this campaign and recipient alone."""
-    own = nacl.public.PrivateKey.generate()
+    certificate_key = nacl.public.PrivateKey.generate()
     first = await sealed_for(checkin, "a")
     assert first is not None
     assert is_sealed_for(first, "certificate", text(RECIPIENTS["certificate"]))
-    await hear(checkin, made(own))
+    await hear(checkin, made(certificate_key))
     second, elsewhere = await sealed_for(checkin, "b"), await sealed_for(checkin, "c", OTHER)
     assert second is not None
     assert elsewhere is not None
-    assert is_sealed_for(second, "certificate", text(own))
+    assert is_sealed_for(second, "certificate", text(certificate_key))
     assert not is_sealed_for(second, "certificate", text(RECIPIENTS["certificate"]))
     assert is_sealed_for(second, "notification", text(RECIPIENTS["notification"]))
     assert is_sealed_for(elsewhere, "certificate", text(RECIPIENTS["certificate"]))

@@ -110,7 +110,7 @@ async def test_what_was_readable_everywhere_is_readable_nowhere(stack: WholeDepl
     sums = await asyncio.create_subprocess_exec("sha256sum", "--check", "--quiet", "SHA256SUMS", cwd=taken)
     assert await sums.wait() == 0
     records = await forget.log(stack.deployment(), 10)
-    assert {(each["service"], each["kind"], each["actor"]) for each in records} == {
+    assert {(record["service"], record["kind"], record["actor"]) for record in records} == {
         (service, "campaign", ACTOR) for service in ("checkin", "certificate", "notification")
     }
 
@@ -291,7 +291,7 @@ async def test_the_command_shows_first_and_reaches_every_folder_named(stack: Who
     assert campaign_keys.holding(held, CAMPAIGN) == []
     assert len(campaign_keys.holding(held, OTHER)) == 4
     records = json.loads((await run("log", "--json")).stdout)
-    assert {"campaign_key", "backup_key"} <= next(each for each in records if each["service"] == "notification")[
+    assert {"campaign_key", "backup_key"} <= next(record for record in records if record["service"] == "notification")[
         "counts"
     ].keys()
 

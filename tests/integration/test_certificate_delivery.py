@@ -172,17 +172,17 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
     rows = await service.certificates(campaign_id)
     async with service.db.transaction() as tx:
         contacts = await store.contacts(tx, campaign_id, [row.viewer_id for row in rows])
-    own = await service.keys_to_read(campaign_id)
+    campaign_keys = await service.keys_to_read(campaign_id)
     found: dict[str, tuple[Any, ...]] = {}
     for row in rows:
         assert row.revoked_at is None
         assert row.viewer_id not in found
-        content = usecases.content_of(row, own)
+        content = usecases.content_of(row, campaign_keys)
         document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
         signing = service.keys.signing
         assert domain.verify_document(document, {signing.key_id: signing.public_key}) is Verdict.GENUINE
         sealed = contacts.get(row.viewer_id, store.KnownContact()).phone_tail
-        tail = own.decrypt(sealed, f"{campaign_id}/{row.viewer_id}")
+        tail = campaign_keys.decrypt(sealed, f"{campaign_id}/{row.viewer_id}")
         found[row.viewer_id] = (
             content.name,
             row.credited_lessons,

@@ -25,10 +25,10 @@ async def problems(deployment: Deployment) -> set[tuple[str, str]]:
     for check in (check_databases.check, check_nats.check):
         found += await check(deployment)
     return {
-        (each.check, each.subject)
-        for each in found
-        if each.level is Level.PROBLEM
-        and not each.text.startswith("fsync")  # the tests' Postgres does not wait for the disk
+        (finding.check, finding.subject)
+        for finding in found
+        if finding.level is Level.PROBLEM
+        and not finding.text.startswith("fsync")  # the tests' Postgres does not wait for the disk
     }
 
 
@@ -50,7 +50,7 @@ async def test_nothing_is_wrong_and_then_this_and_that_is(stack: WholeDeployment
 
 async def test_fsync_off_is_seen(stack: WholeDeployment) -> None:
     found = await check_databases.check(stack.deployment())
-    assert sum(each.text.startswith("fsync = off") for each in found) == 4
+    assert sum(finding.text.startswith("fsync = off") for finding in found) == 4
 
 
 async def test_events_that_cannot_be_published_and_messages_that_cannot_be_handled(stack: WholeDeployment) -> None:
@@ -87,7 +87,7 @@ async def test_a_database_that_cannot_be_reached_does_not_hide_the_others(stack:
 
 async def test_services_that_do_not_answer_are_named() -> None:
     found = await check_services.check(Deployment({}, services={"checkin": "http://127.0.0.1:1"}))
-    levels = {(each.subject, each.level) for each in found}
+    levels = {(finding.subject, finding.level) for finding in found}
     assert ("checkin", Level.PROBLEM) in levels
     assert ("reporting", Level.WARNING) in levels
 

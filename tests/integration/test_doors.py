@@ -112,8 +112,8 @@ IN_PATHS = {
     "code": "x",
 }
 EVERY_DOOR = [(service, route, door) for service in DOORS for route, door in DOORS[service].items()]
-LOCKED = [each for each in EVERY_DOOR if each[2].roles is not None]
-WITH_BODY = [each for each in EVERY_DOOR if each[2].body_max_bytes is not None]
+LOCKED = [door for door in EVERY_DOOR if door[2].roles is not None]
+WITH_BODY = [door for door in EVERY_DOOR if door[2].body_max_bytes is not None]
 
 
 @pytest.fixture(scope="module")

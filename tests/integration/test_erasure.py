@@ -109,7 +109,7 @@ async def test_one_person_is_forgotten_everywhere_and_every_number_stays(stack: 
         } | {"certificate": dict.fromkeys([*planned["certificate"], "rendered"], 0)}
 
     records = await forget.log(stack.deployment(), 10)
-    assert {(each["service"], each["kind"], each["actor"]) for each in records} == {
+    assert {(record["service"], record["kind"], record["actor"]) for record in records} == {
         (service, "viewer", ACTOR) for service in SERVICES
     }
     assert PERSON not in json.dumps(records)
@@ -208,7 +208,7 @@ async def test_contacts_are_deleted_when_their_time_is_over_and_it_is_recorded(s
         assert await stack.rows("certificate", "SELECT count(*) FROM contact") == [(0,)]
         assert await stack.rows("notification", "SELECT count(*) FROM contact WHERE phone IS NOT NULL") == [(0,)]
         assert await stack.rows("certificate", "SELECT count(*) FROM certificate WHERE name IS NOT NULL") != [(0,)]
-    records = {each["service"]: each["counts"] for each in await forget.log(stack.deployment(), 10)}
+    records = {record["service"]: record["counts"] for record in await forget.log(stack.deployment(), 10)}
     assert records["certificate"] == {"contact": 40}
     assert records["notification"]["contact"] >= notified
 

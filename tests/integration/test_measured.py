@@ -33,7 +33,7 @@ async def test_a_durable_has_applied_what_the_ledger_holds_and_not_more(stack: W
     async with stack.running():
         empty = await everywhere(stack)
         assert {key[1] for key in empty if key[0] == APPLIED} == {
-            each.name for each in DURABLES if each.stream == "EVENTS"
+            durable.name for durable in DURABLES if durable.stream == "EVENTS"
         }
         assert {n for key, n in empty.items() if key[0] != KNOWN} == {0}
         await hold_campaign(stack)
@@ -59,7 +59,7 @@ async def test_every_service_tells_them_soon_after_its_start(stack: WholeDeploym
                 page = (await stack.services[service].client.get("/metrics")).text
                 samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
                 return {s.labels["durable"] for s in samples if s.name == APPLIED} == {
-                    each.name for each in DURABLES if each.service == service and each.stream == "EVENTS"
+                    durable.name for durable in DURABLES if durable.service == service and durable.stream == "EVENTS"
                 }
 
             await eventually(told, what=f"{service} has measured")

@@ -50,7 +50,7 @@ async def test_everybody_gets_in_with_an_awkward_password(tmp_path: Path, monkey
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "secrets"))
     deployment = Deployment.from_environment()  # as the keeper reads them
     with public_folder() as folder:
-        postgres = RunningPostgres(folder, own=awkward)
+        postgres = RunningPostgres(folder, passwords=awkward)
         await postgres.start()
         try:
             await provision(postgres, tmp_path / "secrets", tmp_path)

@@ -192,8 +192,10 @@ async def test_a_user_may_publish_its_own_subjects_and_no_other(server: RunningN
     # What would change something is asked with names that do not exist, and read requests go nowhere without a reply.
     everything = {_concrete(subject) for allowed in LIMITED.values() for subject in allowed.publish}
     everything |= {"$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.NAMES", "anything"}
-    own = {subject for subject in everything if any(_covers(each, subject) for each in permissions()[user].publish)}
-    assert await _refused(server, user, sorted(everything)) == everything - own
+    may_publish = {
+        subject for subject in everything if any(_covers(pattern, subject) for pattern in permissions()[user].publish)
+    }
+    assert await _refused(server, user, sorted(everything)) == everything - may_publish
 
 
 @pytest.mark.parametrize("user", sorted(LIMITED))
@@ -217,16 +219,18 @@ async def test_a_user_may_read_its_own_inbox_and_nothing_else(server: RunningNat
 async def test_what_the_server_answers_a_user_becomes_nobodys_message(server: RunningNats, user: str) -> None:
     """The asker names the subject of the answer, and the server asks nobody's permission to publish there."""
     await server.apply_topology()
-    others = [f"events.{each}.made_up.v1" for each in SERVICES if each != user] + [LIVE_SUBJECT] * (user != "live")
+    others = [f"events.{service}.made_up.v1" for service in SERVICES if service != user] + [LIVE_SUBJECT] * (
+        user != "live"
+    )
     allowed = permissions()[user].publish
-    own = {_concrete(each) for each in allowed if not each.startswith("$")}
+    topics = {_concrete(subject) for subject in allowed if not subject.startswith("$")}
     async with server.client("operator", inbox_prefix="_INBOX") as operator, server.client(user) as client:
         js = operator.jetstream()
         for stream in topology.STREAMS:
             await js.purge_stream(stream.name)
-        for durable in (each for each in DURABLES if each.service == user):
+        for durable in (durable for durable in DURABLES if durable.service == user):
             await js.publish(durable.subject, b"{}")  # what a pull request can be answered with
-        expected = await _stored(js) + Counter({subject: len(others) for subject in own})
+        expected = await _stored(js) + Counter({subject: len(others) for subject in topics})
         for subject in allowed:
             for other in others:
                 await client.publish(_concrete(subject), b'{"batch": 9, "no_wait": true, "seq": 1}', reply=other)
@@ -265,9 +269,9 @@ async def test_a_service_is_told_how_many_messages_wait(server: RunningNats, dur
 
 def test_every_service_may_read_its_durables_and_no_others() -> None:
     for service in SERVICES:
-        own = {subject for durable in DURABLES if durable.service == service for subject in _subjects(durable)}
+        readable = {subject for durable in DURABLES if durable.service == service for subject in _subjects(durable)}
         allowed = set(permissions()[service].publish)
-        assert allowed == own | {f"events.{service}.>"} | EMPTIES.get(service, set())
+        assert allowed == readable | {f"events.{service}.>"} | EMPTIES.get(service, set())
 
 
 def _subjects(durable: Durable) -> set[str]:

@@ -72,7 +72,7 @@ class Deployment:
         os.chown(self.home.messages, FANZHA, FANZHA)
         write_clock(self.home.clock, at)
         write_all(self.folder / "secrets", secret_files(self.secrets, "localhost"))
-        own = {
+        settings = {
             **self.ports,
             "SECRETS": self.folder / "secrets",
             "BACKUPS": self.folder / "backups",
@@ -81,16 +81,16 @@ class Deployment:
             "CROSSING_ADDRESS": "0.0.0.0",  # noqa: S104 - `outside` has to reach it
         }
         first, last = self.replica_ports, self.replica_ports + REPLICAS_MAX - 1
-        own |= {"CHECKIN_PORT": f"{first}-{last}", "REPORTING_PORT": f"{last + 1}-{last + REPLICAS_MAX}"}
-        own |= {"OFFICE_PORTS": f"{self.office_ports}-{self.office_ports + 4}"}
-        own |= {"CLOCK_FOLDER": self.home.root, "MESSAGES": self.home.messages, "POSTGRES_CPUS": "1.0"}
-        own |= {"OFFICE_PORT": free_port()}
-        own |= {"COMPOSE_PROFILES": "monitoring,proxy,backup"}
-        own |= {
+        settings |= {"CHECKIN_PORT": f"{first}-{last}", "REPORTING_PORT": f"{last + 1}-{last + REPLICAS_MAX}"}
+        settings |= {"OFFICE_PORTS": f"{self.office_ports}-{self.office_ports + 4}"}
+        settings |= {"CLOCK_FOLDER": self.home.root, "MESSAGES": self.home.messages, "POSTGRES_CPUS": "1.0"}
+        settings |= {"OFFICE_PORT": free_port()}
+        settings |= {"COMPOSE_PROFILES": "monitoring,proxy,backup"}
+        settings |= {
             "CERTIFICATE_PUBLIC_URL": self.url("CERTIFICATE_PORT"),
             "CHECKIN_PUBLIC_URL": self.url("CHECKIN_BRIDGE"),
         }
-        lines = "".join(f"{key}={value}\n" for key, value in own.items())
+        lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         (self.folder / ".env").write_text(env_text(None, sizes(VIEWERS_DEFAULT)) + lines)
 
     def url(self, port: str) -> str:
@@ -141,13 +141,13 @@ class Deployment:
 
     def wait_healthy(self, names: Sequence[str]) -> None:
         give_up_at = time.monotonic() + READY_WITHIN_S
-        while unhealthy := {each: how for each, how in self.health(names).items() if how != "healthy"}:
+        while unhealthy := {container: how for container, how in self.health(names).items() if how != "healthy"}:
             if time.monotonic() > give_up_at:
                 raise AssertionError(f"not healthy after {READY_WITHIN_S} s: {unhealthy}\n{self.complaints()}")
             time.sleep(0.5)
 
     def health(self, names: Sequence[str]) -> dict[str, str]:
-        states = [self.inspect(each) for name in names for each in self.containers(name)]
+        states = [self.inspect(container) for name in names for container in self.containers(name)]
         return {state["Name"]: state["State"].get("Health", {}).get("Status", "no check") for state in states}
 
     def containers(self, name: str, *, stopped: bool = False) -> list[str]:

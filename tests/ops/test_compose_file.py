@@ -136,9 +136,11 @@ def test_monitoring_of_nats_is_reached_by_who_watches_it_and_nobody_else() -> No
     nats = CONTAINERS["nats"]
     host = nats["environment"]["NATS_MONITORING"].removesuffix(":8222")
     # A name of this one network has the address there, and the server listens on that alone.
-    assert {network for network, each in nats["networks"].items() if each and host in each["aliases"]} == {
-        "nats-monitoring"
-    }
+    assert {
+        network
+        for network, network_settings in nats["networks"].items()
+        if network_settings and host in network_settings["aliases"]
+    } == {"nats-monitoring"}
     assert host not in CONTAINERS
     conf = (REPOSITORY / "deploy" / "nats" / "nats.conf").read_text()
     assert re.findall(r"^ *(?:http|https|http_port|monitor_port)\b.*$", conf, re.MULTILINE) == [
@@ -151,17 +153,17 @@ def test_monitoring_of_nats_is_reached_by_who_watches_it_and_nobody_else() -> No
 
 @pytest.mark.parametrize("name", ["topology", "keeper"])
 def test_who_makes_the_streams_is_told_everything_that_can_be_set(name: str) -> None:
-    own = {"nats_url", "nats_wait_s"}
+    set_by_us = {"nats_url", "nats_wait_s"}
     fields = {key: field.default for key, field in TopologySettings.model_fields.items() if key.startswith("nats_")}
     passed = {key: value for key, value in CONTAINERS[name]["environment"].items() if key.lower() in fields}
-    assert passed == {key.upper(): f"${{{key.upper()}:-{fields[key]}}}" for key in fields.keys() - own}
+    assert passed == {key.upper(): f"${{{key.upper()}:-{fields[key]}}}" for key in fields.keys() - set_by_us}
 
 
 def test_only_who_sends_to_the_outside_can_call_out() -> None:
     networks = COMPOSE["networks"]
     closed = {name for name, network in networks.items() if network.get("internal") or "driver_opts" in network}
     assert networks.keys() - closed == {"egress"}
-    assert {name for name, each in CONTAINERS.items() if "egress" in each.get("networks", ())} == {
+    assert {name for name, container in CONTAINERS.items() if "egress" in container.get("networks", ())} == {
         "notification",
         "alertmanager",
     }

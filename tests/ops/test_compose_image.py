@@ -40,7 +40,7 @@ def _image_files(service: str) -> list[str]:
     return [
         name
         for name in tracked
-        if any(name == each or name.startswith(f"{each}/") for each in kept)
+        if any(name == path or name.startswith(f"{path}/") for path in kept)
         and not name.startswith(others)
         and not fnmatch.fnmatch(name, "*/__pycache__/*")
     ]
@@ -64,7 +64,7 @@ def _run(image: Path, service: str, program: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("image", "service"), [(each, each) for each in SERVICES], indirect=["image"])
+@pytest.mark.parametrize(("image", "service"), [(service, service) for service in SERVICES], indirect=["image"])
 def test_a_service_is_whole_with_only_itself_and_shared(image: Path, service: str) -> None:
     _run(
         image,
@@ -73,7 +73,7 @@ def test_a_service_is_whole_with_only_itself_and_shared(image: Path, service: st
     )
 
 
-@pytest.mark.parametrize(("image", "service"), [(each, each) for each in SERVICES], indirect=["image"])
+@pytest.mark.parametrize(("image", "service"), [(service, service) for service in SERVICES], indirect=["image"])
 def test_the_command_line_works_in_an_image(image: Path, service: str) -> None:
     _run(image, service, "from cli.main import app; app(['--help'])")
 

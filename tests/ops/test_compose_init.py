@@ -75,13 +75,13 @@ def test_nothing_secret_stands_in_env() -> None:
 
 
 def test_a_service_gets_no_key_of_another(deployment: Path) -> None:
-    own = {
+    secrets = {
         name: read_env(deployment / "secrets" / f"{name}.env") for name in ("checkin", "notification", "certificate")
     }
-    assert "SEALING_PRIVATE_KEY" not in own["checkin"]
-    assert own["notification"]["CONTACT_KEYS"] != own["certificate"]["CONTACT_KEYS"]
-    assert set(json.loads(own["checkin"]["SEALING_PUBLIC_KEYS"])) == {"certificate", "notification"}
-    assert all("MIGRATION_DATABASE_URL" not in variables for variables in own.values())
+    assert "SEALING_PRIVATE_KEY" not in secrets["checkin"]
+    assert secrets["notification"]["CONTACT_KEYS"] != secrets["certificate"]["CONTACT_KEYS"]
+    assert set(json.loads(secrets["checkin"]["SEALING_PUBLIC_KEYS"])) == {"certificate", "notification"}
+    assert all("MIGRATION_DATABASE_URL" not in variables for variables in secrets.values())
 
 
 # ---- the domain, as people type it -----------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_the_steps_say_who_reaches_the_address(tmp_path: Path, typed: str, said:
 
 def certificate_names(pem: bytes) -> set[str]:
     names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {str(each.value) for each in names}
+    return {str(name.value) for name in names}
 
 
 def test_the_steps_name_the_addresses_and_where_the_secret_is(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def unavailable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
             stack.enter_context(engine(tmp_path_factory.mktemp("engine") / "dockerd.log"))
         except NoEngine as error:
             pytest.fail(str(error))
-        missing = {each.image for each in offline.build_missing()}
+        missing = {missing_image.image for missing_image in offline.build_missing()}
         offline.build_own()
         yield {name for name, container in CONTAINERS.items() if container["image"] in missing}
 
@@ -116,7 +116,7 @@ def test_runs_contained(deployment: Deployment, unavailable: set[str], name: str
     assert fields["NoNewPrivs"].strip() == "1"
     assert state["HostConfig"]["ReadonlyRootfs"]
     assert state["HostConfig"]["Memory"] > 0
-    published = [each["HostIp"] for ports in state["NetworkSettings"]["Ports"].values() for each in ports or ()]
+    published = [binding["HostIp"] for ports in state["NetworkSettings"]["Ports"].values() for binding in ports or ()]
     assert set(published) <= ({"0.0.0.0"} if name == "crossing" else {"127.0.0.1"})  # noqa: S104
 
 
@@ -153,10 +153,16 @@ def test_checkins_role_cannot_connect_to_another_database(deployment: Deployment
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_services_role_writes_rows_and_changes_no_schema(deployment: Deployment, service: str) -> None:
-    own = "Own().database_url"
-    assert deployment.run_python(service, ASK_DATABASE.format(url=own, sql="SELECT current_user")) == f"{service}_app\n"
+    database_url = "Own().database_url"
+    assert (
+        deployment.run_python(service, ASK_DATABASE.format(url=database_url, sql="SELECT current_user"))
+        == f"{service}_app\n"
+    )
     for sql in ("CREATE TABLE mine ()", "DROP TABLE outbox", "CREATE ROLE other"):
-        assert deployment.run_python(service, ASK_DATABASE.format(url=own, sql=sql)) == "InsufficientPrivilegeError\n"
+        assert (
+            deployment.run_python(service, ASK_DATABASE.format(url=database_url, sql=sql))
+            == "InsufficientPrivilegeError\n"
+        )
 
 
 def test_grafanas_role_reads_the_boards_views_and_nothing_else(deployment: Deployment) -> None:
@@ -196,7 +202,7 @@ asyncio.run(main())
 def test_a_services_bus_user_cannot_publish_what_is_not_its_own(
     deployment: Deployment, service: str, subject: str
 ) -> None:
-    other = next(each for each in SERVICES if each != service)
+    other = next(candidate for candidate in SERVICES if candidate != service)
     said = deployment.run_python(service, PUBLISH.format(service=service, subject=subject.format(other=other)))
     assert said.startswith("refused")
 
@@ -237,9 +243,9 @@ CALLS_OUT = {"notification", "alertmanager"}
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("network", DATABASE_NETWORKS)
 def test_a_service_reaches_postgres_on_its_own_network_only(deployment: Deployment, service: str, network: str) -> None:
-    own = network == f"{service}-database"
+    is_its_network = network == f"{service}-database"
     container = deployment.containers(service)[0]
-    assert deployment.connects(container, deployment.address("postgres", network), 5432) is own
+    assert deployment.connects(container, deployment.address("postgres", network), 5432) is is_its_network
 
 
 def test_who_has_no_database_reaches_none(deployment: Deployment) -> None:
@@ -418,7 +424,7 @@ def test_the_daily_backup_has_taken_one_and_prometheus_sees_it(deployment: Deplo
         -1
     ]  # at its start, and one more where the test runs past the hour of the day
     found = manifest.read(taken)
-    assert {Path(each.path).name for each in found.secrets} == OWNERS.keys()
+    assert {Path(secret.path).name for secret in found.secrets} == OWNERS.keys()
     assert found.env == "/deployment/.env"
     assert (taken / "env").read_text() == (deployment.folder / ".env").read_text()
     assert taken.stat().st_uid == FANZHA
@@ -434,8 +440,8 @@ def test_the_daily_backup_has_taken_one_and_prometheus_sees_it(deployment: Deplo
 def test_the_doctor_runs_against_the_stack(deployment: Deployment) -> None:
     """Whatever this machine is like (its disk, a rehearsal's clock): the doctor reaches everything and finds it well."""
     said = deployment.compose("run", "--rm", "-T", "keeper", "doctor", "--json", "--all", check=False)
-    found = {(each["check"], each["subject"]): each for each in json.loads(said)}
-    wrong = {key for key, each in found.items() if each["level"] == "problem" and key[0] != "disk"}
+    found = {(finding["check"], finding["subject"]): finding for finding in json.loads(said)}
+    wrong = {key for key, finding in found.items() if finding["level"] == "problem" and key[0] != "disk"}
     assert wrong == {("dead_letters", "checkin")}  # the campaign sends what is no JSON, and that is parked
     for service in SERVICES:
         assert found["services", service]["text"] == "就绪"
@@ -479,7 +485,7 @@ def test_stops_within_the_grace_period(deployment: Deployment) -> None:
     ids = {name: deployment.containers(name) for name in stopped}
     deployment.compose("stop", *SERVICES)
     deployment.compose("stop", "nats", "postgres")
-    codes = {deployment.inspect(each)["State"]["ExitCode"] for name in stopped for each in ids[name]}
+    codes = {deployment.inspect(container)["State"]["ExitCode"] for name in stopped for container in ids[name]}
     assert codes <= {0, 143}  # uvicorn ends by the signal it was stopped with, when all is done; 137 would be: killed
     for service in SERVICES:
         for container in ids[service]:

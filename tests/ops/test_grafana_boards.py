@@ -87,7 +87,7 @@ def test_a_panel_that_names_an_alert_links_to_its_page(panel: Panel) -> None:
 
 def test_an_alert_in_the_list_leads_to_its_page() -> None:
     (listed,) = [panel for panel in panels() if panel.title == "正在报警"]
-    overrides = [value for each in listed.content["fieldConfig"]["overrides"] for value in each["properties"]]
+    overrides = [value for override in listed.content["fieldConfig"]["overrides"] for value in override["properties"]]
     assert [link["url"] for value in overrides if value["id"] == "links" for link in value["value"]] == [
         "/d/runbook-${__value.raw}"
     ]
@@ -111,8 +111,8 @@ def test_numbers_are_written_in_one_way(panel: Panel) -> None:
     units = [panel.content["fieldConfig"]["defaults"]["unit"]]
     units += [
         value["value"]
-        for each in panel.content["fieldConfig"].get("overrides", [])
-        for value in each["properties"]
+        for override in panel.content["fieldConfig"].get("overrides", [])
+        for value in override["properties"]
         if value["id"] == "unit"
     ]
     assert set(units) <= PLAIN_UNITS | {"string"} or (panel.title, units) == ("最近一条事件", ["suffix: 秒前"])

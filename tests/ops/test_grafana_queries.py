@@ -156,12 +156,12 @@ def test_counties_add_up_to_the_lesson(watched: WatchedCampaign) -> None:
 
     def found() -> dict[str, float]:
         series = watched.query(query_of(watched, "office", "各县（区）本课人数"))
-        return {each["metric"]["name"]: float(each["value"][1]) for each in series if float(each["value"][1])}
+        return {sample["metric"]["name"]: float(sample["value"][1]) for sample in series if float(sample["value"][1])}
 
     wait_until(lambda: found() == wanted, WITHIN_S)
     per_10k = watched.query(query_of(watched, "office", "各县（区）每万人参与"))
     people = one(watched, f"SELECT sum(first_for_campaign) FROM total WHERE {OF_CAMPAIGN} AND unit_code LIKE '140902%'")
-    shown = {each["metric"]["name"]: float(each["value"][1]) for each in per_10k}
+    shown = {sample["metric"]["name"]: float(sample["value"][1]) for sample in per_10k}
     assert shown["单位140902"] == pytest.approx(people / 50)
 
 

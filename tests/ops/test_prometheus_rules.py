@@ -100,9 +100,9 @@ def test_who_hears_of_an_alert_stands_among_the_secrets(
         for key in ("route", "inhibit_rules")
     }
     for receiver, expected in zip(config["receivers"], (page, ticket), strict=True):
-        told = [each for kind, entries in receiver.items() if kind != "name" for each in entries]
+        told = [entry for kind, entries in receiver.items() if kind != "name" for entry in entries]
         assert len(told) == bool(expected)
-        assert all(expected.items() <= each.items() for each in told)
+        assert all(expected.items() <= entry.items() for entry in told)
 
 
 def moments() -> dict[str, set[str]]:

@@ -58,15 +58,15 @@ class Proxy:
         """What counts against the container: its processes, and what they keep in /tmp, which is memory."""
         main = psutil.Process(self._pid)
         processes = [main, *main.children()]
-        private = sum(each.memory_full_info().pss for each in processes)
-        return (private + sum(self._in_tmp(each.pid) for each in processes)) / MIB
+        private = sum(process.memory_full_info().pss for process in processes)
+        return (private + sum(self._in_tmp(process.pid) for process in processes)) / MIB
 
     def _in_tmp(self, pid: int) -> int:
         """The files have no names: nginx unlinks them at once. One may be closed while we look."""
         size = 0
-        for each in Path(f"/proc/{pid}/fd").iterdir():
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
-                size += each.stat().st_size if "/body/" in str(each.readlink()) else 0
+                size += descriptor.stat().st_size if "/body/" in str(descriptor.readlink()) else 0
         return size
 
 

@@ -352,12 +352,12 @@ def _exporters(watched: WatchedCampaign, cleanup: ExitStack) -> dict[str, str]:
     return {job: f"http://{address}" for job, address in urls.items()}
 
 
-def _configuration(folder: Path, targets: dict[str, str], own: str) -> Path:
+def _configuration(folder: Path, targets: dict[str, str], prometheus_url: str) -> Path:
     """The deployment's own configuration, with addresses of this machine and a shorter wait between scrapes."""
     content = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     content["global"] = {f"{what}_interval": f"{SCRAPE_S}s" for what in ("scrape", "evaluation")}
     content["global"]["external_labels"] = {"boards": "https://boards.example"}
-    addresses = {job: url.removeprefix("http://") for job, url in (targets | {"prometheus": own}).items()}
+    addresses = {job: url.removeprefix("http://") for job, url in (targets | {"prometheus": prometheus_url}).items()}
     content["scrape_configs"] = [
         {"job_name": job["job_name"], "static_configs": [{"targets": [addresses[job["job_name"]]]}]}
         for job in content["scrape_configs"]

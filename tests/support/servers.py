@@ -86,10 +86,11 @@ class RunningServer:
 
 
 class RunningPostgres(RunningServer):
-    """Postgres, with every service's database and roles once `provision` was called."""
+    """Postgres, with every service's database and roles once `provision` was called. `passwords`: by role, where it is to be
+    another than a plain one."""
 
-    def __init__(self, folder: Path, *, fsync: bool = False, own: Mapping[str, str] | None = None) -> None:
-        self.passwords = {role: f"pw_{role}" for role in POSTGRES_ROLES} | dict(own or {})
+    def __init__(self, folder: Path, *, fsync: bool = False, passwords: Mapping[str, str] | None = None) -> None:
+        self.passwords = {role: f"pw_{role}" for role in POSTGRES_ROLES} | dict(passwords or {})
         self.server = PostgresServer(folder / "postgres", free_port(), self.passwords["postgres"], fsync)
         super().__init__(self.server, {}, folder / "postgres.log", signal.SIGINT)
 
@@ -106,17 +107,21 @@ class RunningPostgres(RunningServer):
 
     async def clone(self, service: str, name: str) -> None:
         """Makes database `name`, a copy of the service's as it stands, with the same rights. Nobody may be connected to it."""
-        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE fanzha_{service} OWNER {service}_owner')
-        await self.execute(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC')
-        await self.execute(f'GRANT CONNECT ON DATABASE "{name}" TO {service}_app')
+        await self.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE fanzha_{service} OWNER {service}_owner',
+            f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC',
+            f'GRANT CONNECT ON DATABASE "{name}" TO {service}_app',
+        )
 
     async def drop(self, name: str) -> None:
         await self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    async def execute(self, sql: str, *, role: str = "postgres", database: str | None = None) -> None:
+    async def execute(self, *statements: str, role: str = "postgres", database: str | None = None) -> None:
+        """Executes them one after the other, not in one transaction, over a connection of their own."""
         connection = await asyncpg.connect(self.url(role, database))
         try:
-            await connection.execute(sql)
+            for statement in statements:
+                await connection.execute(statement)
         finally:
             await connection.close()
 

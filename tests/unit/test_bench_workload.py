@@ -30,7 +30,9 @@ def test_bodies_hold_every_check_in_once(per_post: int) -> None:
     items = [item for body in traffic.bodies(per_post) for item in read_body(body)]
 
     found = Counter((item.event.viewer_id, item.event.occurred_at) for item in items if item.event)
-    expected = Counter((workload.viewer_id(each.viewer), workload.checked_in_at(each)) for each in traffic.checkins)
+    expected = Counter(
+        (workload.viewer_id(checkin.viewer), workload.checked_in_at(checkin)) for checkin in traffic.checkins
+    )
     assert found == expected
     assert len(items) == 160
 
@@ -38,7 +40,7 @@ def test_bodies_hold_every_check_in_once(per_post: int) -> None:
 def test_one_check_in_of_sixteen_completes_a_course() -> None:
     traffic = workload.new_viewers("c", 0, 160)
 
-    lessons = Counter(each.viewer for each in traffic.checkins)
+    lessons = Counter(checkin.viewer for checkin in traffic.checkins)
     assert {viewer for viewer, n in lessons.items() if n == 2} == set(traffic.completed)
     assert len(traffic.completed) == 10
     assert traffic.totals().total() == 160

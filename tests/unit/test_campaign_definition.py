@@ -513,8 +513,8 @@ def test_the_hours_of_a_platform_are_those_of_the_course_in_its_modes_and_hours(
 
 
 def test_a_lesson_may_have_hours_of_its_own() -> None:
-    own = windows([span("09:00", "10:00"), span("15:00", "16:00")], [span("10:00", "12:00")])
-    small = campaign(lessons=[FIRST_LESSON | {"windows": own}, *lessons("2024-06-30")])
+    extra_windows = windows([span("09:00", "10:00"), span("15:00", "16:00")], [span("10:00", "12:00")])
+    small = campaign(lessons=[FIRST_LESSON | {"windows": extra_windows}, *lessons("2024-06-30")])
     expected = {
         "2024-06-29T09:00:00": (0, "live"),
         "2024-06-29T11:59:59": (0, "replay"),

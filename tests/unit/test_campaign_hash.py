@@ -53,7 +53,7 @@ def test_a_later_key_at_its_default_is_not_in_the_hash() -> None:
 
 def test_a_later_key_that_says_something_is_in_the_hash_and_survives_json() -> None:
     plain, forms = later(), later(forms=[{"name": "日报"}])
-    longer = later(lessons=[each | {"minutes": 45} for each in campaign_content()["lessons"]])
+    longer = later(lessons=[lesson | {"minutes": 45} for lesson in campaign_content()["lessons"]])
     assert len({plain.content_hash(), forms.content_hash(), longer.content_hash()}) == 3
     for definition in (plain, forms, longer):
         assert LaterDefinition.model_validate_json(definition.model_dump_json()) == definition
@@ -61,4 +61,4 @@ def test_a_later_key_that_says_something_is_in_the_hash_and_survives_json() -> N
 
 def test_a_later_key_is_checked_like_any_other() -> None:
     with pytest.raises(ValidationError, match="minutes"):
-        later(lessons=[each | {"minutes": 0} for each in campaign_content()["lessons"]])
+        later(lessons=[lesson | {"minutes": 0} for lesson in campaign_content()["lessons"]])

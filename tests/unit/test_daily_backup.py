@@ -100,10 +100,10 @@ def test_one_that_failed_is_tried_again_and_its_reason_is_logged(days: Callable[
         found = machine.pass_by()
     first = china("06-30T02:30:00")
     assert found == [first, first + RETRY_AFTER, first + 2 * RETRY_AFTER]
-    failures = [each for each in logged if each["log_level"] == "error"]
-    assert [each["reason"] for each in failures] == ["[Errno 28] No space left on device", "ConnectionError"]
+    failures = [entry for entry in logged if entry["log_level"] == "error"]
+    assert [entry["reason"] for entry in failures] == ["[Errno 28] No space left on device", "ConnectionError"]
     assert failures[0]["again_at"] == "2024-06-30T02:40:00+08:00"
-    assert [each["next_at"] for each in logged if each["event"] == "backup taken"] == ["2024-07-01T02:30:00+08:00"]
+    assert [entry["next_at"] for entry in logged if entry["event"] == "backup taken"] == ["2024-07-01T02:30:00+08:00"]
 
 
 def test_one_by_hand_between_two_tries_is_enough(days: Callable[[str, str], Days]) -> None:

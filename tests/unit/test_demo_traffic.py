@@ -96,8 +96,8 @@ def test_everything_that_can_happen_happens(campaign: Campaign, steps: list[Step
     assert expectation.dead_letters == 2
     assert expectation.granted.keys() == {"mg-late", "mg-lost"}
     assert 0.08 * VIEWERS < len(expectation.certificates) < 0.25 * VIEWERS
-    assert {each.message.status for each in expectation.certificates} >= {"delivered", "suppressed"}
-    assert {printed(name) for name in SPECIAL_NAMES} <= {each.name for each in expectation.certificates}
+    assert {certificate.message.status for certificate in expectation.certificates} >= {"delivered", "suppressed"}
+    assert {printed(name) for name in SPECIAL_NAMES} <= {certificate.name for certificate in expectation.certificates}
 
 
 def test_what_a_platform_broadcasts_no_replay_of_is_not_its(campaign: Campaign) -> None:
@@ -182,7 +182,7 @@ def test_the_expectation_knows_which_reason_comes_first(
 
 def test_the_watcher_sees_names_and_phones_in_every_dress(campaign: Campaign) -> None:
     viewers = Traffic(campaign, VIEWERS, 1).viewers
-    viewer = next(each for each in viewers[len(SPECIAL_NAMES) :] if each.name)
+    viewer = next(viewer for viewer in viewers[len(SPECIAL_NAMES) :] if viewer.name)
     assert viewer.name is not None
     watcher = Watcher(viewers)
 

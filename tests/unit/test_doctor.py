@@ -124,10 +124,10 @@ def store(*, config: dict[str, Any] | None = None, pending: int = 0, used: int =
     def detail(name: str) -> dict[str, Any]:
         settings = {"max_bytes": GIB, "storage": "file", "discard": "new"} | stream
         names = [durable.name for durable in topology.DURABLES if durable.stream == name]
-        consumers = [{"name": each, "num_pending": pending} for each in names]
+        consumers = [{"name": durable, "num_pending": pending} for durable in names]
         return {"name": name, "config": settings, "state": {"bytes": used}, "consumer_detail": consumers}
 
-    streams = [detail(each.name) for each in topology.STREAMS]
+    streams = [detail(stream.name) for stream in topology.STREAMS]
     return {
         "config": {"sync_always": True, "max_storage": 4 * GIB} | (config or {}),
         "account_details": [{"stream_detail": streams}],
@@ -170,8 +170,8 @@ def test_streams(given: dict[str, Any], expected: str | None) -> None:
 def test_a_durable_that_is_missing_is_named() -> None:
     given = store()
     gone = given["account_details"][0]["stream_detail"][0]["consumer_detail"].pop(0)
-    findings = [each for each in check_nats.judge_streams(given) if each.level is Level.PROBLEM]
-    assert [(each.check, each.subject) for each in findings] == [("topology", gone["name"])]
+    findings = [finding for finding in check_nats.judge_streams(given) if finding.level is Level.PROBLEM]
+    assert [(finding.check, finding.subject) for finding in findings] == [("topology", gone["name"])]
 
 
 def test_nats_plans_to_use_more_disk_than_there_is(tmp_path: Path) -> None:
@@ -273,9 +273,9 @@ def test_a_secret_that_this_version_needs_and_the_deployment_lacks(tmp_path: Pat
     link.chmod(0o600)
     link.write_text(link.read_text().replace("LINK_KEY=", "OTHER_KEY="))
     found = list(check_machine.judge_missing(tmp_path / "secrets"))
-    assert {each.subject for each in found} == {"grafana_admin", "checkin.env（LINK_KEY）"}
+    assert {finding.subject for finding in found} == {"grafana_admin", "checkin.env（LINK_KEY）"}
     assert bad(found) == {("secrets", "problem")}
-    assert all("fanzha init --add-missing" in each.remedy for each in found)
+    assert all("fanzha init --add-missing" in finding.remedy for finding in found)
 
 
 @pytest.mark.parametrize("name", ["topology.env", "checkin_owner.env"])
@@ -342,7 +342,7 @@ async def test_a_check_that_fails_is_a_finding_and_hides_nothing() -> None:
         raise KeyError("gone")
 
     found = await examine(Deployment({}), {"a": broken, "b": fine})
-    assert [(each.check, each.level) for each in found] == [("doctor", Level.PROBLEM), ("fine", Level.OK)]
+    assert [(finding.check, finding.level) for finding in found] == [("doctor", Level.PROBLEM), ("fine", Level.OK)]
 
 
 def test_python() -> None:

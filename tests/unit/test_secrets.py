@@ -115,7 +115,7 @@ class Urls(EnvironmentSettings):
     nats_url: NatsUrl = "nats://h"
 
 
-@pytest.mark.parametrize("password", [each for each in PASSWORDS if each])
+@pytest.mark.parametrize("password", [password for password in PASSWORDS if password])
 def test_a_password_in_a_database_url_is_the_one_that_provisioning_sets(password: str) -> None:
     secrets = DeploymentSecrets(postgres=dict.fromkeys(POSTGRES_ROLES, password))
     files = {name: env_files.parse(text) for name, text in secret_files(secrets, "x").items() if name.endswith(".env")}
@@ -165,7 +165,7 @@ def written(folder: Path, **changed: str) -> Path:
 def told(folder: Path) -> list[tuple[str, str]]:
     files, unreadable = check_secrets.read(folder)
     found = [*unreadable, *check_secrets.judge_passwords(files)]
-    return [(each.check, each.subject) for each in found if each.level is Level.PROBLEM]
+    return [(finding.check, finding.subject) for finding in found if finding.level is Level.PROBLEM]
 
 
 def test_passwords_that_agree(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_whether_anybody_hears_of_an_alert(alerts: dict[str, str], level: Level)
 def test_what_runs_out_is_said_before_it_does(tmp_path: Path) -> None:
     issued = datetime.now(UTC)
     expiries = expiry.found(written(tmp_path))
-    assert {each.name for each in expiries} == {"tls_certificate.pem", "operator.env（ADMIN_TOKEN）"}
+    assert {expiring.name for expiring in expiries} == {"tls_certificate.pem", "operator.env（ADMIN_TOKEN）"}
     year = timedelta(days=365)
     for before, level in (
         (timedelta(days=22), Level.OK),
@@ -211,9 +211,9 @@ def test_what_runs_out_is_said_before_it_does(tmp_path: Path) -> None:
         (-timedelta(days=1), Level.PROBLEM),
     ):
         found = list(check_secrets.judge_expiries(expiries, issued + year - before))
-        assert [each.level for each in found] == [level, level], before
+        assert [finding.level for finding in found] == [level, level], before
     expiry.write_metrics(tmp_path, tmp_path)
     (family,) = text_string_to_metric_families((tmp_path / expiry.METRICS).read_text())
-    assert {each.labels["kind"]: each.value for each in family.samples} == {
-        each.kind: pytest.approx(each.at.timestamp()) for each in expiries
+    assert {sample.labels["kind"]: sample.value for sample in family.samples} == {
+        expiring.kind: pytest.approx(expiring.at.timestamp()) for expiring in expiries
     }

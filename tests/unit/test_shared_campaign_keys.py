@@ -21,8 +21,8 @@ DEPLOYMENT, CAMPAIGN, STRANGE = pair(1), pair(2), pair(3)
 OWN = bytes([2]) * 32
 
 
-def keys(own: bytes | None = OWN, *, gone: bool = False) -> CampaignKeys:
-    return CampaignKeys("certificate", DEPLOYMENT[0], CONTACT_KEYS, own, gone)
+def keys(campaign_key: bytes | None = OWN, *, gone: bool = False) -> CampaignKeys:
+    return CampaignKeys("certificate", DEPLOYMENT[0], CONTACT_KEYS, campaign_key, gone)
 
 
 def test_whose_key_has_not_arrived_is_sealed_to_by_the_deployments() -> None:

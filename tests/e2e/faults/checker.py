@@ -61,7 +61,11 @@ def _told_against_ledger(found: Snapshot) -> Iterable[Difference]:
 def _viewers_against_ledger(found: Snapshot) -> Iterable[Difference]:
     rows = {
         *(f"checkin {who} {lesson} {mode}" for who, row in found.viewers.items() for lesson, mode in row.checkins),
-        *(f"enrolment {who} {each}" for who, enrolments in found.enrolments.items() for each in enrolments),
+        *(
+            f"enrolment {who} {enrolment_id}"
+            for who, enrolments in found.enrolments.items()
+            for enrolment_id in enrolments
+        ),
     }
     for identity in rows - found.ledger.keys():
         yield Difference(Sort.DISAGREES, f"{identity}: in checkin's rows and not in its ledger")
@@ -92,7 +96,7 @@ def _totals(found: Snapshot) -> Iterable[Difference]:
     yield from _firsts(found)
     checkins = sum(len(row.checkins) for row in found.viewers.values())
     people = sum(bool(row.checkins) for row in found.viewers.values())
-    claimed = sum(each.claimed for each in found.certificates.values())
+    claimed = sum(certificate.claimed for certificate in found.certificates.values())
     sums_wanted = {
         "checkins": checkins,
         "viewers": people,
@@ -125,7 +129,7 @@ def _certificates(found: Snapshot) -> Iterable[Difference]:
     completed = {
         who for who, row in found.viewers.items() if len({lesson for lesson, _ in row.checkins}) >= REQUIRED_DAYS
     }
-    held = Counter(each.viewer for each in found.certificates.values())
+    held = Counter(certificate.viewer for certificate in found.certificates.values())
     for who in completed - held.keys():
         yield Difference(Sort.LOST, f"viewer {who} completed and has no certificate")
     for who in held.keys() - completed:
@@ -150,7 +154,7 @@ def _certificates(found: Snapshot) -> Iterable[Difference]:
 
 
 def _claims(found: Snapshot) -> Iterable[Difference]:
-    claimed = {serial for serial, each in found.certificates.items() if each.claimed}
+    claimed = {serial for serial, certificate in found.certificates.items() if certificate.claimed}
     for identity, outcome in found.told.items():
         what, _, serial = identity.partition(" ")
         if what == "claim" and outcome is Outcome.OK and serial not in claimed:
@@ -177,9 +181,9 @@ def _claims(found: Snapshot) -> Iterable[Difference]:
 def _messages(found: Snapshot) -> Iterable[Difference]:
     """A text for every certificate whose holder told a phone, to that phone, once."""
     wanted = {
-        serial: phone(each.viewer)
-        for serial, each in found.certificates.items()
-        if any(map(tells_phone, found.enrolments.get(each.viewer, [])))
+        serial: phone(certificate.viewer)
+        for serial, certificate in found.certificates.items()
+        if any(map(tells_phone, found.enrolments.get(certificate.viewer, [])))
     }
     sent = Counter(found.messages)
     for serial, to in wanted.items():

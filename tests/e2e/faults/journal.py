@@ -81,7 +81,7 @@ def _of_try(end: Mapping[str, Any] | None, count: int, floors: Mapping[int, int]
         generation, sequence = end["live"]
         if generation in floors and sequence > floors[generation]:
             return [Outcome.UNKNOWN] * count
-    return [Outcome(each) for each in end["was"]]
+    return [Outcome(outcome) for outcome in end["was"]]
 
 
 _CERTAINTY = (Outcome.REFUSED, Outcome.UNKNOWN, Outcome.OK)

@@ -68,7 +68,7 @@ async def play_seed(play: Play, folder: Path) -> dict[str, Any]:
         kept.close()
         await cluster.stop()
     differences = checker.check(found)
-    sorts = Counter(each.sort for each in differences)
+    sorts = Counter(difference.sort for difference in differences)
     told = Counter(found.told.values())
     return {
         "seed": play.seed,
@@ -86,7 +86,7 @@ async def play_seed(play: Play, folder: Path) -> dict[str, Any]:
         "refused_counted": sorts[checker.Sort.REFUSED_COUNTED],
         "differences": len(differences) + len(still_open),
         "by_sort": dict(sorts),
-        "words": [*(f"still open: {each}" for each in still_open), *_some_of_each(differences)],
+        "words": [*(f"still open: {fault}" for fault in still_open), *_some_of_each(differences)],
         "slowest_ok_s": round(clients.slowest_ok_s, 1),
         "started_s": round(started_s, 1),
         "loaded_s": round(loaded_s, 1),
@@ -95,7 +95,10 @@ async def play_seed(play: Play, folder: Path) -> dict[str, Any]:
 
 
 def _some_of_each(differences: Sequence[checker.Difference]) -> list[str]:
-    kept = [[str(each) for each in differences if each.sort is sort][:KEPT_OF_EACH] for sort in checker.Sort]
+    kept = [
+        [str(difference) for difference in differences if difference.sort is sort][:KEPT_OF_EACH]
+        for sort in checker.Sort
+    ]
     return [words for of_sort in kept for words in of_sort]
 
 

@@ -221,4 +221,4 @@ PLANTED: list[tuple[Callable[[Snapshot], None], Sort]] = [
 def test_what_is_planted_is_found(plant: Callable[[Snapshot], None], sort: Sort) -> None:
     found = deepcopy(sound())
     plant(found)
-    assert sort in {each.sort for each in check(found)}
+    assert sort in {difference.sort for difference in check(found)}

@@ -20,7 +20,9 @@ def test_the_seeds_of_a_deck_play_every_kind_once() -> None:
 
 def test_a_seed_has_one_hand() -> None:
     assert deal(7, FOUND, LONGEST_S) == deal(7, FOUND, LONGEST_S)
-    assert [each.fault.kind for each in deal(7, FOUND, 90)] == [each.fault.kind for each in deal(7, FOUND, LONGEST_S)]
+    assert [planned.fault.kind for planned in deal(7, FOUND, 90)] == [
+        planned.fault.kind for planned in deal(7, FOUND, LONGEST_S)
+    ]
     assert deal(7, FOUND, LONGEST_S) != deal(12, FOUND, LONGEST_S)
 
 

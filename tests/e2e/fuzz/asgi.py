@@ -118,7 +118,7 @@ async def all_of(inputs: Iterable[Input], send: Callable[[Input], Awaitable[None
     waiting = iter(inputs)
 
     async def sender() -> None:
-        for each in waiting:
-            await send(each)
+        for item in waiting:
+            await send(item)
 
     await asyncio.gather(*(sender() for _ in range(AT_ONCE)))

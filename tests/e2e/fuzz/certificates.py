@@ -59,7 +59,7 @@ def _typed(rng: random.Random, code: str) -> str:
     if rng.random() < 0.3:
         code = code.lower()
     if rng.random() < 0.3:
-        code = "".join(chr(ord(each) + 0xFEE0) if rng.random() < 0.5 else each for each in code)
+        code = "".join(chr(ord(character) + 0xFEE0) if rng.random() < 0.5 else character for character in code)
     blank = rng.choice(("", "", " ", "-", "–", "\u3000"))
     return rng.choice(("", " ")) + blank.join((code[:4], code[4:])) + rng.choice(("", " "))
 
@@ -94,7 +94,9 @@ async def _claim_rightly(issued: Issued, tally: Tally, rng: random.Random) -> No
     fields: dict[str, Any] = {"claim_code": _typed(rng, holder.claim_code)}
     if holder.phone_tail is not None or rng.random() < 0.3:
         tail = holder.phone_tail or "1234"
-        fields["phone_tail"] = "".join(chr(ord(each) + 0xFEE0) for each in tail) if rng.random() < 0.2 else tail
+        fields["phone_tail"] = (
+            "".join(chr(ord(character) + 0xFEE0) for character in tail) if rng.random() < 0.2 else tail
+        )
     if rng.random() < 0.3:
         body, headers = urlencode(fields).encode(), {"content-type": "application/x-www-form-urlencoded"}
         answer = await call(issued.app, tally, "/claim", body, headers, address=_address(rng))
@@ -165,10 +167,10 @@ async def _verify_serial(issued: Issued, tally: Tally, rng: random.Random) -> No
     if is_right := rng.random() < 0.5:
         typed = serial.lower() if rng.random() < 0.5 else serial.replace("-", rng.choice(("", " ", "–")))
     else:
-        at = rng.choice([at for at, each in enumerate(serial) if each != "-"])
+        at = rng.choice([at for at, character in enumerate(serial) if character != "-"])
         typed = (
             serial[:at]
-            + rng.choice([each for each in "23456789ABCDEFGHJKMNPQRSTUVWXYZ" if each != serial[at]])
+            + rng.choice([character for character in "23456789ABCDEFGHJKMNPQRSTUVWXYZ" if character != serial[at]])
             + serial[at + 1 :]
         )
     await _ask(issued, tally, rng, json.dumps({"serial": typed}).encode(), genuine=is_right)

@@ -51,7 +51,7 @@ def make(rng: random.Random, folder: Path, number: int) -> MadeFile:
     return MadeFile(path, rows, damaged)
 
 
-def _row(rng: random.Random, own: str) -> MadeRow:
+def _row(rng: random.Random, viewer_id: str) -> MadeRow:
     second = rng.choice(
         (rng.randrange(2 * 86_400 - 4 * 3600), rng.randrange(19 * 3600 + 1800, 20 * 3600), 20 * 3600 - 1)
     )
@@ -59,7 +59,9 @@ def _row(rng: random.Random, own: str) -> MadeRow:
     if rng.random() < 0.7:
         outcome, slot = outcome_of("viewer.checked_in", "small-2024", second * NANO)
         return MadeRow(
-            (own, _time(rng, at), _name(rng), rng.choice(("", "题"))), outcome, (own, *slot) if slot else None
+            (viewer_id, _time(rng, at), _name(rng), rng.choice(("", "题"))),
+            outcome,
+            (viewer_id, *slot) if slot else None,
         )
     bad_viewers = ("a b", "观众", "x" * 65, "=1+1", "a\u0007b")
     bad_times = (
@@ -76,11 +78,11 @@ def _row(rng: random.Random, own: str) -> MadeRow:
         case 0:
             return MadeRow((rng.choice(bad_viewers), _time(rng, at), "", ""), MALFORMED)
         case 1:
-            return MadeRow((f"bad-{own}", rng.choice(bad_times), "", ""), MALFORMED)
+            return MadeRow((f"bad-{viewer_id}", rng.choice(bad_times), "", ""), MALFORMED)
         case 2:
             return MadeRow((rng.choice(("8.8012E+15", "1e+20")), _time(rng, at), "", ""))
         case _:
-            return MadeRow((f"bad-{own}", _time(rng, at), "", "长" * 1001))
+            return MadeRow((f"bad-{viewer_id}", _time(rng, at), "", "长" * 1001))
 
 
 def _name(rng: random.Random) -> str:
@@ -135,7 +137,9 @@ def _xlsx(_: random.Random, rows: list[MadeRow]) -> bytes:
     for number, row in enumerate(rows, start=2):
         for column, text in enumerate(row.cells, start=1):
             cell = sheet.cell(number, column)
-            cell.value = "".join(each if each >= " " or each == "\n" else " " for each in text) or None
+            cell.value = (
+                "".join(character if character >= " " or character == "\n" else " " for character in text) or None
+            )
             cell.data_type = "s" if cell.value else cell.data_type
     file = io.BytesIO()
     workbook.save(file)

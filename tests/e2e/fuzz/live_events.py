@@ -84,23 +84,23 @@ class Writer:
 
     def text(self, value: str) -> str:
         if self.rng.random() < 0.6:
-            halves = any("\ud800" <= each <= "\udfff" for each in value)
+            halves = any("\ud800" <= character <= "\udfff" for character in value)
             return json.dumps(value, ensure_ascii=halves or self.rng.random() < 0.5)
-        return '"' + "".join(self._character(each) for each in value) + '"'
+        return '"' + "".join(self._character(character) for character in value) + '"'
 
-    def _character(self, each: str) -> str:
-        code = ord(each)
-        if code < 0x20 or 0xD800 <= code < 0xE000 or each in '"\\' or self.rng.random() < 0.2:
+    def _character(self, character: str) -> str:
+        code = ord(character)
+        if code < 0x20 or 0xD800 <= code < 0xE000 or character in '"\\' or self.rng.random() < 0.2:
             units = [code] if code < 0x10000 else [0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code - 0x10000 & 0x3FF)]
             return "".join(f"\\u{unit:04{self.rng.choice('xX')}}" for unit in units)
-        return "\\/" if each == "/" else each
+        return "\\/" if character == "/" else character
 
     def value(self, value: Any) -> str:
         match value:
             case dict():
-                return self.object([(key, self.value(each)) for key, each in value.items()])
+                return self.object([(key, self.value(item)) for key, item in value.items()])
             case list():
-                return f"[{','.join(self.space() + self.value(each) + self.space() for each in value)}]"
+                return f"[{','.join(self.space() + self.value(item) + self.space() for item in value)}]"
             case str():
                 return self.text(value)
             case _:
@@ -131,9 +131,9 @@ class Maker:
 
     def new_id(self) -> str:
         self._number += 1
-        own = f"{self._prefix}{self._number}"
-        longest = self.rng.choice((0, 0, 3, 64 - len(own) - 1))
-        return own + "-" * bool(longest) + "".join(self.rng.choices(ID_CHARACTERS, k=longest))
+        short_id = f"{self._prefix}{self._number}"
+        longest = self.rng.choice((0, 0, 3, 64 - len(short_id) - 1))
+        return short_id + "-" * bool(longest) + "".join(self.rng.choices(ID_CHARACTERS, k=longest))
 
     def moment(self) -> tuple[str, int]:
         """A time as it is written, and what it is: nanoseconds of local time since the first day began."""

@@ -150,7 +150,11 @@ def _ports_of(cluster: Cluster, name: str) -> list[int]:
             connections = process.net_connections(kind="tcp")
         except psutil.Error:
             continue
-        ports += [each.laddr.port for each in connections if each.raddr and each.raddr.port == cluster.ports.postgres]
+        ports += [
+            connection.laddr.port
+            for connection in connections
+            if connection.raddr and connection.raddr.port == cluster.ports.postgres
+        ]
     return ports
 
 
