@@ -65,23 +65,23 @@ def may_have_sql(path: str) -> bool:
 
 def offences(sources: Mapping[str, str]) -> list[str]:
     """`sources` by path from the root; one line per offence."""
-    found: list[str] = []
+    offending: list[str] = []
     for path, text in sources.items():
         tree = ast.parse(text)
         if path.startswith(("services/", "shared/")) and not may_have_sql(path):
-            found += [f"{path}:{line}: {what}" for line, what in sql(tree)]
+            offending += [f"{path}:{line}: {what}" for line, what in sql(tree)]
         if path.startswith("tests/"):
-            found += [f"{path}:{line}: {what}" for line, what in patches(tree)]
+            offending += [f"{path}:{line}: {what}" for line, what in patches(tree)]
         if path in SQL_OF_SHARED and not any(sql(tree)):
-            found.append(f"{path}: has no SQL any more; take it off the list in checks/house_rules.py")
-    return found + [f"{path}: is gone; take it off the list" for path in SQL_OF_SHARED if path not in sources]
+            offending.append(f"{path}: has no SQL any more; take it off the list in checks/house_rules.py")
+    return offending + [f"{path}: is gone; take it off the list" for path in SQL_OF_SHARED if path not in sources]
 
 
 def main() -> int:
     paths = [path for folder in ("services", "shared", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
-    found = offences({path.relative_to(ROOT).as_posix(): path.read_text() for path in paths})
-    sys.stderr.writelines(f"{line}\n" for line in found)
-    return 1 if found else 0
+    offending = offences({path.relative_to(ROOT).as_posix(): path.read_text() for path in paths})
+    sys.stderr.writelines(f"{line}\n" for line in offending)
+    return 1 if offending else 0
 
 
 if __name__ == "__main__":

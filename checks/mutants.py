@@ -54,15 +54,15 @@ def every(path: str) -> Iterator[Mutant]:
 def named(kinds: Sequence[dict[str, str]], paths: Sequence[str]) -> dict[str, list[Mutant]]:
     """By file, the changes that are written down. Each must say what exactly one of the files says, exactly once."""
     texts = {path: (ROOT / path).read_text() for path in paths}
-    found: dict[str, list[Mutant]] = {}
+    by_file: dict[str, list[Mutant]] = {}
     for kind in kinds:
         before, after = kind["before"], kind["after"]
         path, *others = [path for path, text in texts.items() for _ in range(text.count(before))] or ["no file"]
         if others or path not in texts:
             raise SystemExit(f"{before!r} stands in {', '.join([path, *others])}: mutants.toml is to name it anew")
         changed = ast.parse(texts[path].replace(before, after))
-        found.setdefault(path, []).append(Mutant(path, f"{path}: `{before}` → `{after}`", changed))
-    return found
+        by_file.setdefault(path, []).append(Mutant(path, f"{path}: `{before}` → `{after}`", changed))
+    return by_file
 
 
 # ---- a process for each ----------------------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ def examine(path: str, tests: Sequence[str], mutants: Iterable[Mutant]) -> tuple
 def concerned(configuration: dict[str, Any]) -> dict[str, list[str]]:
     """File → its unit tests. Every domain.py must be there: one that was forgotten would be green for ever."""
     tests: dict[str, list[str]] = configuration["tests"]
-    found = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("services/**/domain.py")}
-    if lacking := found - tests.keys():
+    domains = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("services/**/domain.py")}
+    if lacking := domains - tests.keys():
         raise SystemExit(f"mutants.toml does not say which unit tests concern {', '.join(sorted(lacking))}")
     return tests
 

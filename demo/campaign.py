@@ -90,11 +90,11 @@ class Campaign:
 
     def path(self, code: str) -> list[str]:
         """A code and every unit above it."""
-        found = [code]
+        ancestors = [code]
         while code in self.units and (parent := self.units[code].parent):
-            found.append(parent)
+            ancestors.append(parent)
             code = parent
-        return found
+        return ancestors
 
 
 def read(path: Path) -> Campaign:

@@ -56,9 +56,9 @@ class Apis:
     def _hold_rows(
         check: Check, where: tuple[Any, ...], expected: Mapping[str, Row], answered: list[dict[str, Any]]
     ) -> None:
-        found = {row["key"]: _row(row) for row in answered}
-        for key in expected.keys() | found.keys():
-            wanted, got = expected.get(key), found.get(key)
+        answered_rows = {row["key"]: _row(row) for row in answered}
+        for key in expected.keys() | answered_rows.keys():
+            wanted, got = expected.get(key), answered_rows.get(key)
             check.equal((*where, key), wanted, got)
             check.expected += wanted.checkins if wanted else 0
             check.found += got.checkins if got else 0
@@ -93,12 +93,12 @@ class Apis:
         }
         for by, key in keys.items():
             answer = await self._player.ask("GET", "reporting", f"{self._path}/live-room", params={"by": by})
-            found = {
+            summed = {
                 (by, row["key"], action): row[action]
                 for row in answer["rows"]
                 for action in ("quiz_answered", "prize_won", "account_followed")
             }
-            check.same(Counter((by, key(row), row[1]) for row in rows), found)
+            check.same(Counter((by, key(row), row[1]) for row in rows), summed)
         return check
 
     async def _viewers_asked(self) -> Check:

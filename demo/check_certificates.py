@@ -43,7 +43,7 @@ class Certificates:
             await connection.close()
         holders = {row["serial"]: (row["viewer_id"], row["issued_at"]) for row in rows}
         folder = self._player.home.messages / self._campaign.id / "certificate_ready"
-        found: Counter[tuple[Any, ...]] = Counter()
+        issued: Counter[tuple[Any, ...]] = Counter()
         for path in folder.glob("*.txt"):
             head, _, text = path.read_text(encoding="utf-8").partition("\n\n")
             serial, code = SERIAL.search(text), CLAIM_CODE.search(text)
@@ -55,7 +55,7 @@ class Certificates:
                 "claim_page": f"{self._player.addresses.urls['certificate']}/claim",
             }
             check.equal(path.name, self._campaign.template.format(**told), text.strip())
-            found[*holder, head.removeprefix("To: ")] += 1
+            issued[*holder, head.removeprefix("To: ")] += 1
         delivered = [
             certificate for certificate in self._expectation.certificates if certificate.message.status == "delivered"
         ]
@@ -64,7 +64,7 @@ class Certificates:
                 (certificate.viewer_id, certificate.issued_at.astimezone(UTC), certificate.message.to)
                 for certificate in delivered
             ),
-            found,
+            issued,
         )
         return check
 

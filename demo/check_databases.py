@@ -49,10 +49,10 @@ class Databases:
             "enrolment_id FROM viewer JOIN campaign USING (campaign_no) WHERE campaign_id = $1",
             self._campaign.id,
         )
-        found = {row[0]: (*tuple(row)[1:-1], row[-1] and _kept_as(row[-1])) for row in rows}
-        for viewer_id in self._expectation.viewers.keys() | found.keys():
+        stored = {row[0]: (*tuple(row)[1:-1], row[-1] and _kept_as(row[-1])) for row in rows}
+        for viewer_id in self._expectation.viewers.keys() | stored.keys():
             known = self._expectation.viewers.get(viewer_id)
-            check.equal(viewer_id, _viewer_row(known) if known else None, found.get(viewer_id))
+            check.equal(viewer_id, _viewer_row(known) if known else None, stored.get(viewer_id))
         granted = await checkin.fetch("SELECT make_good_id, granted FROM make_good")
         check.same(self._expectation.granted, {row[0]: row[1] for row in granted})
         return check
@@ -75,10 +75,10 @@ class Databases:
     async def _ledger(self, checkin: Connection) -> Check:
         """Checks that the outbox has every check-in exactly once, and one `first` of each lesson and of the campaign."""
         check = Check("database checkin: the ledger of facts")
-        found: Counter[tuple[str, ...]] = Counter()
+        stored: Counter[tuple[str, ...]] = Counter()
         async with checkin.transaction():
             async for row in checkin.cursor("SELECT subject, payload FROM outbox", prefetch=100):
-                found.update(_facts(row["subject"], json.loads(row["payload"])))
+                stored.update(_facts(row["subject"], json.loads(row["payload"])))
         expected: Counter[tuple[str, ...]] = Counter()
         people, lessons = set(), set()
         for row in self._expectation.checkins():
@@ -93,26 +93,26 @@ class Databases:
         for viewer_id, viewer in self._expectation.viewers.items():
             expected.update(("enrolled", viewer_id, enrolment.id) for enrolment in viewer.enrolments.values())
         expected.update(("action", action, key[0]) for key, (_, action, _, _) in self._expectation.actions.items())
-        check.same(expected, found)
+        check.same(expected, stored)
         return check
 
     async def _total_rows(self, reporting: Connection) -> Check:
         check = Check("database reporting: sums by lesson, mode, unit, group")
-        found: Counter[tuple[Any, ...]] = Counter()
+        stored: Counter[tuple[Any, ...]] = Counter()
         for row in await reporting.fetch("SELECT * FROM total WHERE campaign_id = $1", self._campaign.id):
             lesson, unit, group = row["lesson_date"].isoformat(), row["unit_code"], row["group_code"]
-            found["checkins", lesson, row["mode"], unit, group] += row["checkins"]
-            found["late", lesson, row["mode"], unit, group] += row["late"]
-            found["made_good", lesson, row["mode"], unit, group] += row["made_good"]
-            found["lesson viewers", lesson, unit, group] += row["first_for_lesson"]
-            found["viewers", unit, group] += row["first_for_campaign"]
+            stored["checkins", lesson, row["mode"], unit, group] += row["checkins"]
+            stored["late", lesson, row["mode"], unit, group] += row["late"]
+            stored["made_good", lesson, row["mode"], unit, group] += row["made_good"]
+            stored["lesson viewers", lesson, unit, group] += row["first_for_lesson"]
+            stored["viewers", unit, group] += row["first_for_campaign"]
         sums = self._sums
         expected: Counter[tuple[Any, ...]] = Counter()
         for name, cells in (("checkins", sums.checkins), ("late", sums.late), ("made_good", sums.made_good)):
             expected.update({(name, *cell): number for cell, number in cells.items()})
         expected.update({("lesson viewers", *key): number for key, number in sums.lesson_viewers.items()})
         expected.update({("viewers", *key): number for key, number in sums.viewers.items()})
-        check.same(expected, found)
+        check.same(expected, stored)
         return check
 
     async def _certificate_rows(self, certificate: Connection, notification: Connection) -> Check:

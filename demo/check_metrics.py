@@ -35,11 +35,11 @@ class Metrics:
     def _verdict_metrics(self, samples: "Samples", *, exact: bool) -> Check:
         check = Check("/metrics: events by verdict and reason")
         labels = ("campaign", "type", "lesson", "mode", "verdict", "reason")
-        found = samples.by("fanzha_live_events_total", *labels)
+        counted = samples.by("fanzha_live_events_total", *labels)
         expected: Mapping[tuple[str, ...], int] = self._expectation.verdicts  # type: ignore[assignment]
-        for key in expected.keys() | found.keys():
+        for key in expected.keys() | counted.keys():
             hold = check.equal if exact or "duplicate" not in key else check.at_least
-            hold(key, expected.get(key, 0), found.get(key, 0))
+            hold(key, expected.get(key, 0), counted.get(key, 0))
         days = Counter(
             str(len(viewer.credited(self._campaign.credit)))
             for viewer in self._expectation.viewers.values()

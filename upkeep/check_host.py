@@ -31,8 +31,8 @@ FIXED = {  # what docker-compose.yml publishes where `.env` says nothing: key, d
 
 def env_settings(text: str) -> dict[str, str]:
     """`KEY=value` lines of a `.env`, as far as they are needed here; Compose itself reads much more."""
-    found = re.findall(r"^\s*([A-Z_]+)\s*=\s*(.*?)\s*$", text, re.MULTILINE)
-    return {key: re.sub(r"\s+#.*$", "", value).strip("'\"") for key, value in found}
+    assignments = re.findall(r"^\s*([A-Z_]+)\s*=\s*(.*?)\s*$", text, re.MULTILINE)
+    return {key: re.sub(r"\s+#.*$", "", value).strip("'\"") for key, value in assignments}
 
 
 def needs(env: Mapping[str, str]) -> Sizes:
@@ -55,10 +55,10 @@ def judge_compose(version: str | None) -> Finding:
 
 def _version(check: str, subject: str, version: str | None, at_least: tuple[int, int], remedy: str) -> Finding:
     wanted = ".".join(map(str, at_least))
-    found = re.match(r"v?(\d+)\.(\d+)", version or "")
-    if not found:
+    version_match = re.match(r"v?(\d+)\.(\d+)", version or "")
+    if not version_match:
         return problem(check, subject, f"没有，或不知道版本；需要 {wanted} 以上", remedy)
-    if (int(found[1]), int(found[2])) < at_least:
+    if (int(version_match[1]), int(version_match[2])) < at_least:
         return problem(check, subject, f"是 {version}，需要 {wanted} 以上", remedy)
     return ok(check, subject, f"{version}")
 
@@ -111,7 +111,7 @@ def judge_ports(env: Mapping[str, str], visible: bool) -> Iterator[Finding]:
     if not visible:
         yield warning("ports", "端口", "在容器里，看不到本机的端口", "docker run 加 --network host 再查一次")
         return
-    wrong = [found for key, address, number in ports(env) if (found := _judge_port(key, address, number))]
+    wrong = [finding for key, address, number in ports(env) if (finding := _judge_port(key, address, number))]
     yield from wrong or [ok("ports", "端口", f"{len(list(ports(env)))} 个都空着")]
 
 

@@ -28,8 +28,8 @@ async def in_kind_asked(
         return answer
 
     def body() -> bytes:
-        found = pages(answer)
-        return as_csv(found[0]) if kind == CSV_TYPE else as_xlsx(*found)
+        sheets = pages(answer)
+        return as_csv(sheets[0]) if kind == CSV_TYPE else as_xlsx(*sheets)
 
     content = await asyncio.to_thread(body)  # 20,000 rows take a second
     return Response(content, media_type=kind, headers={"vary": "accept", "cache-control": "no-store"})

@@ -43,9 +43,9 @@ async def _notices_what_is_wrong(run: Run) -> None:
     with log.open("a") as file:
         file.write("19900000001\n")
 
-    found = await compare(run.player, expectation, run.traffic.viewers, ["ks_000000"], exact=True)
+    comparison = await compare(run.player, expectation, run.traffic.viewers, ["ks_000000"], exact=True)
 
-    blind = {check.what for check in found.checks if not check.differences}
+    blind = {check.what for check in comparison.checks if not check.differences}
     assert blind <= {
         "live room by unit, county, lesson, item",
         "database checkin: refused and uncredited events",

@@ -25,9 +25,9 @@ LATEST = "(SELECT event_id FROM outbox WHERE subject LIKE '%{}%' ORDER BY event_
 
 
 async def problems(stack: WholeDeployment) -> dict[tuple[str, str], str]:
-    found = await check_agreement.check(stack.deployment())
-    assert found
-    return {(finding.check, finding.subject): finding.text for finding in found if finding.level is Level.PROBLEM}
+    findings = await check_agreement.check(stack.deployment())
+    assert findings
+    return {(finding.check, finding.subject): finding.text for finding in findings if finding.level is Level.PROBLEM}
 
 
 async def totals(stack: WholeDeployment) -> object:
@@ -140,10 +140,10 @@ async def agreement_of(stack: WholeDeployment, service: str, taken: Path) -> dic
     keep = f"{here.name}_kept"
     await stack.postgres.execute(f'CREATE DATABASE "{keep}" TEMPLATE "{here.name}" OWNER {service}_owner')
     await dump.put_back(service, here.owner_url, taken, content, lambda *_: None)
-    found = await problems(stack)
+    findings = await problems(stack)
     await stack.postgres.drop(here.name)
     await stack.postgres.execute(f'ALTER DATABASE "{keep}" RENAME TO "{here.name}"')
-    return found
+    return findings
 
 
 async def test_events_that_no_ledger_has_and_sums_beyond_the_counts_are_found_and_put_right(
@@ -154,13 +154,13 @@ async def test_events_that_no_ledger_has_and_sums_beyond_the_counts_are_found_an
         true = await totals(stack)
         await lose_a_commit_of_checkin(stack)
         assert await totals(stack) != true
-        found = await problems(stack)
-        assert set(found) == {("ledger", "reporting-totals"), ("totals", CAMPAIGN)}
-        assert "处理过 1 个事件，checkin 的账本里没有" in found["ledger", "reporting-totals"]
-        assert found["totals", CAMPAIGN] == f"统计比签到记录的还多：{LESSONS[0]} live 多 2"
+        findings = await problems(stack)
+        assert set(findings) == {("ledger", "reporting-totals"), ("totals", CAMPAIGN)}
+        assert "处理过 1 个事件，checkin 的账本里没有" in findings["ledger", "reporting-totals"]
+        assert findings["totals", CAMPAIGN] == f"统计比签到记录的还多：{LESSONS[0]} live 多 2"
         with pytest.raises(CannotRepair, match="正在使用"):
             await repair(stack.deployment(), dry_run=False)
-        assert await problems(stack) == found
+        assert await problems(stack) == findings
 
     done = await repair(stack.deployment(), dry_run=False)
     assert (done.events, done.surplus, done.texts) == ({"reporting-totals": 1}, 2, 0)
@@ -185,8 +185,8 @@ async def test_texts_that_name_no_certificate_are_found_and_not_sent(stack: Whol
             "notification", "UPDATE notification SET status = 'queued' WHERE recipient = 'ks_0003' RETURNING 1"
         )
     await lose_certificates(stack)
-    found = await problems(stack)
-    assert set(found) == {
+    findings = await problems(stack)
+    assert set(findings) == {
         ("texts", CAMPAIGN),
         ("ledger", "reporting-certificates-issued"),
         ("ledger", "notification-certificates-issued"),
@@ -197,7 +197,7 @@ async def test_texts_that_name_no_certificate_are_found_and_not_sent(stack: Whol
             "SELECT count(*) FROM notification WHERE status IN ('queued', 'accepted', 'delivered') "
             "AND recipient IN ('ks_0002', 'ks_0003', 'ks_0004')",
         )
-    assert found["texts", CAMPAIGN].startswith(f"{phones} 条领证短信写的证书并不存在")
+    assert findings["texts", CAMPAIGN].startswith(f"{phones} 条领证短信写的证书并不存在")
     done = await repair(stack.deployment(), dry_run=False)
     assert done.texts == phones
     assert await problems(stack) == {}

@@ -62,8 +62,8 @@ async def effects(db: Database) -> list[str]:
 
 
 async def outcomes(together: ApplyTogether[Claimed], *events: Claimed) -> list[str]:
-    found = await asyncio.gather(*(together(event) for event in events), return_exceptions=True)
-    return ["" if outcome is None else type(outcome).__name__ for outcome in found]
+    outcomes = await asyncio.gather(*(together(event) for event in events), return_exceptions=True)
+    return ["" if outcome is None else type(outcome).__name__ for outcome in outcomes]
 
 
 async def test_what_waits_shares_one_transaction(db: Database) -> None:

@@ -33,10 +33,10 @@ from upkeep.restore import restore, restore_env, restore_secrets
 
 async def numbers(stack: WholeDeployment) -> dict[str, Any]:
     """What must be the same afterwards: totals every way, each service's rows, one certificate as its holder sees it."""
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     for by in ("unit", "county", "group", "lesson", "mode"):
         answer = await stack.get("reporting", f"/v1/campaigns/{CAMPAIGN}/totals", by=by)
-        found[f"totals by {by}"] = (answer["rows"], answer["sum"])
+        state[f"totals by {by}"] = (answer["rows"], answer["sum"])
     for service, tables in {
         "checkin": ("viewer", "enrolment", "uncounted", "outbox", "verdict_count"),
         "reporting": ("total", "certificate_total", "certificate_holder", "inbox"),
@@ -45,16 +45,21 @@ async def numbers(stack: WholeDeployment) -> dict[str, Any]:
     }.items():
         for table in tables:
             ((count,),) = await stack.rows(service, f"SELECT count(*) FROM {table}")
-            found[f"{service}.{table}"] = count
-    found["messages"] = await stack.rows(
+            state[f"{service}.{table}"] = count
+    state["messages"] = await stack.rows(
         "notification", "SELECT id, recipient, status FROM notification ORDER BY recipient"
     )
     certificate = await stack.get("certificate", f"/v1/campaigns/{CAMPAIGN}/certificates/{VIEWERS[0]}")
     verdict = await stack.post("certificate", "/v1/verify", {"serial": certificate["serial"]})
     page = await stack.services["certificate"].client.get(f"/v/{certificate['code']}")
-    found["certificate"] = (certificate, verdict.json(), page.status_code, "观*01" in page.text or "观" in page.text)
-    found["viewer"] = await stack.get("checkin", f"/v1/campaigns/{CAMPAIGN}/viewers/{VIEWERS[-1]}")
-    return found
+    state["certificate"] = (
+        certificate,
+        verdict.json(),
+        page.status_code,
+        "观*01" in page.text or "观" in page.text,
+    )
+    state["viewer"] = await stack.get("checkin", f"/v1/campaigns/{CAMPAIGN}/viewers/{VIEWERS[-1]}")
+    return state
 
 
 async def test_everything_is_lost_and_comes_back(stack: WholeDeployment, tmp_path: Path) -> None:
@@ -63,8 +68,10 @@ async def test_everything_is_lost_and_comes_back(stack: WholeDeployment, tmp_pat
         before = await numbers(stack)
         assert before["certificate"][1]["genuine"] is True
         assert len(before["messages"]) == len(FINISHED)
-        taken, found = await backup.take(stack.deployment(), tmp_path / "backups", keep=3)  # while the services run
-    assert found.campaigns == [CAMPAIGN]
+        taken, description = await backup.take(
+            stack.deployment(), tmp_path / "backups", keep=3
+        )  # while the services run
+    assert description.campaigns == [CAMPAIGN]
 
     await stack.new_databases()
     await stack.lose_nats()
@@ -211,10 +218,10 @@ async def test_a_backup_that_is_not_whole_is_refused(taken: Path, change: str) -
 
 async def test_a_row_too_few_rolls_the_whole_database_back(stack: WholeDeployment, taken: Path) -> None:
     """Checksums agree and the content does not: the database is as it was, not half restored."""
-    found = json.loads((taken / "manifest.json").read_text())
-    table = next(table for table in found["databases"]["checkin"]["tables"] if table["name"] == "outbox")
+    description = json.loads((taken / "manifest.json").read_text())
+    table = next(table for table in description["databases"]["checkin"]["tables"] if table["name"] == "outbox")
     table["rows"] += 1
-    (taken / "manifest.json").write_text(json.dumps(found))
+    (taken / "manifest.json").write_text(json.dumps(description))
     manifest.write_sums(taken)
     with pytest.raises(CannotRestore, match="行"):
         await restore(stack.deployment(), taken, wipe=True)
@@ -246,9 +253,9 @@ async def test_other_keys_than_those_of_the_backup_are_noticed(stack: WholeDeplo
 
 
 async def test_a_schema_from_the_future_is_refused(stack: WholeDeployment, taken: Path) -> None:
-    found = json.loads((taken / "manifest.json").read_text())
-    found["databases"]["reporting"]["schema_revision"] = "9999"
-    (taken / "manifest.json").write_text(json.dumps(found))
+    description = json.loads((taken / "manifest.json").read_text())
+    description["databases"]["reporting"]["schema_revision"] = "9999"
+    (taken / "manifest.json").write_text(json.dumps(description))
     manifest.write_sums(taken)
     with pytest.raises(CannotRestore, match="9999"):
         await restore(stack.deployment(), taken, wipe=True)
@@ -355,11 +362,11 @@ async def test_secrets_come_back_with_their_owner_and_mode(stack: WholeDeploymen
     stack.home.secrets.chmod(0o400)
     if os.geteuid() == 0:
         os.chown(stack.home.secrets, 10001, 10001)
-    taken, found = await backup.take(stack.deployment(), tmp_path / "b", keep=1)
+    taken, description = await backup.take(stack.deployment(), tmp_path / "b", keep=1)
     (written,) = restore_secrets(taken, tmp_path / "s", None)
     was, now = stack.home.secrets.stat(), written.stat()
     assert (now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == (was.st_uid, was.st_gid, 0o400)
-    assert found.secrets[0].path == str(stack.home.secrets)
+    assert description.secrets[0].path == str(stack.home.secrets)
 
 
 async def test_rows_that_no_reader_sees_do_not_block_the_writers(stack: WholeDeployment, tmp_path: Path) -> None:
@@ -422,10 +429,10 @@ async def test_secrets_come_back_as_init_writes_them(deployed: Deployment, tmp_p
 
 
 async def test_env_comes_back_and_one_that_is_there_stays(deployed: Deployment, tmp_path: Path) -> None:
-    taken, found = await backup.take(deployed, tmp_path / "b", keep=1, with_secrets=False)
+    taken, description = await backup.take(deployed, tmp_path / "b", keep=1, with_secrets=False)
     env = tmp_path / ".env"
     was, whose = env.read_text(), owners(env)
-    assert found.env == str(env)
+    assert description.env == str(env)
     env.write_text("ENVIRONMENT=dev\n")
     assert restore_env(taken, tmp_path / "secrets", replace=False) == (env, False)
     assert env.read_text() == "ENVIRONMENT=dev\n"
@@ -442,8 +449,10 @@ async def test_env_with_a_secret_in_it_stays_out(deployed: Deployment, tmp_path:
     with (tmp_path / ".env").open("a") as file:
         file.write(f"LINK_KEY={link_key}\n")
     told: list[str] = []
-    taken, found = await backup.take(deployed, tmp_path / "b", keep=1, passphrase="correct horse", tell=told.append)
-    assert found.env is None
+    taken, description = await backup.take(
+        deployed, tmp_path / "b", keep=1, passphrase="correct horse", tell=told.append
+    )
+    assert description.env is None
     assert any(".env" in line and "密钥" in line for line in told)
     assert not [path for path in taken.rglob("*") if path.is_file() and link_key.encode() in path.read_bytes()]
 
@@ -452,8 +461,8 @@ async def test_a_backup_without_an_env_says_so(stack: WholeDeployment, taken: Pa
     assert restore_env(taken, tmp_path / "s", replace=False) is None
     lost = replace(stack.deployment(), env_file=tmp_path / "none")
     told: list[str] = []
-    _, found = await backup.take(lost, tmp_path / "b", keep=1, tell=told.append)
-    assert found.env is None
+    _, description = await backup.take(lost, tmp_path / "b", keep=1, tell=told.append)
+    assert description.env is None
     assert any(".env" in line for line in told)
 
 

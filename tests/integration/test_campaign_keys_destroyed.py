@@ -54,14 +54,14 @@ async def parked(stack: WholeDeployment) -> int:
 
 async def contacts(stack: WholeDeployment, campaign_id: str) -> dict[str, int]:
     """How many names and phones the recipients keep."""
-    found = {}
+    readable = {}
     for service, sql in {
         "certificate": "SELECT (SELECT count(*) FROM contact WHERE campaign_id = $1) "
         "+ (SELECT count(*) FROM certificate WHERE campaign_id = $1 AND name IS NOT NULL)",
         "notification": "SELECT count(*) FROM contact WHERE campaign_id = $1 AND phone IS NOT NULL",
     }.items():
-        ((found[service],),) = await stack.rows(service, sql, campaign_id)
-    return found
+        ((readable[service],),) = await stack.rows(service, sql, campaign_id)
+    return readable
 
 
 def of(campaign_id: str, read: Read) -> set[str]:

@@ -173,17 +173,17 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
     async with service.db.transaction() as tx:
         contacts = await store.contacts(tx, campaign_id, [row.viewer_id for row in rows])
     campaign_keys = await service.keys_to_read(campaign_id)
-    found: dict[str, tuple[Any, ...]] = {}
+    ending: dict[str, tuple[Any, ...]] = {}
     for row in rows:
         assert row.revoked_at is None
-        assert row.viewer_id not in found
+        assert row.viewer_id not in ending
         content = usecases.content_of(row, campaign_keys)
         document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
         signing = service.keys.signing
         assert domain.verify_document(document, {signing.key_id: signing.public_key}) is Verdict.GENUINE
         sealed = contacts.get(row.viewer_id, store.KnownContact()).phone_tail
         tail = campaign_keys.decrypt(sealed, f"{campaign_id}/{row.viewer_id}")
-        found[row.viewer_id] = (
+        ending[row.viewer_id] = (
             content.name,
             row.credited_lessons,
             row.unit_code,
@@ -191,7 +191,7 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
             tail,
             row.claimed_at is not None,
         )
-    return found
+    return ending
 
 
 async def published_once(service: CertificateService, history: History) -> None:

@@ -23,9 +23,9 @@ class Service:
         self.prepared: list[tuple[str, int]] = []
         self.definitions = Definitions(self._prepare, with_units=with_units)
 
-    def _prepare(self, found: InForce) -> tuple[str, list[str]]:
-        self.prepared.append((found.rules.campaign_id, found.revision))
-        return found.rules.title, [unit.unit_code for unit in found.units]
+    def _prepare(self, in_force: InForce) -> tuple[str, list[str]]:
+        self.prepared.append((in_force.rules.campaign_id, in_force.revision))
+        return in_force.rules.title, [unit.unit_code for unit in in_force.units]
 
     async def hear(self, *events: CampaignDefinedV1) -> list[bool]:
         kept = []

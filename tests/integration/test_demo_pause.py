@@ -24,10 +24,10 @@ async def connection(postgres: RunningPostgres) -> AsyncIterator[asyncpg.Connect
 
 @pytest.fixture
 def home(postgres: RunningPostgres, tmp_path: Path) -> Home:
-    found = Home(tmp_path)
-    found.create()
-    found.pid_file("postgres").write_text(f"{postgres.pid}\n")
-    return found
+    home = Home(tmp_path)
+    home.create()
+    home.pid_file("postgres").write_text(f"{postgres.pid}\n")
+    return home
 
 
 async def test_nobody_is_answered_and_readiness_is_asked(

@@ -21,12 +21,12 @@ DURING = datetime.fromisoformat("2024-06-29T19:45:00+08:00")
 
 
 async def problems(deployment: Deployment) -> set[tuple[str, str]]:
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for check in (check_databases.check, check_nats.check):
-        found += await check(deployment)
+        findings += await check(deployment)
     return {
         (finding.check, finding.subject)
-        for finding in found
+        for finding in findings
         if finding.level is Level.PROBLEM
         and not finding.text.startswith("fsync")  # the tests' Postgres does not wait for the disk
     }
@@ -49,8 +49,8 @@ async def test_nothing_is_wrong_and_then_this_and_that_is(stack: WholeDeployment
 
 
 async def test_fsync_off_is_seen(stack: WholeDeployment) -> None:
-    found = await check_databases.check(stack.deployment())
-    assert sum(finding.text.startswith("fsync = off") for finding in found) == 4
+    findings = await check_databases.check(stack.deployment())
+    assert sum(finding.text.startswith("fsync = off") for finding in findings) == 4
 
 
 async def test_events_that_cannot_be_published_and_messages_that_cannot_be_handled(stack: WholeDeployment) -> None:
@@ -66,8 +66,8 @@ async def test_events_that_cannot_be_published_and_messages_that_cannot_be_handl
             "INSERT INTO dead_letter (durable, subject, stream_seq, reason, message_key) "
             "VALUES ('d', 's', 1, 'r', 's 1 9') RETURNING 1",
         )
-        found = await problems(stack.deployment())
-    assert found == {("outbox", "checkin"), ("dead_letters", "reporting"), ("nats", "NATS")}
+        findings = await problems(stack.deployment())
+    assert findings == {("outbox", "checkin"), ("dead_letters", "reporting"), ("nats", "NATS")}
 
 
 async def test_a_stream_and_a_durable_that_are_gone(stack: WholeDeployment) -> None:
@@ -86,8 +86,8 @@ async def test_a_database_that_cannot_be_reached_does_not_hide_the_others(stack:
 
 
 async def test_services_that_do_not_answer_are_named() -> None:
-    found = await check_services.check(Deployment({}, services={"checkin": "http://127.0.0.1:1"}))
-    levels = {(finding.subject, finding.level) for finding in found}
+    findings = await check_services.check(Deployment({}, services={"checkin": "http://127.0.0.1:1"}))
+    levels = {(finding.subject, finding.level) for finding in findings}
     assert ("checkin", Level.PROBLEM) in levels
     assert ("reporting", Level.WARNING) in levels
 

@@ -29,7 +29,7 @@ ACTOR = "王工，工单 12"
 
 async def mentions(stack: WholeDeployment, needle: str) -> dict[str, int]:
     """How many rows of each table hold the text, in whatever column."""
-    found = {}
+    readable = {}
     for service in SERVICES:
         connection = await dump.connect(stack.databases[service].owner_url)
         for table, columns in await connection.fetch(dump.COLUMNS):
@@ -39,9 +39,9 @@ async def mentions(stack: WholeDeployment, needle: str) -> dict[str, int]:
             )
             number = await connection.fetchval(f"SELECT count(*) FROM {table} WHERE strpos({text}, $1) > 0", needle)
             if number:
-                found[f"{service}.{table}"] = number
+                readable[f"{service}.{table}"] = number
         await connection.close()
-    return found
+    return readable
 
 
 async def totals(stack: WholeDeployment) -> list[Any]:

@@ -110,5 +110,5 @@ async def test_the_doctor_sees_a_limit_that_is_gone(postgres: RunningPostgres, d
     ],
 )
 def test_what_the_doctor_makes_of_a_setting(name: str, value: str, wrong: bool) -> None:
-    found = list(check_limits.judge("checkin", OF_THE_ROLE | OF_THE_SERVER | {name: value}))
-    assert [name in finding.text for finding in found if finding.level is Level.PROBLEM] == [True] * wrong
+    findings = list(check_limits.judge("checkin", OF_THE_ROLE | OF_THE_SERVER | {name: value}))
+    assert [name in finding.text for finding in findings if finding.level is Level.PROBLEM] == [True] * wrong

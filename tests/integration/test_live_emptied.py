@@ -42,13 +42,13 @@ async def stored(server: RunningNats) -> list[bytes]:
     async with server.client("operator", inbox_prefix="_INBOX") as client:
         js = client.jetstream()
         state = (await js.stream_info("LIVE")).state
-        found = []
+        bodies = []
         for sequence in range(state.first_seq, state.last_seq + 1):
             try:
-                found.append((await js.get_msg("LIVE", sequence)).data or b"")
+                bodies.append((await js.get_msg("LIVE", sequence)).data or b"")
             except NotFoundError:
                 continue
-        return found
+        return bodies
 
 
 async def stays(server: RunningNats, bodies: list[bytes], for_s: float) -> None:

@@ -37,18 +37,18 @@ async def test_a_durable_has_applied_what_the_ledger_holds_and_not_more(stack: W
         }
         assert {n for key, n in empty.items() if key[0] != KNOWN} == {0}
         await hold_campaign(stack)
-        found = await everywhere(stack)
-        ledger = {key[1]: n for key, n in found.items() if key[0] == LEDGER}
-        for name, durable, *subject in found:
+        measured = await everywhere(stack)
+        ledger = {key[1]: n for key, n in measured.items() if key[0] == LEDGER}
+        for name, durable, *subject in measured:
             if name == APPLIED and durable != "certificate-completions":  # which forgets those with nobody in them
-                assert found[name, durable, *subject] == ledger[subject[0]] > (0 if "issued" in durable else -1)
-        assert found[KNOWN, CAMPAIGN] == len(FINISHED)
+                assert measured[name, durable, *subject] == ledger[subject[0]] > (0 if "issued" in durable else -1)
+        assert measured[KNOWN, CAMPAIGN] == len(FINISHED)
 
         lost = "DELETE FROM outbox WHERE subject LIKE '%checkin_recorded%'"
         await stack.postgres.execute(lost, role="checkin_owner", database=stack.databases["checkin"].name)
-        found = await everywhere(stack)
+        measured = await everywhere(stack)
         subject_lost = "events.checkin.checkin_recorded.v1"
-        assert found[APPLIED, "reporting-totals", subject_lost] > found[LEDGER, subject_lost] == 0
+        assert measured[APPLIED, "reporting-totals", subject_lost] > measured[LEDGER, subject_lost] == 0
 
 
 async def test_every_service_tells_them_soon_after_its_start(stack: WholeDeployment) -> None:

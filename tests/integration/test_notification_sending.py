@@ -278,8 +278,8 @@ async def test_a_provider_that_takes_nothing_is_tried_at_growing_intervals(parts
     for row in (await notifications(parts.db)).values():
         parts.provider.answers[row["id"]] = Outcome(Report.NOT_SENT)
     await parts.run_all(NOON)
-    found = await notifications(parts.db)
-    assert {(row["attempts"], row["due_at"]) for row in found.values()} == {(4, NOON + timedelta(seconds=60))}
+    rows = await notifications(parts.db)
+    assert {(row["attempts"], row["due_at"]) for row in rows.values()} == {(4, NOON + timedelta(seconds=60))}
     await parts.deliver(defined(2))
     await parts.run_all(NOON)
     assert {row["attempts"] for row in (await notifications(parts.db)).values()} == {4}

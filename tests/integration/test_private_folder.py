@@ -52,10 +52,10 @@ def private() -> Iterator[Path]:
 
 
 def _package(name: str) -> Path:
-    found = find_spec(name)
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
+    package = find_spec(name)
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent
 
 
 def _serve(folder: Path, *as_account: str) -> str:

@@ -50,8 +50,8 @@ async def totals(db: Database, campaign_id: str) -> dict[tuple[date, str, str, s
     async with db.transaction() as tx:
         rows = await tx.fetch(TOTALS, campaign_id)
     names = ("checkins", "late", "first_for_lesson", "first_for_campaign", "made_good")
-    found = {tuple(row[:4]): Counter({name: row[name] for name in names if row[name]}) for row in rows}
-    return {key: counts for key, counts in found.items() if counts}
+    sums = {tuple(row[:4]): Counter({name: row[name] for name in names if row[name]}) for row in rows}
+    return {key: counts for key, counts in sums.items() if counts}
 
 
 async def assert_is(db: Database, history: History) -> None:

@@ -399,12 +399,12 @@ async def test_the_scrape_has_the_exact_totals_by_county(service: ReportingServi
         f'fanzha_county_residents{{campaign="{C}",county="140902"}} 500000.0',
         f'fanzha_county_info{{campaign="{C}",county="140902",name="单位140902"}} 1.0',
     ):
-        assert any(line_matches(found, line) for found in page.splitlines()), f"{line}\n{page}"
+        assert any(line_matches(given, line) for given in page.splitlines()), f"{line}\n{page}"
 
 
-def line_matches(found: str, wanted: str) -> bool:
+def line_matches(given: str, wanted: str) -> bool:
     """The same series and value, whatever the order of labels."""
-    return sorted(found.replace("{", ",").replace("}", ",").split(",")) == sorted(
+    return sorted(given.replace("{", ",").replace("}", ",").split(",")) == sorted(
         wanted.replace("{", ",").replace("}", ",").split(",")
     )
 

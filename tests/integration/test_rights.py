@@ -90,8 +90,8 @@ async def test_a_service_may_do_what_it_does_and_no_more(database: DatabaseFacto
         rows = await connection.fetch(FOUND)
         await connection.close()
         views = {row["relname"] for row in rows} - RIGHTS[service].keys()
-        found = {row["relname"]: written(row) for row in rows if row["relname"] in RIGHTS[service]}
-        assert (found, views) == (RIGHTS[service], set()), (
+        written_rights = {row["relname"]: written(row) for row in rows if row["relname"] in RIGHTS[service]}
+        assert (written_rights, views) == (RIGHTS[service], set()), (
             "a new table: say here and in its rights.py what its service does to it"
         )
 

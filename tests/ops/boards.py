@@ -45,8 +45,8 @@ def boards() -> dict[str, dict[str, Any]]:
 
 
 def panels(*, with_data: bool = True) -> list[Panel]:
-    found = [Panel(name, content) for name, board in boards().items() for content in board["panels"]]
-    return [panel for panel in found if panel.content["type"] not in NO_DATA] if with_data else found
+    panels = [Panel(name, content) for name, board in boards().items() for content in board["panels"]]
+    return [panel for panel in panels if panel.content["type"] not in NO_DATA] if with_data else panels
 
 
 def rules() -> Iterator[dict[str, Any]]:

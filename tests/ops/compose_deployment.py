@@ -156,8 +156,8 @@ class Deployment:
         return docker("ps", "--quiet", *(["--all"] if stopped else []), *filters).split()
 
     def inspect(self, container: str) -> dict[str, Any]:
-        found: list[dict[str, Any]] = json.loads(docker("inspect", container))
-        return found[0]
+        states: list[dict[str, Any]] = json.loads(docker("inspect", container))
+        return states[0]
 
     def crash(self, container: str) -> None:
         """Kills its process; the engine was not asked, so the restart policy applies."""

@@ -268,13 +268,13 @@ def test_who_has_no_database_reaches_none(deployment: Deployment) -> None:
 def test_the_doors_lead_where_they_must(deployment: Deployment, name: str, reached: set[str]) -> None:
     ports = dict(zip(SERVICES, range(8001, 8005), strict=True))
     container = deployment.containers(name)[0]
-    found = {
+    open_ports = {
         service
         for service in SERVICES
         for network in CONTAINERS[service]["networks"]
         if deployment.connects(container, deployment.address(service, network), ports[service])
     }
-    assert found == reached
+    assert open_ports == reached
 
 
 def test_only_who_sends_to_the_outside_calls_out(
@@ -403,10 +403,10 @@ def test_prometheus_sees_every_replica(deployment: Deployment, daemons: list[str
     url = f"{deployment.url('PROMETHEUS_PORT')}/api/v1/query"
 
     def up() -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        addresses: dict[str, list[str]] = {}
         for sample in httpx.get(url, params={"query": "up"}, trust_env=False).json()["data"]["result"]:
-            found.setdefault(sample["metric"]["job"], []).append(sample["value"][1])
-        return found
+            addresses.setdefault(sample["metric"]["job"], []).append(sample["value"][1])
+        return addresses
 
     expected = {"checkin": ["1"] * 3, "reporting": ["1"] * 2, "notification": ["1"], "certificate": ["1"]}
     expected |= {job: ["1"] for job in ("nats", "postgres", "node", "prometheus", "alertmanager")}
@@ -423,9 +423,9 @@ def test_the_daily_backup_has_taken_one_and_prometheus_sees_it(deployment: Deplo
     taken = existing(deployment.folder / "backups")[
         -1
     ]  # at its start, and one more where the test runs past the hour of the day
-    found = manifest.read(taken)
-    assert {Path(secret.path).name for secret in found.secrets} == OWNERS.keys()
-    assert found.env == "/deployment/.env"
+    description = manifest.read(taken)
+    assert {Path(secret.path).name for secret in description.secrets} == OWNERS.keys()
+    assert description.env == "/deployment/.env"
     assert (taken / "env").read_text() == (deployment.folder / ".env").read_text()
     assert taken.stat().st_uid == FANZHA
     url = f"{deployment.url('PROMETHEUS_PORT')}/api/v1/query"
@@ -440,16 +440,16 @@ def test_the_daily_backup_has_taken_one_and_prometheus_sees_it(deployment: Deplo
 def test_the_doctor_runs_against_the_stack(deployment: Deployment) -> None:
     """Whatever this machine is like (its disk, a rehearsal's clock): the doctor reaches everything and finds it well."""
     said = deployment.compose("run", "--rm", "-T", "keeper", "doctor", "--json", "--all", check=False)
-    found = {(finding["check"], finding["subject"]): finding for finding in json.loads(said)}
-    wrong = {key for key, finding in found.items() if finding["level"] == "problem" and key[0] != "disk"}
+    findings = {(finding["check"], finding["subject"]): finding for finding in json.loads(said)}
+    wrong = {key for key, finding in findings.items() if finding["level"] == "problem" and key[0] != "disk"}
     assert wrong == {("dead_letters", "checkin")}  # the campaign sends what is no JSON, and that is parked
     for service in SERVICES:
-        assert found["services", service]["text"] == "就绪"
-        assert found["database", service]["level"] == "ok"
-        assert found["limits", service]["level"] == "ok"
-    assert found["backup", "/backups"]["level"] == "ok"
+        assert findings["services", service]["text"] == "就绪"
+        assert findings["database", service]["level"] == "ok"
+        assert findings["limits", service]["level"] == "ok"
+    assert findings["backup", "/backups"]["level"] == "ok"
     for source in CAMPAIGN.platforms:
-        assert found["platforms", source]["level"] == "ok"
+        assert findings["platforms", source]["level"] == "ok"
 
 
 def test_each_platform_is_told_its_address_and_its_secret(deployment: Deployment) -> None:

@@ -32,8 +32,13 @@ def test_a_board_is_chinese_in_chinese_time_and_not_edited_in_grafana(board: dic
 
 
 def test_boards_are_told_apart() -> None:
-    found = boards().values()
-    assert len({board["uid"] for board in found}) == len({board["title"] for board in found}) == len(found) == 4
+    all_boards = boards().values()
+    assert (
+        len({board["uid"] for board in all_boards})
+        == len({board["title"] for board in all_boards})
+        == len(all_boards)
+        == 4
+    )
 
 
 @EVERY_BOARD

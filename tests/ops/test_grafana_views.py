@@ -61,8 +61,8 @@ async def test_sums_by_unit_and_county_are_those_of_the_api(service: ReportingSe
     for by, key in (("unit", "unit_code"), ("county", "county_code")):
         for figure in ("checkins", "credited", "late", "viewers"):
             column_ = "new_viewers" if figure == "viewers" else figure
-            found = await rows(fresh, f"SELECT {key}, sum({column_})::int FROM boards.unit_total GROUP BY 1")
-            assert dict(found) == column(await service.totals(C, by=by), figure), (by, figure)
+            shown = await rows(fresh, f"SELECT {key}, sum({column_})::int FROM boards.unit_total GROUP BY 1")
+            assert dict(shown) == column(await service.totals(C, by=by), figure), (by, figure)
     named = dict(await rows(fresh, "SELECT county_code, county_name FROM boards.unit_total"))
     assert {**named, "9999": None} == {**column(await service.totals(C, by="county"), "name"), "9999": None}
     assert await rows(fresh, "SELECT sum(issued)::int, sum(claimed)::int FROM boards.unit_certificate") == [(2, 0)]

@@ -181,8 +181,8 @@ def test_nginx_accepts_the_file(tmp_path: Path, name: str) -> None:
     ],
 )
 async def test_a_body_is_as_large_as_its_path_says(proxy: Proxy, path: str, size: int, status: int) -> None:
-    found, head = await (await proxy.post(path, size)).answer()
-    assert found == status
+    answered, head = await (await proxy.post(path, size)).answer()
+    assert answered == status
     if status == 413:
         assert "application/problem+json" in head
 

@@ -275,9 +275,9 @@ class WatchedCampaign:
 
     def value(self, expr: str) -> float:
         """The one number that an expression has; NaN while it has none."""
-        found = self.query(expr)
-        assert len(found) <= 1, found
-        return float(found[0]["value"][1]) if found else float("nan")
+        samples = self.query(expr)
+        assert len(samples) <= 1, samples
+        return float(samples[0]["value"][1]) if samples else float("nan")
 
 
 @contextmanager
@@ -427,7 +427,7 @@ def _answers(url: str) -> bool:
 def wait_until(look: Callable[[], T], within_s: float) -> T:
     """What `look` finds once it finds something; fails with the last answer."""
     give_up_at = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < give_up_at, f"still {found!r} after {within_s} s"
+    while not (value := look()):
+        assert time.monotonic() < give_up_at, f"still {value!r} after {within_s} s"
         time.sleep(0.2)
-    return found
+    return value

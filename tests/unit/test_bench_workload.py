@@ -29,11 +29,11 @@ def test_bodies_hold_every_check_in_once(per_post: int) -> None:
 
     items = [item for body in traffic.bodies(per_post) for item in read_body(body)]
 
-    found = Counter((item.event.viewer_id, item.event.occurred_at) for item in items if item.event)
+    sent = Counter((item.event.viewer_id, item.event.occurred_at) for item in items if item.event)
     expected = Counter(
         (workload.viewer_id(checkin.viewer), workload.checked_in_at(checkin)) for checkin in traffic.checkins
     )
-    assert found == expected
+    assert sent == expected
     assert len(items) == 160
 
 

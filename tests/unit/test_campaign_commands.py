@@ -243,8 +243,8 @@ def test_check_needs_no_system(monkeypatch: pytest.MonkeyPatch, file: Path) -> N
     monkeypatch.setenv("CHECKIN_URL", "http://127.0.0.1:1")
     assert fanzha("check", file).exit_code == 0
     file.write_text(file.read_text().replace("19:30", "19:60"))
-    found = fanzha("check", file)
-    assert (found.exit_code, "处需要修改" in found.output) == (1, True)
+    answer = fanzha("check", file)
+    assert (answer.exit_code, "处需要修改" in answer.output) == (1, True)
 
 
 def test_show_says_what_is_missing(checkin: Checkin, file: Path) -> None:

@@ -259,8 +259,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_with_key_and_remedy(mistake: str) -> None:
     changes, at, remedy = MISTAKES[mistake]
-    found = findings(**changes)
-    assert any(finding.at == at and remedy in finding.message for finding in found), found
+    complaints = findings(**changes)
+    assert any(finding.at == at and remedy in finding.message for finding in complaints), complaints
 
 
 def test_no_more_mistakes_are_told_than_anybody_reads() -> None:
@@ -273,7 +273,9 @@ def test_of_windows_that_overlap_on_every_day_three_are_told_and_nothing_that_ma
     overlapping = windows([span("19:30", "20:00")], [span("19:45", "21:00")])
     dates = lessons(*(f"2024-06-{day}" for day in range(20, 30)))
     early = certificate(claim_from="2024-06-01T00:00:00+08:00")
-    assert [found.at for found in findings(windows=overlapping, lessons=dates, certificate=early)] == ["windows"] * 3
+    assert [finding.at for finding in findings(windows=overlapping, lessons=dates, certificate=early)] == [
+        "windows"
+    ] * 3
 
 
 @pytest.mark.parametrize(
@@ -292,21 +294,21 @@ def test_no_window_begins_or_ends_in_an_hour_that_summer_time_skips(live: Any, r
         windows=windows([live], replay),
         required_days=1,
     )
-    assert [found.at for found in told] == [at]
+    assert [finding.at for finding in told] == [at]
 
 
 def test_certificates_may_be_claimed_from_the_first_lessons_beginning() -> None:
     at_once = campaign(certificate=certificate(claim_from="2024-06-29T19:30:00+08:00"))
     assert at_once.certificate.claim_from == at_once.opened_at(0)
     too_early = certificate(claim_from="2024-06-29T19:29:59+08:00")
-    assert [found.at for found in findings(certificate=too_early)] == ["certificate.claim_from"]
+    assert [finding.at for finding in findings(certificate=too_early)] == ["certificate.claim_from"]
 
 
 def test_days_off_and_extra_days_are_days_of_their_own() -> None:
     named = campaign(non_working_days=["2024-07-01"], extra_working_days=["2024-07-06"])
     assert (named.non_working_days, named.extra_working_days) == ((date(2024, 7, 1),), (date(2024, 7, 6),))
     twice = findings(extra_working_days=["2024-07-06", "2024-07-06"])
-    assert [(found.at, "重复" in found.message) for found in twice] == [("extra_working_days[1]", True)]
+    assert [(finding.at, "重复" in finding.message) for finding in twice] == [("extra_working_days[1]", True)]
 
 
 def test_every_message_is_chinese() -> None:
@@ -316,8 +318,8 @@ def test_every_message_is_chinese() -> None:
 
 
 def test_all_findings_of_one_kind_come_together() -> None:
-    found = findings(title=1, credit=[], live_grace_s="x", zzz=1)
-    assert {finding.at for finding in found} == {"title", "credit", "live_grace_s", "zzz"}
+    complaints = findings(title=1, credit=[], live_grace_s="x", zzz=1)
+    assert {finding.at for finding in complaints} == {"title", "credit", "live_grace_s", "zzz"}
 
 
 def test_a_hostile_key_is_told_shortly_and_can_be_sent() -> None:
@@ -343,8 +345,8 @@ def test_units_lie_in_units_no_deeper_than_the_limit() -> None:
     """Thirteen steps up from the deepest unit reach the root, fourteen would not."""
     tree = [ROOT, *(unit(str(n), str(n - 1), "unit") for n in range(2, 16))]
     assert len(campaign(units=tree[:14], channels={}).units) == 14
-    [found] = findings(units=tree, channels={})
-    assert (found.at, "深于 12 级" in found.message) == ("units[14].parent_code", True)
+    [spans] = findings(units=tree, channels={})
+    assert (spans.at, "深于 12 级" in spans.message) == ("units[14].parent_code", True)
 
 
 def test_the_order_of_units_does_not_matter_to_the_tree() -> None:
@@ -538,8 +540,8 @@ def test_a_lesson_may_have_hours_of_its_own() -> None:
     [("20:00:00", "live"), ("20:01:29", "live"), ("20:01:30", "replay"), ("19:29:59", None)],
 )
 def test_live_takes_precedence_inside_the_grace(at: str, expected: str | None) -> None:
-    found = lesson_and_mode(campaign(live_grace_s=90), shanghai(f"2024-06-29T{at}"))
-    assert (found and found[1]) == expected
+    lesson = lesson_and_mode(campaign(live_grace_s=90), shanghai(f"2024-06-29T{at}"))
+    assert (lesson and lesson[1]) == expected
 
 
 def test_opens_closes_and_seal_of_a_lesson() -> None:
@@ -569,7 +571,7 @@ def test_a_lesson_is_sealed_so_many_hours_after_its_last_window(hours: int, seal
 
 @pytest.mark.parametrize("hours", [0, 721])
 def test_a_seal_is_an_hour_to_thirty_days_later(hours: int) -> None:
-    assert [found.at for found in findings(seal_after_hours=hours)] == ["seal_after_hours"]
+    assert [finding.at for finding in findings(seal_after_hours=hours)] == ["seal_after_hours"]
 
 
 def test_windows_follow_the_clock_on_the_wall_through_a_time_change() -> None:
@@ -592,14 +594,14 @@ def wall_windows() -> st.SearchStrategy[dict[str, Any]]:
     @st.composite
     def build(draw: st.DrawFn) -> dict[str, Any]:
         grid = draw(edges)
-        found: dict[str, Any] = {"live": [], "replay": []}
+        spans: dict[str, Any] = {"live": [], "replay": []}
         for opens, closes in zip(grid[::2], grid[1::2], strict=False):
             if opens // 48 == (closes - 1) // 48:  # a window stays within its day
-                mode = draw(st.sampled_from(["live", "replay"])) if found["live"] else "live"
-                found[mode].append(span(clock(opens % 48), clock(closes - opens // 48 * 48), opens // 48))
-        return found
+                mode = draw(st.sampled_from(["live", "replay"])) if spans["live"] else "live"
+                spans[mode].append(span(clock(opens % 48), clock(closes - opens // 48 * 48), opens // 48))
+        return spans
 
-    return build().filter(lambda found: bool(found["live"]))
+    return build().filter(lambda spans: bool(spans["live"]))
 
 
 def clock(half_hours: int) -> str:

@@ -135,12 +135,12 @@ ARRIVALS = [Arrival(lesson, mode, late) for lesson in (0, 1) for mode in MODES f
 
 def counted(arrivals: Iterable[Arrival]) -> list[Counted]:
     """The model: of each lesson and mode the first to arrive counts."""
-    found: dict[tuple[int, str], Counted] = {}
+    counted: dict[tuple[int, str], Counted] = {}
     for lesson, mode, late in arrivals:
-        if (lesson, mode) not in found:
-            of_lesson = not any(key[0] == lesson for key in found)
-            found[lesson, mode] = Counted(lesson, mode, late, of_lesson, not found)
-    return list(found.values())
+        if (lesson, mode) not in counted:
+            of_lesson = not any(key[0] == lesson for key in counted)
+            counted[lesson, mode] = Counted(lesson, mode, late, of_lesson, not counted)
+    return list(counted.values())
 
 
 @pytest.mark.parametrize("first", ARRIVALS)
@@ -163,10 +163,10 @@ def test_every_order_of_four_check_ins_counts_each_once_with_the_flags_it_was_pu
 
 
 def bits(lessons: Iterable[int]) -> int:
-    found = 0
+    checked = 0
     for lesson in lessons:
-        found |= 1 << lesson
-    return found
+        checked |= 1 << lesson
+    return checked
 
 
 def test_a_replay_after_a_live_check_in_published_together_is_not_the_first() -> None:

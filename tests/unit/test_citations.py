@@ -25,10 +25,10 @@ CITED = re.compile(
 
 def citations(text: str) -> Iterator[tuple[str, str | None]]:
     """(page, section, row or heading) for each; None where a citation names no part of its page."""
-    for found in CITED.finditer(text):
-        parts = found["sections"] or found["rows"] or found["headings"]
+    for citation in CITED.finditer(text):
+        parts = citation["sections"] or citation["rows"] or citation["headings"]
         named = re.findall(rf"§[\d.]*\d|{QUOTED}|[A-Z]\d*", parts) if parts else [None]
-        yield from ((found["page"], part and " ".join(part.split())) for part in named)
+        yield from ((citation["page"], part and " ".join(part.split())) for part in named)
 
 
 def destinations(page: str, text: str) -> set[str | None]:

@@ -45,11 +45,11 @@ class Stack:
 def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stack]:
     server = JsonServer()
     with server.running() as url:
-        found = Stack(server, url)
+        stack = Stack(server, url)
         monkeypatch.setenv("FANZHA_HOME", str(tmp_path))
-        for service, address in found.urls.items():
+        for service, address in stack.urls.items():
             monkeypatch.setenv(f"{service.upper()}_URL", address)
-        yield found
+        yield stack
 
 
 def wait(stack: Stack, **more: Any) -> None:

@@ -33,7 +33,9 @@ def test_help_is_chinese(path: tuple[str, ...]) -> None:
     command: Any = typer.main.get_command(app)
     for name in path:
         command = command.commands[name]
-    texts = {"": command.help} | {found.name: found.help for found in command.params if hasattr(found, "help")}
+    texts = {"": command.help} | {
+        parameter.name: parameter.help for parameter in command.params if hasattr(parameter, "help")
+    }
     texts = {name: text for name, text in texts.items() if not str(name).endswith("_completion")}  # typer's own
     assert [name for name, text in texts.items() if not re.search("[\u4e00-\u9fff]", text or "")] == []
 

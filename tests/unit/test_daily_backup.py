@@ -76,8 +76,8 @@ def days(tmp_path: Path) -> Callable[[str, str], Days]:
 
 
 def test_the_first_is_taken_at_once_and_then_one_a_day(days: Callable[[str, str], Days]) -> None:
-    found = days("06-29T20:00:00", "07-02T12:00:00").pass_by()
-    assert found == [china(text) for text in ("06-29T20:00:00", "06-30T02:30:00", "07-01T02:30:00", "07-02T02:30:00")]
+    taken = days("06-29T20:00:00", "07-02T12:00:00").pass_by()
+    assert taken == [china(text) for text in ("06-29T20:00:00", "06-30T02:30:00", "07-01T02:30:00", "07-02T02:30:00")]
 
 
 def test_one_that_is_there_counts_after_a_restart(days: Callable[[str, str], Days]) -> None:
@@ -97,9 +97,9 @@ def test_one_that_failed_is_tried_again_and_its_reason_is_logged(days: Callable[
     machine.add(china("06-29T19:00:00"))
     machine.trouble = [OSError(28, "No space left on device"), ConnectionError(), None]
     with capture_logs() as logged:
-        found = machine.pass_by()
+        taken = machine.pass_by()
     first = china("06-30T02:30:00")
-    assert found == [first, first + RETRY_AFTER, first + 2 * RETRY_AFTER]
+    assert taken == [first, first + RETRY_AFTER, first + 2 * RETRY_AFTER]
     failures = [entry for entry in logged if entry["log_level"] == "error"]
     assert [entry["reason"] for entry in failures] == ["[Errno 28] No space left on device", "ConnectionError"]
     assert failures[0]["again_at"] == "2024-06-30T02:40:00+08:00"

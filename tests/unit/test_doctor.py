@@ -109,8 +109,8 @@ def test_databases(given: State, expected: str | None) -> None:
 
 
 def test_a_ledger_that_is_being_published_again_is_no_problem() -> None:
-    found = bad(check_databases.judge("checkin", state(waiting={"pending": 5, "oldest_s": float("inf")})))
-    assert found == {("outbox", "warning")}
+    findings = bad(check_databases.judge("checkin", state(waiting={"pending": 5, "oldest_s": float("inf")})))
+    assert findings == {("outbox", "warning")}
 
 
 # ---- NATS ----------------------------------------------------------------------------------------------------------------
@@ -163,8 +163,8 @@ def test_the_nats_server(health: dict[str, Any], given: dict[str, Any], expected
     ],
 )
 def test_streams(given: dict[str, Any], expected: str | None) -> None:
-    found = bad([*check_nats.judge_store(given), *check_nats.judge_streams(given)])
-    assert found == ({(expected, "problem")} if expected else set())
+    findings = bad([*check_nats.judge_store(given), *check_nats.judge_streams(given)])
+    assert findings == ({(expected, "problem")} if expected else set())
 
 
 def test_a_durable_that_is_missing_is_named() -> None:
@@ -272,10 +272,10 @@ def test_a_secret_that_this_version_needs_and_the_deployment_lacks(tmp_path: Pat
     link = tmp_path / "secrets" / "checkin.env"
     link.chmod(0o600)
     link.write_text(link.read_text().replace("LINK_KEY=", "OTHER_KEY="))
-    found = list(check_machine.judge_missing(tmp_path / "secrets"))
-    assert {finding.subject for finding in found} == {"grafana_admin", "checkin.env（LINK_KEY）"}
-    assert bad(found) == {("secrets", "problem")}
-    assert all("fanzha init --add-missing" in finding.remedy for finding in found)
+    findings = list(check_machine.judge_missing(tmp_path / "secrets"))
+    assert {finding.subject for finding in findings} == {"grafana_admin", "checkin.env（LINK_KEY）"}
+    assert bad(findings) == {("secrets", "problem")}
+    assert all("fanzha init --add-missing" in finding.remedy for finding in findings)
 
 
 @pytest.mark.parametrize("name", ["topology.env", "checkin_owner.env"])
@@ -341,8 +341,8 @@ async def test_a_check_that_fails_is_a_finding_and_hides_nothing() -> None:
     async def broken(_: Deployment) -> list[Finding]:
         raise KeyError("gone")
 
-    found = await examine(Deployment({}), {"a": broken, "b": fine})
-    assert [(finding.check, finding.level) for finding in found] == [("doctor", Level.PROBLEM), ("fine", Level.OK)]
+    findings = await examine(Deployment({}), {"a": broken, "b": fine})
+    assert [(finding.check, finding.level) for finding in findings] == [("doctor", Level.PROBLEM), ("fine", Level.OK)]
 
 
 def test_python() -> None:

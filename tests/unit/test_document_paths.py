@@ -75,15 +75,15 @@ WALK = (REPOSITORY / "docs" / "walk.md").read_text(encoding="utf-8")
 
 def defined_in(path: Path) -> set[str]:
     """Names at the top of a module, of functions inside its functions, and `Class.method`."""
-    found: set[str] = set()
+    named: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            named.add(node.name)
         elif isinstance(node, ast.Assign):
-            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            named |= {target.id for target in node.targets if isinstance(target, ast.Name)}
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{part.name}" for part in node.body if hasattr(part, "name")}
-    return found
+            named |= {f"{node.name}.{part.name}" for part in node.body if hasattr(part, "name")}
+    return named
 
 
 @pytest.mark.parametrize(

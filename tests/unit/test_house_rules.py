@@ -8,7 +8,7 @@ KEPT = {path: 'tx.fetch("SELECT 1")' for path in SQL_OF_SHARED}
 HERE = "outside store.py"
 
 
-def found(path: str, text: str) -> list[str]:
+def offending(path: str, text: str) -> list[str]:
     return offences({**KEPT, path: text})
 
 
@@ -22,17 +22,17 @@ def found(path: str, text: str) -> list[str]:
     ],
 )
 def test_sql_stands_in_store(text: str) -> None:
-    assert [line.partition(":")[0] for line in found("services/reporting/totals/usecases.py", text)] == [
+    assert [line.partition(":")[0] for line in offending("services/reporting/totals/usecases.py", text)] == [
         "services/reporting/totals/usecases.py"
     ]
-    assert found("services/reporting/totals/store.py", text) == []
-    assert found("services/reporting/erasure.py", text) == []
-    assert found("services/reporting/migrations/0001_initial.py", text) == []
-    assert found("cli/ledger_commands.py", text) == []  # an operator's commands ask what they like
+    assert offending("services/reporting/totals/store.py", text) == []
+    assert offending("services/reporting/erasure.py", text) == []
+    assert offending("services/reporting/migrations/0001_initial.py", text) == []
+    assert offending("cli/ledger_commands.py", text) == []  # an operator's commands ask what they like
 
 
 def test_a_module_of_shared_that_is_not_named_has_none() -> None:
-    assert found("shared/paging.py", 'await tx.fetch("SELECT 1")') == [
+    assert offending("shared/paging.py", 'await tx.fetch("SELECT 1")') == [
         "shared/paging.py:1: .fetch() outside store.py: all SQL of a service is there",
         "shared/paging.py:1: an SQL statement outside store.py: all SQL of a service is there",
     ]
@@ -59,5 +59,5 @@ def test_a_list_of_what_is_allowed_says_what_is_there() -> None:
     ],
 )
 def test_a_test_patches_nothing_by_name(text: str) -> None:
-    assert len(found("tests/unit/test_house_rules.py", text)) == 1
-    assert found("tests/unit/test_house_rules.py", 'monkeypatch.setenv("CLOCK_AT", "")') == []
+    assert len(offending("tests/unit/test_house_rules.py", text)) == 1
+    assert offending("tests/unit/test_house_rules.py", 'monkeypatch.setenv("CLOCK_AT", "")') == []

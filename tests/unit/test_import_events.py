@@ -34,9 +34,9 @@ AT = datetime(2024, 6, 29, 19, 31, tzinfo=SHANGHAI)
     ],
 )
 def test_times_as_people_and_spreadsheets_write_them(cell: Any) -> None:
-    found = moment(cell, SHANGHAI)
-    assert found is not None
-    assert found.astimezone(UTC) == AT.astimezone(UTC)
+    reading = moment(cell, SHANGHAI)
+    assert reading is not None
+    assert reading.astimezone(UTC) == AT.astimezone(UTC)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_what_is_no_time_of_day_is_left_for_checkin_to_refuse(clock: Any) -> Non
 
 
 def test_codes_that_the_campaign_does_not_have_are_told() -> None:
-    found = read("viewer.enrolled", unit_code="999", channel="QR-9999", group="学生")
-    assert found.unknown == (("unit_code", "999"), ("channel", "QR-9999"))
+    reading = read("viewer.enrolled", unit_code="999", channel="QR-9999", group="学生")
+    assert reading.unknown == (("unit_code", "999"), ("channel", "QR-9999"))
     assert read("viewer.enrolled", unit_code="111", channel="QR-1").unknown == ()
     assert read(unit_code="999").unknown == ()  # a check-in has no use for it
 
@@ -118,9 +118,9 @@ def read(event_type: str = "viewer.checked_in", **fields: Any) -> Outcome:
 
 
 def event(*args: str, **fields: Any) -> dict[str, Any]:
-    found = read(*args, **fields).event
-    assert found is not None
-    return found
+    reading = read(*args, **fields).event
+    assert reading is not None
+    return reading
 
 
 def test_the_event_is_what_the_platform_would_have_sent() -> None:
@@ -161,9 +161,9 @@ def test_a_code_is_freed_from_what_spreadsheets_put_around_it(written: Any, mean
     [("1.38E+10", "后几位已丢失"), (6.91e18, "后几位已丢失"), (datetime(2024, 1, 2), "日期"), (True, "是非")],
 )
 def test_a_code_that_a_spreadsheet_has_spoilt_is_not_sent(field: str, written: Any, why: str) -> None:
-    found = read("viewer.enrolled", **{field: written})
-    assert found.event is None
-    assert why in (found.refusal or "")
+    reading = read("viewer.enrolled", **{field: written})
+    assert reading.event is None
+    assert why in (reading.refusal or "")
 
 
 @pytest.mark.parametrize(
@@ -180,21 +180,21 @@ def test_a_word_that_the_campaign_has_a_code_for_means_that() -> None:
     definition = campaign(units=[*campaign_content()["units"], unit("NA", "111", "unit", name="无")])
     reading = Reading.of(definition, "viewer.enrolled")
     for written in ("NA", "无"):
-        found = reading.event({"viewer_id": "ks_1", "occurred_at": AT.isoformat(), "unit_code": written}).event
-        assert found is not None
-        assert found["unit_code"] == "NA"
+        answered = reading.event({"viewer_id": "ks_1", "occurred_at": AT.isoformat(), "unit_code": written}).event
+        assert answered is not None
+        assert answered["unit_code"] == "NA"
 
 
 def test_chinese_names_of_types_groups_and_units_become_codes() -> None:
-    found = event(type="报名", group="学生", unit_code="局(一)")
-    assert (found["type"], found["group"], found["unit_code"]) == ("viewer.enrolled", "student", "A")
+    reading = event(type="报名", group="学生", unit_code="局(一)")
+    assert (reading["type"], reading["group"], reading["unit_code"]) == ("viewer.enrolled", "student", "A")
 
 
 def test_a_unit_name_that_two_units_share_is_not_guessed() -> None:
-    found = read(unit_code="同名")
-    assert found.event is not None
-    assert found.event["unit_code"] == "同名"
-    assert "单位“同名”不是代码" in (found.note or "")
+    reading = read(unit_code="同名")
+    assert reading.event is not None
+    assert reading.event["unit_code"] == "同名"
+    assert "单位“同名”不是代码" in (reading.note or "")
 
 
 def test_the_same_row_has_the_same_id_however_it_is_written() -> None:
@@ -232,9 +232,9 @@ def test_an_id_tells_nothing_of_name_and_phone() -> None:
     ],
 )
 def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], why: str) -> None:
-    found = read(**fields)
-    assert found.event is None
-    assert why in (found.refusal or "")
+    reading = read(**fields)
+    assert reading.event is None
+    assert why in (reading.refusal or "")
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,6 @@ def test_what_checkin_would_misunderstand_is_not_sent(fields: dict[str, Any], wh
     ],
 )
 def test_what_is_merely_wrong_is_sent_and_explained(fields: dict[str, Any], why: str) -> None:
-    found = read(**fields)
-    assert found.event is not None
-    assert why in (found.note or "")
+    reading = read(**fields)
+    assert reading.event is not None
+    assert why in (reading.note or "")

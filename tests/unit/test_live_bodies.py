@@ -106,8 +106,8 @@ def test_a_name_is_measured_as_it_is_printed_and_a_time_by_its_year() -> None:
 
 @pytest.mark.parametrize("item", ["17", "null", "[]", '"text"', DEEP])
 def test_what_is_no_object_has_no_field_to_name(item: str) -> None:
-    (_, found) = read_body(f"[{GOOD}, {item}]".encode())
-    assert (found.event, found.event_id, found.fault) == (None, None, None)
+    (_, item_read) = read_body(f"[{GOOD}, {item}]".encode())
+    assert (item_read.event, item_read.event_id, item_read.fault) == (None, None, None)
 
 
 def test_half_an_emoji_in_a_single_event() -> None:

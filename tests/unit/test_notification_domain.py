@@ -79,12 +79,12 @@ def test_retries_are_prompt_first_and_rare_later() -> None:
 
 
 def test_a_certificate_becomes_a_text_to_its_holder() -> None:
-    found = plan(ISSUED, rules())
-    assert found is not None
-    assert found.key == ("small-2024", "certificate_ready", "7K3M-9QXV-2HD4", "ks_8812345")
-    assert (found.channel, found.status, found.reason) == ("file", Status.QUEUED, None)
-    assert found.due_at == ISSUED.issued_at
-    assert found.send_until == ISSUED.issued_at + timedelta(days=7)
+    planned = plan(ISSUED, rules())
+    assert planned is not None
+    assert planned.key == ("small-2024", "certificate_ready", "7K3M-9QXV-2HD4", "ks_8812345")
+    assert (planned.channel, planned.status, planned.reason) == ("file", Status.QUEUED, None)
+    assert planned.due_at == ISSUED.issued_at
+    assert planned.send_until == ISSUED.issued_at + timedelta(days=7)
 
 
 def test_without_a_rule_there_is_no_text() -> None:
@@ -101,15 +101,15 @@ def test_without_a_rule_there_is_no_text() -> None:
     ],
 )
 def test_what_a_text_waits_for_or_why_it_is_not_sent(change: dict[str, Any], status: Status, reason: str) -> None:
-    found = plan(replace(ISSUED, **change), rules())
-    assert found is not None
-    assert (found.status, found.reason) == (status, reason)
+    planned = plan(replace(ISSUED, **change), rules())
+    assert planned is not None
+    assert (planned.status, planned.reason) == (status, reason)
 
 
 def test_a_template_without_claim_code_does_not_wait_for_one() -> None:
-    found = plan(replace(ISSUED, has_claim_code=False), rules(template="证书 {serial} 96110"))
-    assert found is not None
-    assert found.reason is None
+    planned = plan(replace(ISSUED, has_claim_code=False), rules(template="证书 {serial} 96110"))
+    assert planned is not None
+    assert planned.reason is None
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_a_template_without_claim_code_does_not_wait_for_one() -> None:
 )
 def test_texts_go_out_in_the_send_window_of_the_campaigns_time_zone(issued: datetime, due: datetime) -> None:
     windowed = rules(send_window={"from": "08:00", "to": "22:00"})
-    found = plan(replace(ISSUED, issued_at=issued), windowed)
-    assert found is not None
-    assert found.due_at == due
+    planned = plan(replace(ISSUED, issued_at=issued), windowed)
+    assert planned is not None
+    assert planned.due_at == due
     assert domain.may_send(issued, windowed, "certificate_ready", "file") == (issued == due)
 
 

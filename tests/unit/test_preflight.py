@@ -76,8 +76,8 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine() -> None:
         number = taken.getsockname()[1]
         env = {"COMPOSE_PROFILES": "proxy", "PUBLIC_ADDRESS": "192.0.2.1", "GRAFANA_PORT": "1"}
         env |= {key: "0" for key in check_host.FIXED} | {"CHECKIN_PORT": str(number)}
-        found = {finding.subject: finding.text for finding in check_host.judge_ports(env, visible=True)}
-    assert found == {
+        findings = {finding.subject: finding.text for finding in check_host.judge_ports(env, visible=True)}
+    assert findings == {
         f"127.0.0.1:{number}（CHECKIN_PORT）": "已被占用",
         "192.0.2.1:0（PUBLIC_PORT）": "本机没有这个地址",
     }
@@ -91,8 +91,8 @@ def test_the_command(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(env_text(None, sizes(90_000_000)))
     done = run(app, ["preflight", "--directory", str(tmp_path), "--engine", "28.2.2", "--compose", "1.20", "--json"])
     assert done.exit_code == 1
-    found = {finding["check"]: finding["level"] for finding in json.loads(done.stdout)}
-    assert {"engine": "ok", "compose": "problem", "memory": "problem"}.items() <= found.items()
+    findings = {finding["check"]: finding["level"] for finding in json.loads(done.stdout)}
+    assert {"engine": "ok", "compose": "problem", "memory": "problem"}.items() <= findings.items()
 
 
 def test_the_page_and_the_steps_give_the_same_command() -> None:

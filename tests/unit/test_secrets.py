@@ -164,8 +164,8 @@ def written(folder: Path, **changed: str) -> Path:
 
 def told(folder: Path) -> list[tuple[str, str]]:
     files, unreadable = check_secrets.read(folder)
-    found = [*unreadable, *check_secrets.judge_passwords(files)]
-    return [(finding.check, finding.subject) for finding in found if finding.level is Level.PROBLEM]
+    findings = [*unreadable, *check_secrets.judge_passwords(files)]
+    return [(finding.check, finding.subject) for finding in findings if finding.level is Level.PROBLEM]
 
 
 def test_passwords_that_agree(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_what_runs_out_is_said_before_it_does(tmp_path: Path) -> None:
         (timedelta(days=20), Level.WARNING),
         (-timedelta(days=1), Level.PROBLEM),
     ):
-        found = list(check_secrets.judge_expiries(expiries, issued + year - before))
-        assert [finding.level for finding in found] == [level, level], before
+        findings = list(check_secrets.judge_expiries(expiries, issued + year - before))
+        assert [finding.level for finding in findings] == [level, level], before
     expiry.write_metrics(tmp_path, tmp_path)
     (family,) = text_string_to_metric_families((tmp_path / expiry.METRICS).read_text())
     assert {sample.labels["kind"]: sample.value for sample in family.samples} == {

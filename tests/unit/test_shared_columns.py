@@ -11,10 +11,10 @@ def test_rows_become_columns() -> None:
 
 
 def test_no_rows_are_empty_columns_each_of_its_own() -> None:
-    found = columns([], 3)
-    assert found == [[], [], []]
-    found[0].append("ks_1")
-    assert found == [["ks_1"], [], []]
+    lists = columns([], 3)
+    assert lists == [[], [], []]
+    lists[0].append("ks_1")
+    assert lists == [["ks_1"], [], []]
 
 
 def test_rows_of_another_width_are_refused() -> None:

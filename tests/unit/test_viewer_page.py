@@ -36,9 +36,9 @@ def uncounted(reason: str, occurred_at: str, received_at: str, type: str = "view
     return {"reason": reason, "type": type, "occurred_at": at(occurred_at), "received_at": at(received_at)}
 
 
-def report(lessons: Lessons, now: datetime, rows: list[Any], found: CampaignDefinition, unit: str) -> ViewerReport:
-    campaign_in_force = Campaign.of(1, 1, found)
-    views = [lesson_view(campaign_in_force.course, lessons, index, now) for index in range(len(found.lessons))]
+def report(lessons: Lessons, now: datetime, rows: list[Any], definition: CampaignDefinition, unit: str) -> ViewerReport:
+    campaign_in_force = Campaign.of(1, 1, definition)
+    views = [lesson_view(campaign_in_force.course, lessons, index, now) for index in range(len(definition.lessons))]
     return ViewerReport(campaign_in_force, Viewer("ks_8812", unit, "general", None, None, lessons), views, rows)
 
 
@@ -55,9 +55,9 @@ def text_of(html: str) -> str:
 
 def lesson(html: str, number: int) -> str:
     """The text of one lesson's row."""
-    found = re.search(rf'<li id="lesson-{number}".*?</li>', html, re.DOTALL)
-    assert found
-    return text_of(found[0])
+    item = re.search(rf'<li id="lesson-{number}".*?</li>', html, re.DOTALL)
+    assert item
+    return text_of(item[0])
 
 
 # ---- what is still possible ------------------------------------------------------------------------------------------
@@ -77,8 +77,8 @@ def lesson(html: str, number: int) -> str:
     ],
 )
 def test_outlook(credited: int, reachable: int, waiting: int, says: str) -> None:
-    found = pages.outlook(credited, 16, reachable, waiting)
-    assert says in found.headline + found.detail
+    outlook = pages.outlook(credited, 16, reachable, waiting)
+    assert says in outlook.headline + outlook.detail
 
 
 def test_who_starts_on_day_4_is_told_that_16_is_out_of_reach() -> None:

@@ -16,8 +16,8 @@ BOARDS = {"office": office, "units": units, "messages": messages, "operations": 
 
 def built() -> dict[str, str]:
     """The JSON of every board by its path below deploy/grafana."""
-    found = {f"dashboards/{name}.json": _text(module.build()) for name, module in BOARDS.items()}
-    return found | {f"runbooks/{alert}.json": _text(board) for alert, board in runbooks.build_all().items()}
+    texts = {f"dashboards/{name}.json": _text(module.build()) for name, module in BOARDS.items()}
+    return texts | {f"runbooks/{alert}.json": _text(board) for alert, board in runbooks.build_all().items()}
 
 
 def _text(board: Dashboard) -> str:
@@ -31,8 +31,8 @@ def differences() -> list[str]:
     """The committed boards that differ from what would be built."""
     wanted = built()
     committed = (path for folder in ("dashboards", "runbooks") for path in (GRAFANA / folder).glob("*.json"))
-    found = {str(path.relative_to(GRAFANA)): path.read_text() for path in committed}
-    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    texts = {str(path.relative_to(GRAFANA)): path.read_text() for path in committed}
+    return sorted(name for name in wanted.keys() | texts.keys() if wanted.get(name) != texts.get(name))
 
 
 def main(arguments: list[str]) -> int:

@@ -13,7 +13,7 @@ from deploy.grafana.boards.parts import ALERTS, RUNBOOKS, SCREEN_ROWS, TITLES, l
 def build(alert: str) -> dashboard.Dashboard:
     """The page of one alert, with links to the boards and to the pages that it names."""
     page = (RUNBOOKS / f"{alert}.md").read_text().removeprefix(f"# {alert}\n").strip()
-    page = re.sub(r"\]\((\w+)\.md\)", lambda found: f"]({runbook(found[1])})", page)
+    page = re.sub(r"\]\((\w+)\.md\)", lambda named: f"]({runbook(named[1])})", page)
     panel = text.Panel().title(alert).mode(text_models.TextMode.MARKDOWN).content(page)
     board = dashboard.Dashboard(f"{alert} 处理办法").uid(f"runbook-{alert}").tags(["fanzha-runbook"]).readonly()
     for uid, title in TITLES.items():

@@ -59,10 +59,10 @@ def build_api(db: Database, known: Definitions[Definition], clock: Clock) -> API
         with its type: the same rows with Chinese headings, and the sum as the last."""
         async with db.transaction() as tx:
             await store.read_one_snapshot(tx)
-            found = await usecases.totals(
+            answer = await usecases.totals(
                 tx, known, principal, campaign_id, by=query.by, lesson=query.lesson, mode=query.mode, now=clock.now()
             )
-        return await in_kind_asked(request, found, sheets.totals_pages)
+        return await in_kind_asked(request, answer, sheets.totals_pages)
 
     @router.get(
         "/live-room",
@@ -76,9 +76,9 @@ def build_api(db: Database, known: Definitions[Definition], clock: Clock) -> API
         """Counted under the viewer's unit at that moment; times, not people. As a sheet, for `Accept` with its type."""
         async with db.transaction() as tx:
             await store.read_one_snapshot(tx)
-            found = await usecases.live_room(
+            answer = await usecases.live_room(
                 tx, known, principal, campaign_id, by=query.by, lesson=query.lesson, now=clock.now()
             )
-        return await in_kind_asked(request, found, sheets.live_room_pages)
+        return await in_kind_asked(request, answer, sheets.live_room_pages)
 
     return router

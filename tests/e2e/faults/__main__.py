@@ -33,7 +33,7 @@ def seeds_of(text: str) -> list[int]:
 def main(console: Console) -> int:
     arguments = _arguments()
     seeds = seeds_of(arguments.seeds)
-    found, left_out = kinds.available()
+    faults, left_out = kinds.available()
     for words in left_out:
         console.print(f"left out: {words}", style="yellow")
     rows = _rows(arguments.results)
@@ -55,7 +55,7 @@ def main(console: Console) -> int:
         failed |= bool(row["differences"])
     asked_for = [rows[seed] for seed in seeds if seed in rows]
     console.print(summary(asked_for))
-    never = {fault.kind for fault in found} - played(asked_for).keys()
+    never = {fault.kind for fault in faults} - played(asked_for).keys()
     if never and len(seeds) >= SEEDS_PER_DECK:
         console.print(f"never played: {', '.join(sorted(never))}", style="red")
         failed = True

@@ -67,11 +67,11 @@ def outcomes(lines: Iterable[Mapping[str, Any]]) -> dict[str, Outcome]:
         elif "live_deleted" in line:
             generation, floor = line["live_deleted"]
             floors[generation] = floor
-    found: dict[str, Outcome] = {}
+    outcomes_by_id: dict[str, Outcome] = {}
     for number, identities in begun.items():
         for identity, outcome in zip(identities, _of_try(ended.get(number), len(identities), floors), strict=True):
-            found[identity] = max(found.get(identity, Outcome.REFUSED), outcome, key=_certainty)
-    return found
+            outcomes_by_id[identity] = max(outcomes_by_id.get(identity, Outcome.REFUSED), outcome, key=_certainty)
+    return outcomes_by_id
 
 
 def _of_try(end: Mapping[str, Any] | None, count: int, floors: Mapping[int, int]) -> list[Outcome]:

@@ -35,10 +35,10 @@ class Play:
     only: Sequence[str] = ()
 
     def hand(self) -> list[Planned]:
-        found, _ = kinds.available()
+        faults, _ = kinds.available()
         if not self.only:
-            return deal(self.seed, found, self.longest_s)
-        known = {fault.kind: fault for fault in found}
+            return deal(self.seed, faults, self.longest_s)
+        known = {fault.kind: fault for fault in faults}
         return [Planned(known[kind], self.longest_s, f"seed {self.seed} {kind}") for kind in self.only]
 
 
@@ -63,13 +63,13 @@ async def play_seed(play: Play, folder: Path) -> dict[str, Any]:
         _, still_open = await recover(cluster)
         recovered_s = time.monotonic() - healed_at
         lines = journal.read(kept.path)
-        found = await snapshot.take(cluster, lines)
+        seen = await snapshot.take(cluster, lines)
     finally:
         kept.close()
         await cluster.stop()
-    differences = checker.check(found)
+    differences = checker.check(seen)
     sorts = Counter(difference.sort for difference in differences)
-    told = Counter(found.told.values())
+    told = Counter(seen.told.values())
     return {
         "seed": play.seed,
         "longest_s": play.longest_s,
@@ -78,9 +78,9 @@ async def play_seed(play: Play, folder: Path) -> dict[str, Any]:
         "accepted": told[Outcome.OK],
         "refused": told[Outcome.REFUSED],
         "unknown": told[Outcome.UNKNOWN],
-        "certificates": len(found.certificates),
-        "texts": len(found.messages),
-        "texts_scheduled": len(found.scheduled),
+        "certificates": len(seen.certificates),
+        "texts": len(seen.messages),
+        "texts_scheduled": len(seen.scheduled),
         "lost": sorts[checker.Sort.LOST],
         "doubled": sorts[checker.Sort.DOUBLED],
         "refused_counted": sorts[checker.Sort.REFUSED_COUNTED],

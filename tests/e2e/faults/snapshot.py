@@ -70,14 +70,14 @@ class Snapshot:
 
 
 async def take(cluster: Cluster, lines: list[dict[str, Any]]) -> Snapshot:
-    found = Snapshot(told=outcomes(lines))
-    await _checkin(cluster, found)
-    await _reporting(cluster, found)
-    await _certificate(cluster, found)
-    await _notification(cluster, found)
+    snapshot = Snapshot(told=outcomes(lines))
+    await _checkin(cluster, snapshot)
+    await _reporting(cluster, snapshot)
+    await _certificate(cluster, snapshot)
+    await _notification(cluster, snapshot)
     for service in SERVICES:
         async with cluster.database(service) as db:
-            found.parked[service] = await db.fetchval("SELECT count(*) FROM dead_letter")
+            snapshot.parked[service] = await db.fetchval("SELECT count(*) FROM dead_letter")
     async with cluster.database("checkin") as db:
         rows = await db.fetch(
             "SELECT datname, application_name, state, now() - state_change AS since, left(query, 80) AS query "
@@ -85,11 +85,11 @@ async def take(cluster: Cluster, lines: list[dict[str, Any]]) -> Snapshot:
             "AND state_change < now() - make_interval(secs => $1)",
             LEAKED_AFTER_S,
         )
-        found.leaked = [" ".join(str(value) for value in row.values()) for row in rows]
-    return found
+        snapshot.leaked = [" ".join(str(value) for value in row.values()) for row in rows]
+    return snapshot
 
 
-async def _checkin(cluster: Cluster, found: Snapshot) -> None:
+async def _checkin(cluster: Cluster, snapshot: Snapshot) -> None:
     async with cluster.database("checkin") as db:
         days = json.loads(await db.fetchval("SELECT definition FROM campaign WHERE campaign_id = $1", CAMPAIGN_ID))
         lessons = [lesson["date"] for lesson in days["lessons"]]
@@ -98,22 +98,22 @@ async def _checkin(cluster: Cluster, found: Snapshot) -> None:
             "FROM viewer"
         ):
             checkins = {(n, mode) for n in range(len(lessons)) for mode in MODES if row[mode] >> n & 1}
-            found.viewers[row["viewer_id"]] = Viewer(
+            snapshot.viewers[row["viewer_id"]] = Viewer(
                 frozenset(checkins), row["unit_code"], row["group_code"], row["enrolment_id"]
             )
         for row in await db.fetch("SELECT viewer_id, enrolment_id FROM enrolment ORDER BY enrolled_at, enrolment_id"):
-            found.enrolments.setdefault(row[0], []).append(row[1])
+            snapshot.enrolments.setdefault(row[0], []).append(row[1])
         for row in await db.fetch("SELECT subject, payload FROM outbox"):
             event = json.loads(row["payload"])
             if row["subject"].endswith("checkin_recorded.v1"):
                 lesson = lessons.index(event["lesson_date"])
-                found.ledger.update(f"checkin {viewer} {lesson} {event['mode']}" for viewer in event["viewer_ids"])
+                snapshot.ledger.update(f"checkin {viewer} {lesson} {event['mode']}" for viewer in event["viewer_ids"])
             elif row["subject"].endswith("viewer_enrolled.v1"):
                 rows = zip(event["viewer_ids"], event["enrolment_ids"], strict=True)
-                found.ledger.update(f"enrolment {viewer} {enrolment}" for viewer, enrolment in rows)
+                snapshot.ledger.update(f"enrolment {viewer} {enrolment}" for viewer, enrolment in rows)
 
 
-async def _reporting(cluster: Cluster, found: Snapshot) -> None:
+async def _reporting(cluster: Cluster, snapshot: Snapshot) -> None:
     async with cluster.database("reporting") as db:
         days = [row[0] for row in await db.fetch("SELECT DISTINCT lesson_date FROM total ORDER BY 1")]
         rules = json.loads(
@@ -124,38 +124,42 @@ async def _reporting(cluster: Cluster, found: Snapshot) -> None:
             sums = Sums(row["checkins"], row["first_for_lesson"], row["first_for_campaign"])
             cell = Cell(lessons.index(row["lesson_date"].isoformat()), row["mode"], row["unit_code"], row["group_code"])
             if any(sums):
-                found.totals[cell] = sums
+                snapshot.totals[cell] = sums
         for row in await db.fetch("SELECT serial, issued, claimed FROM certificate_holder"):
-            found.holders[row["serial"]] = (row["issued"], row["claimed"])
+            snapshot.holders[row["serial"]] = (row["issued"], row["claimed"])
         for row in await db.fetch("SELECT issued, claimed FROM certificate_total"):
-            found.counted.update(dict(row))
+            snapshot.counted.update(dict(row))
     headers = {"authorization": f"Bearer {cluster.addresses['ADMIN_TOKEN']}"}
     async with httpx.AsyncClient(trust_env=False, timeout=30, headers=headers) as http:
         for name in ("reporting-a", "reporting-b"):
             answer = await http.get(f"{cluster.urls[name]}/v1/campaigns/{CAMPAIGN_ID}/totals", params={"by": "unit"})
-            found.answered[name] = answer.json()["sum"] if answer.status_code == 200 else {"error": answer.text[:200]}
+            snapshot.answered[name] = (
+                answer.json()["sum"] if answer.status_code == 200 else {"error": answer.text[:200]}
+            )
 
 
-async def _certificate(cluster: Cluster, found: Snapshot) -> None:
+async def _certificate(cluster: Cluster, snapshot: Snapshot) -> None:
     async with cluster.database("certificate") as db:
         for row in await db.fetch("SELECT serial, viewer_id, claimed_at FROM certificate"):
-            found.certificates[row["serial"]] = Certificate(row["viewer_id"], row["claimed_at"] is not None)
+            snapshot.certificates[row["serial"]] = Certificate(row["viewer_id"], row["claimed_at"] is not None)
         for row in await db.fetch("SELECT subject, payload FROM outbox"):
             serials = json.loads(row["payload"]).get("serials", [])
             if row["subject"].endswith("certificate_issued.v1"):
-                found.issued_events.update(serials)
+                snapshot.issued_events.update(serials)
             elif row["subject"].endswith("certificate_claimed.v1"):
-                found.claimed_events.update(serials)
+                snapshot.claimed_events.update(serials)
 
 
-async def _notification(cluster: Cluster, found: Snapshot) -> None:
+async def _notification(cluster: Cluster, snapshot: Snapshot) -> None:
     async with cluster.database("notification") as db:
-        found.announced.update(
+        snapshot.announced.update(
             row[0] for row in await db.fetch("SELECT serial FROM certificate WHERE issued_at IS NOT NULL")
         )
-        found.scheduled.update(row[0] for row in await db.fetch(f"SELECT period FROM notification WHERE {SCHEDULED}"))
+        snapshot.scheduled.update(
+            row[0] for row in await db.fetch(f"SELECT period FROM notification WHERE {SCHEDULED}")
+        )
     folder = cluster.home.messages / CAMPAIGN_ID / "certificate_ready"
     for path in folder.glob("*.txt"):
         head, _, text = path.read_text(encoding="utf-8").partition("\n\n")
         serial = SERIAL.search(text)
-        found.messages.append((serial[1] if serial else "?", head.removeprefix("To: ")))
+        snapshot.messages.append((serial[1] if serial else "?", head.removeprefix("To: ")))

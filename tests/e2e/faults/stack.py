@@ -172,13 +172,13 @@ class Cluster:
 
     def signal(self, name: str, how: signal.Signals) -> bool:
         """False while it is just being started again. What is stopped is remembered until it goes on."""
-        found = self.processes(name)
-        for process in found:
+        running = self.processes(name)
+        for process in running:
             with suppress(psutil.Error):
                 process.send_signal(how)
                 if how is signal.SIGSTOP:
                     self._frozen[process.pid] = process
-        return bool(found)
+        return bool(running)
 
     def thaw(self, names: Iterable[str]) -> None:
         for name in names:

@@ -58,131 +58,131 @@ def test_a_sound_run_has_no_differences() -> None:
 
 
 def test_an_unknown_operation_may_also_have_left_nothing() -> None:
-    found = sound()
-    del found.viewers["v2"], found.ledger[UNSURE], found.totals[Cell(0, "live", "unassigned", "unassigned")]
-    found.answered["reporting-a"] |= {"checkins": 2, "viewers": 1}
-    assert check(found) == []
+    snapshot = sound()
+    del snapshot.viewers["v2"], snapshot.ledger[UNSURE], snapshot.totals[Cell(0, "live", "unassigned", "unassigned")]
+    snapshot.answered["reporting-a"] |= {"checkins": 2, "viewers": 1}
+    assert check(snapshot) == []
 
 
 def test_a_text_that_is_due_later_may_still_be_missing() -> None:
-    found = sound()
-    found.messages.clear()
-    found.scheduled.add(SERIAL)
-    assert check(found) == []
+    snapshot = sound()
+    snapshot.messages.clear()
+    snapshot.scheduled.add(SERIAL)
+    assert check(snapshot) == []
 
 
-def _lose_a_checkin(found: Snapshot) -> None:
-    del found.ledger[FIRST]
+def _lose_a_checkin(snapshot: Snapshot) -> None:
+    del snapshot.ledger[FIRST]
 
 
-def _double_a_checkin(found: Snapshot) -> None:
-    found.ledger[FIRST] = 2
+def _double_a_checkin(snapshot: Snapshot) -> None:
+    snapshot.ledger[FIRST] = 2
 
 
-def _double_an_unsure_one(found: Snapshot) -> None:
-    found.ledger[UNSURE] = 2
+def _double_an_unsure_one(snapshot: Snapshot) -> None:
+    snapshot.ledger[UNSURE] = 2
 
 
-def _count_a_refused_one(found: Snapshot) -> None:
-    found.ledger[NO] = 1
+def _count_a_refused_one(snapshot: Snapshot) -> None:
+    snapshot.ledger[NO] = 1
 
 
-def _invent_a_checkin(found: Snapshot) -> None:
-    found.ledger[STRANGE] = 1
+def _invent_a_checkin(snapshot: Snapshot) -> None:
+    snapshot.ledger[STRANGE] = 1
 
 
-def _lose_an_enrolment(found: Snapshot) -> None:
-    del found.ledger[ENROLLED]
+def _lose_an_enrolment(snapshot: Snapshot) -> None:
+    del snapshot.ledger[ENROLLED]
 
 
-def _lose_a_viewers_bit(found: Snapshot) -> None:
-    found.viewers["v1"] = found.viewers["v1"]._replace(checkins=frozenset({(0, "live")}))
+def _lose_a_viewers_bit(snapshot: Snapshot) -> None:
+    snapshot.viewers["v1"] = snapshot.viewers["v1"]._replace(checkins=frozenset({(0, "live")}))
 
 
-def _keep_an_old_enrolment(found: Snapshot) -> None:
-    found.enrolments["v1"].append("e2")
-    found.ledger["enrolment v1 e2"] = 1
-    found.told["enrolment v1 e2"] = Outcome.OK
+def _keep_an_old_enrolment(snapshot: Snapshot) -> None:
+    snapshot.enrolments["v1"].append("e2")
+    snapshot.ledger["enrolment v1 e2"] = 1
+    snapshot.told["enrolment v1 e2"] = Outcome.OK
 
 
-def _total_too_low(found: Snapshot) -> None:
-    found.totals[Cell(0, "live", "111", "student")] = Sums(0, 1, 1)
+def _total_too_low(snapshot: Snapshot) -> None:
+    snapshot.totals[Cell(0, "live", "111", "student")] = Sums(0, 1, 1)
 
 
-def _total_too_high(found: Snapshot) -> None:
-    found.totals[Cell(2, "live", "112", "general")] = Sums(1, 0, 0)
+def _total_too_high(snapshot: Snapshot) -> None:
+    snapshot.totals[Cell(2, "live", "112", "general")] = Sums(1, 0, 0)
 
 
-def _people_counted_twice(found: Snapshot) -> None:
-    found.totals[Cell(1, "replay", "111", "student")] = Sums(1, 1, 1)
+def _people_counted_twice(snapshot: Snapshot) -> None:
+    snapshot.totals[Cell(1, "replay", "111", "student")] = Sums(1, 1, 1)
 
 
-def _wrong_answer(found: Snapshot) -> None:
-    found.answered["reporting-a"]["viewers"] = 3
+def _wrong_answer(snapshot: Snapshot) -> None:
+    snapshot.answered["reporting-a"]["viewers"] = 3
 
 
-def _no_certificate(found: Snapshot) -> None:
-    found.certificates.clear()
+def _no_certificate(snapshot: Snapshot) -> None:
+    snapshot.certificates.clear()
 
 
-def _two_certificates(found: Snapshot) -> None:
-    found.certificates[OTHER] = Certificate("v1", claimed=False)
+def _two_certificates(snapshot: Snapshot) -> None:
+    snapshot.certificates[OTHER] = Certificate("v1", claimed=False)
 
 
-def _certificate_for_nothing(found: Snapshot) -> None:
-    found.certificates[OTHER] = Certificate("v2", claimed=False)
+def _certificate_for_nothing(snapshot: Snapshot) -> None:
+    snapshot.certificates[OTHER] = Certificate("v2", claimed=False)
 
 
-def _certificate_not_announced(found: Snapshot) -> None:
-    found.announced.clear()
+def _certificate_not_announced(snapshot: Snapshot) -> None:
+    snapshot.announced.clear()
 
 
-def _certificate_unknown_to_reporting(found: Snapshot) -> None:
-    found.holders.clear()
+def _certificate_unknown_to_reporting(snapshot: Snapshot) -> None:
+    snapshot.holders.clear()
 
 
-def _announced_and_not_there(found: Snapshot) -> None:
-    found.announced[OTHER] = 1
+def _announced_and_not_there(snapshot: Snapshot) -> None:
+    snapshot.announced[OTHER] = 1
 
 
-def _claim_lost(found: Snapshot) -> None:
-    found.certificates[SERIAL] = Certificate("v1", claimed=False)
+def _claim_lost(snapshot: Snapshot) -> None:
+    snapshot.certificates[SERIAL] = Certificate("v1", claimed=False)
 
 
-def _claim_published_twice(found: Snapshot) -> None:
-    found.claimed_events[SERIAL] = 2
+def _claim_published_twice(snapshot: Snapshot) -> None:
+    snapshot.claimed_events[SERIAL] = 2
 
 
-def _refused_claim_counted(found: Snapshot) -> None:
-    found.told[f"claim {SERIAL}"] = Outcome.REFUSED
+def _refused_claim_counted(snapshot: Snapshot) -> None:
+    snapshot.told[f"claim {SERIAL}"] = Outcome.REFUSED
 
 
-def _claims_summed_up_wrongly(found: Snapshot) -> None:
-    found.counted["claimed"] = 2
+def _claims_summed_up_wrongly(snapshot: Snapshot) -> None:
+    snapshot.counted["claimed"] = 2
 
 
-def _no_text(found: Snapshot) -> None:
-    found.messages.clear()
+def _no_text(snapshot: Snapshot) -> None:
+    snapshot.messages.clear()
 
 
-def _two_texts(found: Snapshot) -> None:
-    found.messages *= 2
+def _two_texts(snapshot: Snapshot) -> None:
+    snapshot.messages *= 2
 
 
-def _text_to_somebody_else(found: Snapshot) -> None:
-    found.messages[0] = (SERIAL, phone("v2"))
+def _text_to_somebody_else(snapshot: Snapshot) -> None:
+    snapshot.messages[0] = (SERIAL, phone("v2"))
 
 
-def _text_about_nothing(found: Snapshot) -> None:
-    found.messages.append((OTHER, phone("v1")))
+def _text_about_nothing(snapshot: Snapshot) -> None:
+    snapshot.messages.append((OTHER, phone("v1")))
 
 
-def _dead_letter(found: Snapshot) -> None:
-    found.parked["checkin"] = 1
+def _dead_letter(snapshot: Snapshot) -> None:
+    snapshot.parked["checkin"] = 1
 
 
-def _leaked_transaction(found: Snapshot) -> None:
-    found.leaked.append("fanzha_checkin idle in transaction")
+def _leaked_transaction(snapshot: Snapshot) -> None:
+    snapshot.leaked.append("fanzha_checkin idle in transaction")
 
 
 PLANTED: list[tuple[Callable[[Snapshot], None], Sort]] = [
@@ -219,6 +219,6 @@ PLANTED: list[tuple[Callable[[Snapshot], None], Sort]] = [
 
 @pytest.mark.parametrize(("plant", "sort"), PLANTED, ids=[plant.__name__.strip("_") for plant, _ in PLANTED])
 def test_what_is_planted_is_found(plant: Callable[[Snapshot], None], sort: Sort) -> None:
-    found = deepcopy(sound())
-    plant(found)
-    assert sort in {difference.sort for difference in check(found)}
+    snapshot = deepcopy(sound())
+    plant(snapshot)
+    assert sort in {difference.sort for difference in check(snapshot)}

@@ -226,10 +226,10 @@ async def _ask(issued: Issued, tally: Tally, rng: random.Random, body: bytes, *,
     if answer is None:
         return
     _count(tally, answer)
-    found = answer.status == 200 and answer.json()["genuine"]
-    if genuine and not found and (answer.status != 413 or len(body) < SMALL_BYTES):
+    is_genuine = answer.status == 200 and answer.json()["genuine"]
+    if genuine and not is_genuine and (answer.status != 413 or len(body) < SMALL_BYTES):
         tally.spoil(f"{answer.status} {answer.body[:200]!r} to a genuine certificate", body)
-    if found and not genuine:
+    if is_genuine and not genuine:
         tally.spoil("called genuine", body)
     if answer.status not in (200, 400, 413, 422, 429):
         tally.fault(f"{answer.status}", body)

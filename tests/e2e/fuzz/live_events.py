@@ -296,9 +296,9 @@ def items_in(body: bytes) -> list[Any] | None:
         return dict(pairs) | ({"\0twice": True} if len(dict(pairs)) < len(pairs) else {})
 
     try:
-        found = json.loads(body.decode(), parse_constant=no_number, parse_int=float, object_pairs_hook=pairs_of)
+        items = json.loads(body.decode(), parse_constant=no_number, parse_int=float, object_pairs_hook=pairs_of)
     except ValueError:
         return None
-    if isinstance(found, dict):
-        return [found]
-    return found if isinstance(found, list) and found else None
+    if isinstance(items, dict):
+        return [items]
+    return items if isinstance(items, list) and items else None

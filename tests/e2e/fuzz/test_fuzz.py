@@ -151,9 +151,9 @@ class LiveFuzz:
             self.tally.spoil(f"{len(results)} answers to {len(items)} items", [item.text for item in items])
             return
         for item, result in zip(items, results, strict=True):
-            found = result["verdict"], result["reason"]
+            answer = result["verdict"], result["reason"]
             self.tally.answers[result["reason"] or result["verdict"]] += 1
-            if found != item.outcome or result["event_id"] != item.event_id:
+            if answer != item.outcome or result["event_id"] != item.event_id:
                 self.tally.spoil(f"{result} and not {item.outcome}, {item.event_id}", item.text)
 
 
@@ -210,19 +210,19 @@ def check_damaged(fuzz: LiveFuzz, items: list[Made], body: bytes, answer: Answer
     if answer is None or answer.status == 413:
         return
     try:
-        found = items_in(body)
+        sent_items = items_in(body)
     except RecursionError:  # it cannot tell
         fuzz.uncertain.update(re.findall(r"w\d[-\w.:]*", body.decode(errors="replace")))
         return
-    fuzz.uncertain.update(str(value.get("viewer_id")) for value in found or [] if isinstance(value, dict))
+    fuzz.uncertain.update(str(value.get("viewer_id")) for value in sent_items or [] if isinstance(value, dict))
     fuzz.tally.answers[f"damaged: {answer.status}"] += 1
-    if answer.status != (400 if found is None else 200):
+    if answer.status != (400 if sent_items is None else 200):
         fuzz.tally.spoil(f"{answer.status} to a damaged body", body)
-    elif found is not None:
+    elif sent_items is not None:
         results = answer.json()["results"]
         whole = {item.event_id: item for item in items if item.event_id and item.outcome != MALFORMED}
         texts = {event_id: items_in(item.text.encode()) for event_id, item in whole.items()}
-        for value, result in zip(found, results, strict=True):
+        for value, result in zip(sent_items, results, strict=True):
             event_id = value.get("event_id") if isinstance(value, dict) else None
             made = whole.get(event_id) if isinstance(event_id, str) else None
             outcome: Outcome = result["verdict"], result["reason"]
@@ -233,14 +233,14 @@ def check_damaged(fuzz: LiveFuzz, items: list[Made], body: bytes, answer: Answer
 async def check_what_counts(checkin: CheckinUnderTest, fuzz: LiveFuzz) -> None:
     """Every check-in that was answered stands in the database, and no other; nothing refused keeps a phone."""
     sql = "SELECT viewer_id, live, replay FROM viewer WHERE live | replay | late_live | late_replay <> 0"
-    found = {
+    readings = {
         viewer: ((live or replay).bit_length() - 1, "live" if live else "replay")
         for viewer, live, replay in await checkin.rows(sql)
         if viewer not in fuzz.uncertain
     }
     expected = {viewer: slot for viewer, slot in fuzz.counted.items() if viewer not in fuzz.uncertain}
-    if found != expected:
-        fuzz.tally.spoil("counted otherwise", sorted(found.items() ^ expected.items())[:20])
+    if readings != expected:
+        fuzz.tally.spoil("counted otherwise", sorted(readings.items() ^ expected.items())[:20])
     kept = await checkin.rows("SELECT count(*) FROM uncounted u WHERE u::text LIKE '%1390000%'")
     if kept != [(0,)]:
         fuzz.tally.fault("phones are kept", kept)
@@ -316,7 +316,7 @@ async def test_imports(checkin: CheckinUnderTest, tmp_path: Path, capsys: pytest
             tally.inputs += len(file.rows)
             try:
                 with open_table(file.path, {}) as table:
-                    found = list(table.rows)
+                    rows = list(table.rows)
             except FileFault as fault:
                 tally.answers["file refused"] += 1
                 if not file.damaged:
@@ -325,17 +325,17 @@ async def test_imports(checkin: CheckinUnderTest, tmp_path: Path, capsys: pytest
             except Exception as error:
                 tally.spoil(repr(error), file.path.read_bytes()[:500])
                 continue
-            if not file.damaged and len(found) != len(file.rows):
-                tally.spoil(f"{len(found)} of {len(file.rows)} rows", file.path)
+            if not file.damaged and len(rows) != len(file.rows):
+                tally.spoil(f"{len(rows)} of {len(file.rows)} rows", file.path)
                 continue
             counted |= {} if file.damaged else file.counted()
             made: list[export_files.MadeRow | None] = list(file.rows)
-            for start in range(0, len(found), 500):
+            for start in range(0, len(rows), 500):
                 expected = made[start : start + 500] if not file.damaged else [None] * 500
-                await send(list(zip(found[start : start + 500], expected, strict=False)))
-        rows = await checkin.rows("SELECT viewer_id, live, replay FROM viewer WHERE viewer_id LIKE 'good-%'")
+                await send(list(zip(rows[start : start + 500], expected, strict=False)))
+        stored = await checkin.rows("SELECT viewer_id, live, replay FROM viewer WHERE viewer_id LIKE 'good-%'")
         stands = {
-            viewer: ((live or replay).bit_length() - 1, "live" if live else "replay") for viewer, live, replay in rows
+            viewer: ((live or replay).bit_length() - 1, "live" if live else "replay") for viewer, live, replay in stored
         }
         if stands != counted:
             tally.spoil("counted otherwise", sorted(stands.items() ^ counted.items())[:20])

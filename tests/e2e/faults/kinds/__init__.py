@@ -7,13 +7,13 @@ from tests.e2e.faults.nemesis import Fault
 
 def available() -> tuple[list[Fault], list[str]]:
     """What this machine can play, and in words what it cannot."""
-    found, left_out = [*processes.FAULTS, *links.FAULTS, *databases.FAULTS, *bus.FAULTS], []
+    faults, left_out = [*processes.FAULTS, *links.FAULTS, *databases.FAULTS, *bus.FAULTS], []
     if small_disks.available():
-        found += disks.FAULTS
+        faults += disks.FAULTS
     else:
         left_out.append("full disks: only root may mount a small one")
     if clocks.LIBRARY:
-        found += clocks.FAULTS
+        faults += clocks.FAULTS
     else:
         left_out.append("wrong clocks: libfaketime is not installed (Debian: faketime)")
-    return found, left_out
+    return faults, left_out
