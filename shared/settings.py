@@ -21,7 +21,7 @@ NATS_URL = re.compile(rf"(nats|tls)://({PLAIN}*(:{PLAIN}*)?@)?[^@\s]+")
 
 
 def _database_url(url: str) -> str:
-    """Who reads an unquoted `@`, `/` or `#` cuts the URL where he likes: the service at one place, its migration at another."""
+    """Refuses a password with an unquoted `@`, `/` or `#`: service and migration would cut the URL at different places."""
     if not DATABASE_URL.fullmatch(url):
         raise ValueError(
             "地址应是 postgresql://角色:口令@主机:端口/库；口令里的 % @ / : # ? 空格等要写成 %25 %40 %2F %3A %23 %3F %20"

@@ -77,7 +77,7 @@ async def take(
 
 
 def _beyond(keep: int, folder: Path, newest: Path) -> list[Path]:
-    """What goes, now that `newest` is there: it stays whatever the others are named."""
+    """The backups to remove, now that `newest` is there. `newest` itself stays, whatever times the others are named by."""
     others = [backup for backup in of_known_age(folder, taken_at(newest)) if backup != newest]
     return others[: max(len(others) - (keep - 1), 0)]
 

@@ -21,7 +21,7 @@ def of_known_age(folder: Path, now: datetime) -> list[Path]:
 
 
 def of_the_future(folder: Path, now: datetime) -> list[Path]:
-    """Those that a wrong clock named, or that are right while `now` is wrong."""
+    """Complete backups that are named by a time after `now`: the clock was wrong then, or it is now."""
     return [backup for backup in existing(folder) if taken_at(backup) > now + CLOCK_STEP]
 
 

@@ -127,7 +127,8 @@ def judge_disk(folder: Path, usage: Any) -> Finding:
 
 
 def judge_backups(folder: Path, now: datetime) -> Iterator[Finding]:
-    """Of what a wrong clock named nobody knows the age: it hides no backup that is too old."""
+    """Judges the age of the newest backup. One that a wrong clock named is passed over: it must not hide that all others are too
+    old."""
     for odd in backup_names.of_the_future(folder, now) if folder.is_dir() else []:
         yield warning(
             "backup_clock",

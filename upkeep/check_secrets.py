@@ -22,7 +22,7 @@ QUOTING = "数据库地址里的口令，% @ / : # ? 空格等写成 %25 %40 %2F
 
 
 async def check(deployment: Deployment) -> list[Finding]:
-    """A dev stack has no such files."""
+    """Findings about the files in `secrets/`; none in a dev stack, which has no such files."""
     if deployment.secrets_folder is None:
         return []
     files, unreadable = read(deployment.secrets_folder)
@@ -48,7 +48,7 @@ def read(folder: Path) -> tuple[dict[str, dict[str, str]], list[Finding]]:
 
 
 def judge_passwords(files: Files) -> Iterator[Finding]:
-    """Who sets a password (provision.env, nats.env) and who comes with it must mean the same."""
+    """The file that sets a password (provision.env, nats.env) and every URL that uses it must have the same one."""
     differ = False
     for setter, key, user, variable in _twice():
         if key not in files.get(setter, {}) or variable not in files.get(user, {}):

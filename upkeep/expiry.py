@@ -26,7 +26,7 @@ class Expiry(NamedTuple):
 
 
 def found(folder: Path) -> list[Expiry]:
-    """What can be read of the files below `folder`; what cannot be read has no date here, and doctor says so."""
+    """When each certificate and token below `folder` runs out. Files that cannot be read are left out; doctor names them."""
     expiries = [*_certificate(folder / TLS_CERTIFICATE)]
     for path in sorted(folder.glob("*.env")):
         try:

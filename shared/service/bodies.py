@@ -83,7 +83,7 @@ def _declared_bytes(scope: Scope) -> int:
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes:
-    """Empty where there is none."""
+    """The header's value, or an empty text where the request has no such header."""
     return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 

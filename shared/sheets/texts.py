@@ -35,7 +35,7 @@ def encoding_of(path: Path) -> str:
 
 
 def decoded(body: bytes) -> str | None:
-    """The same of what is in memory already; None where there is none."""
+    """The text of `body`, read in the one of `ENCODINGS` that all its lines are in; None where there is no such one."""
     try:
         return body.decode(_encoding(body.splitlines(keepends=True), ""))
     except FileFault:
@@ -43,7 +43,7 @@ def decoded(body: bytes) -> str | None:
 
 
 def _encoding(lines: Iterable[bytes], name: str) -> str:
-    """By majority: a line that is no UTF-8, or that reads as Chinese in UTF-8, says what it is in; the rest could be either."""
+    """The encoding that most lines show: lines that are no UTF-8, or read as Chinese in UTF-8. Others could be either."""
     marked = False
     utf_8, others, mistaken = _Found(), _Found(), _Found()
     for number, line in enumerate(lines, start=1):
@@ -74,7 +74,7 @@ def _encoding(lines: Iterable[bytes], name: str) -> str:
 
 
 class _Found:
-    """How many lines of one kind, and the first of them; of unreadable ones the first."""
+    """Lines of one kind: how many, the number of the first, and the number of the first that cannot be read."""
 
     def __init__(self) -> None:
         self.count = self.first = self.unreadable = 0
@@ -115,7 +115,7 @@ def csv_rows(file: TextIO, delimiter: str = ",", header_row: int = 1) -> Iterato
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """What the first line says (`sep=;`, for spreadsheets), else what the first line that has any has most of."""
+    """The one that the first line names (`sep=;`, for spreadsheets), else the most frequent in the first line that has any."""
     if lines and (told := _SEP.fullmatch(lines[0].strip(_ENDS))):
         return told[1]
     return next((max(DELIMITERS, key=line.count) for line in lines if any(map(line.count, DELIMITERS))), ",")

@@ -140,7 +140,7 @@ def totals_rows(
     lines: Iterable[TotalsLine],
     certificates: Mapping[str, Certificates],
 ) -> list[TotalsRow]:
-    """Every row that the definition names, and others where there is something."""
+    """A row for everything that the definition names, and for every other key under which something was counted."""
     keys_of = rows_of(definition, question)
     tallies: dict[str, Tally] = {}
     for line in lines:
