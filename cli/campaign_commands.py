@@ -43,6 +43,7 @@ def apply(
         old = checkin.find(path)
         answer = checkin.put(path, new.model_dump(mode="json"))
     revision, attributed = answer["revision"], answer.get("attributed", 0)
+    withdrawn = answer.get("contacts_withdrawn", 0)
     redirected = [] if old is None else _redirected(old.json(), new)
     changed = None if old is None else changes(old.json(), new.model_dump(mode="json"))
     if as_json:
@@ -52,6 +53,7 @@ def apply(
             "created": old is None,
             "changes": changed,
             "attributed": attributed,
+            "contacts_withdrawn": withdrawn,
             "redirected": redirected,
         }
         typer.echo(json.dumps(answer, ensure_ascii=False))
@@ -66,6 +68,8 @@ def apply(
         typer.echo(f"平台 {titles}：交给它们的地址和密钥由 fanzha platforms 列出，部署没有密钥的 fanzha doctor 会说")
     if attributed:
         typer.echo(f"{attributed} 名此前未归属的观众，按现在认识的渠道码归入了单位，签到数随人转入")
+    if withdrawn:
+        typer.echo(f"{withdrawn} 名未满 14 周岁的观众没有监护人同意，以前保存的姓名、手机号已撤下")
     if redirected:
         typer.echo(f"注意：渠道码 {_few(redirected)} 改到了另一个单位，只影响以后的报名；已归属的观众不动")
     if changed is None:

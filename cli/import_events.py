@@ -36,7 +36,10 @@ SAYS: dict[str, tuple[str, ...]] = {  # beside viewer and time, which every even
     "account.followed": ("account",),
 }
 OF_EVERY_EVENT = ("campaign_id", "type", "viewer_id", "occurred_at")
-CONTACTS = ("name", "phone")  # only an enrolment needs them; from other rows they are not even sent
+CONTACTS = ("name", "phone", "guardian_consent")  # only an enrolment needs them; from other rows they are not even sent
+CONSENTS = dict.fromkeys(("是", "同意", "已同意", "true", "yes", "y", "1", "√"), True) | dict.fromkeys(
+    ("否", "不同意", "未同意", "false", "no", "n", "0", "×"), False
+)
 CODES = {"viewer_id": "账号", "event_id": "事件 ID", "unit_code": "单位", "channel": "渠道码", "group": "人群"}
 NUMBERED = CODES | {
     "phone": "手机号",
@@ -117,7 +120,7 @@ class Reading:
         if refusal := self._refusal(fields, texts):
             return Outcome(None, refusal)
         occurred_at = moment(fields["occurred_at"], self.zone) if "occurred_at" in texts else None
-        event = texts | {
+        event: dict[str, Any] = texts | {
             "type": TYPE_NAMES.get(texts.get("type", self.type), texts.get("type", self.type)),
             "campaign_id": self.campaign_id,
             "occurred_at": occurred_at.isoformat() if occurred_at else texts.get("occurred_at", ""),
@@ -129,10 +132,14 @@ class Reading:
             event["group"] = self.groups.get(event["group"], event["group"])
         if "unit_code" in event:
             event["unit_code"] = self.units.get(_folded(event["unit_code"]), event["unit_code"])
+        if "guardian_consent" in event:
+            event["guardian_consent"] = CONSENTS.get(
+                event["guardian_consent"].strip().lower(), event["guardian_consent"]
+            )
         event.setdefault("event_id", derived_id(event))
         return Outcome(event, None, _note(event, occurred_at), self._unknown(event), unused)
 
-    def _unknown(self, event: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    def _unknown(self, event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         if event["type"] != TYPE_NAMES["报名"]:
             return ()
         return tuple(
@@ -264,14 +271,14 @@ def code_text(value: Any) -> str:
     return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 
-def _unused(event: Mapping[str, str]) -> tuple[str, ...]:
+def _unused(event: Mapping[str, Any]) -> tuple[str, ...]:
     if (says := SAYS.get(event["type"])) is None:
         return ()
     more = CONTACTS if event["type"] == TYPE_NAMES["报名"] else ()
     return tuple(field for field in event if field not in OF_EVERY_EVENT + says + more and field != "event_id")
 
 
-def derived_id(event: Mapping[str, str]) -> str:
+def derived_id(event: Mapping[str, Any]) -> str:
     """The same row has the same id in every file. Names and phones stay out of it: an id is kept and seen.
 
     It names the row in answers. What is counted once is known by what it says, and checkin decides that (DESIGN §4.5).
@@ -282,7 +289,7 @@ def derived_id(event: Mapping[str, str]) -> str:
     return f"import-{digest[:32]}"
 
 
-def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
+def _note(event: Mapping[str, Any], occurred_at: datetime | None) -> str:
     """What is most likely wrong, if checkin says `malformed`."""
     if not event.get("viewer_id"):
         return "没有账号（空格，或 NULL、nan、无 之类的字样）"
@@ -296,6 +303,8 @@ def _note(event: Mapping[str, str], occurred_at: datetime | None) -> str:
         if not re.fullmatch(ID_PATTERN, event.get(field, "-")):
             also = "，也不是活动里唯一的名称" if field in ("unit_code", "group") else ""
             return f"{name}“{event[field][:40]}”不是代码（字母、数字和 . _ : -，最多 64 个）{also}"
+    if isinstance(event.get("guardian_consent"), str):
+        return f"监护人同意“{event['guardian_consent'][:40]}”看不懂；请写 是 或 否"
     return "内容格式不对：姓名最多 50 个字符，手机号最多 32 个字符，不能有控制字符，年份在 2000 至 2199 之间"
 
 

@@ -77,6 +77,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "group": ("group", "重点人群", "人群", "群体", "人群类别"),
     "name": ("name", "姓名", "真实姓名"),
     "phone": ("phone", "手机号", "手机", "手机号码", "电话", "联系电话"),
+    "guardian_consent": ("guardian_consent", "监护人同意", "家长同意", "监护人是否同意", "家长是否同意"),
     "quiz": ("quiz", "题目", "题号"),
     "prize": ("prize", "奖品", "奖品名称"),
     "account": ("account", "关注账号", "官方账号", "公众号"),

@@ -164,6 +164,7 @@ def _send(batch: list[Ready], sender: Posting, refusals: Refusals, tally: Tally)
         else:
             tally.refuse(ready.row.number, verdict, reason, result.get("field") or "")
             refusals.add(ready.row, _why(ready, reason, result.get("field")))
+        tally.contacts_dropped += "dropped" in result
     tally.next_row = batch[-1].row.number + 1
 
 

@@ -39,6 +39,12 @@ def report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) -> 
             f"有 {number:,} 行报名以前收到过，后来有了更新或更正的，没有改回去。要改回去，请把这些行的时间写得更晚，再导入一次",
             fg=typer.colors.YELLOW,
         )
+    if tally.contacts_dropped:
+        typer.secho(
+            f"{tally.contacts_dropped:,} 行报名属于未满 14 周岁的人群，没有监护人同意：报名已记录，姓名、手机号没有保存。"
+            "取得同意后，加上“监护人同意”一列（是），再导入一次",
+            fg=typer.colors.YELLOW,
+        )
     if tally.without_seconds:
         typer.secho(
             f"{tally.without_seconds:,} 行互动的时间都没有秒：平台推送过的同一次互动（时间有秒）认不出来，会多计一次。"

@@ -49,6 +49,7 @@ class Tally:
     unused: Counter[tuple[str, str]] = field(default_factory=Counter)  # type and field that it has no use for
     actions: int = 0
     actions_on_the_minute: int = 0
+    contacts_dropped: int = 0  # enrolments of minors without consent: kept, without name and phone
     _lost_digits: int = 0
     _kept_digits: int = 0
 
@@ -108,6 +109,8 @@ class Tally:
             if reason:
                 reasons.setdefault(verdict, {})[reason] = number
         warnings: dict[str, Any] = {"rounded_ids": self.rounded_ids} if self.rounded_ids else {}
+        if self.contacts_dropped:
+            warnings["contacts_dropped"] = self.contacts_dropped
         if self.without_seconds:
             warnings["without_seconds"] = self.without_seconds
         for (name, code), number in sorted(self.unknown.items()):

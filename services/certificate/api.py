@@ -106,6 +106,7 @@ class ReissueRequest(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     reason: TypedReason
     request_id: Id | None = Field(default=None, description="yours, to repeat the request safely")
+    guardian_consent: bool = Field(default=False, description="of a minor: the guardian agrees that the name is kept")
 
 
 def build_api(
@@ -415,10 +416,14 @@ def _office(
     async def reissue(
         campaign_id: PathId, viewer_id: PathId, body: ReissueRequest, principal: Office
     ) -> dict[str, str]:
+        """A minor gets a name only with `guardian_consent`: 409 `guardian-consent-needed`."""
         now = clock.now()
-        serial = await db.in_transaction(
-            lambda tx: usecases.reissue(
+
+        async def work(tx: Transaction) -> str:
+            if not body.guardian_consent:
+                await usecases.refuse_minor(tx, definitions, campaign_id, viewer_id)
+            return await usecases.reissue(
                 tx, keys, campaign_id, viewer_id, body.name, principal.subject, body.reason, now, body.request_id
             )
-        )
-        return {"serial": serial, "status": "valid"}
+
+        return {"serial": await db.in_transaction(work), "status": "valid"}

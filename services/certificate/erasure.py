@@ -33,7 +33,9 @@ UNDER_OTHER_KEYS = (
     "SELECT (SELECT count(*) FROM contact WHERE campaign_id = $1 AND position($2::bytea IN value) <> 1) "
     "+ (SELECT count(*) FROM certificate WHERE campaign_id = $1 AND position($2::bytea IN name) <> 1)"
 )
-PEOPLE_DUE = "SELECT count(DISTINCT (campaign_id, viewer_id)) FROM contact WHERE retain_until <= $1"
+PEOPLE_DUE = (
+    "SELECT count(DISTINCT (campaign_id, viewer_id)) FROM contact WHERE retain_until <= $1 AND value IS NOT NULL"
+)
 
 
 class Erasure(ServiceErasure):

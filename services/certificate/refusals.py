@@ -10,6 +10,9 @@ ANSWERS: Answers = {
     "address-tried-too-often": Answer(429, "too-many-wrong-claims", "尝试次数过多，请一分钟后再试"),
     "link-expired": Answer(404, "link-expired", "下载链接无效或已过期，请凭领取码重新领取"),
     "name-refused": Answer(422, "name-refused", "姓名不符合要求"),
+    "guardian-consent-needed": Answer(
+        409, "guardian-consent-needed", "这位观众未满 14 周岁，没有监护人同意，不能登记姓名"
+    ),
     "campaign-erased": Answer(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名"),
     "no-certificate": Answer(404, "not-found", "没有找到该证书"),
     "request-id-used": Answer(409, "request-id-used", "该编号已用于另一次换发"),

@@ -57,13 +57,13 @@ Field = Literal["name", "phone_tail"]
 
 
 class Contact(NamedTuple):
-    """One field of a viewer's contact data; `value` is encrypted."""
+    """One field of a viewer's contact data; `value` is encrypted, None where it may not be kept."""
 
     viewer_id: str
     field: Field
     enrolled_at: datetime
     enrolment_id: str
-    value: bytes
+    value: bytes | None
     retain_until: datetime
 
 
@@ -85,6 +85,7 @@ async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Co
         SET enrolled_at = excluded.enrolled_at, enrolment_id = excluded.enrolment_id, value = excluded.value,
             retain_until = excluded.retain_until
         WHERE (c.enrolled_at, c.enrolment_id) < (excluded.enrolled_at, excluded.enrolment_id)
+           OR (c.enrolled_at, c.enrolment_id) = (excluded.enrolled_at, excluded.enrolment_id) AND excluded.value IS NULL
         RETURNING viewer_id, field
         """,
         campaign_id,
@@ -95,7 +96,8 @@ async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Co
 
 async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str]) -> dict[str, KnownContact]:
     rows = await tx.fetch(
-        "SELECT viewer_id, field, value FROM contact WHERE campaign_id = $1 AND viewer_id = ANY($2::text[])",
+        "SELECT viewer_id, field, value FROM contact WHERE campaign_id = $1 AND viewer_id = ANY($2::text[]) "
+        "AND value IS NOT NULL",
         campaign_id,
         sorted(viewer_ids),
     )
@@ -103,6 +105,12 @@ async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str
     for viewer_id, field, value in rows:
         known.setdefault(viewer_id, {})[field] = value
     return {viewer_id: KnownContact(**fields) for viewer_id, fields in known.items()}
+
+
+async def is_withdrawn(tx: Transaction, campaign_id: str, viewer_id: str) -> bool:
+    """Whether the viewer's name may not be kept."""
+    sql = "SELECT EXISTS (SELECT FROM contact WHERE campaign_id = $1 AND viewer_id = $2 AND field = 'name' AND value IS NULL)"
+    return await tx.fetchval(sql, campaign_id, viewer_id) is True
 
 
 async def delete_expired_contacts(tx: Transaction, now: datetime) -> int:
@@ -190,13 +198,16 @@ async def _one(tx: Transaction, where: str, *values: Any) -> Certificate | None:
     return None if row is None else Certificate(*row)
 
 
-async def open_to_names(tx: Transaction, campaign_id: str, viewer_ids: Collection[str]) -> list[Certificate]:
-    """Valid certificates that nobody has claimed and whose name the office has not corrected; locked."""
+async def open_to_names(
+    tx: Transaction, campaign_id: str, viewer_ids: Collection[str], *, also_claimed: bool = False
+) -> list[Certificate]:
+    """Valid certificates that nobody has claimed (unless `also_claimed`) and whose name the office has not corrected; locked."""
     rows = await tx.fetch(
         f"SELECT {_CERTIFICATE} FROM certificate WHERE campaign_id = $1 AND viewer_id = ANY($2::text[]) "  # noqa: S608
-        "AND claimed_at IS NULL AND revoked_at IS NULL AND NOT corrected ORDER BY viewer_id FOR UPDATE",
+        "AND (claimed_at IS NULL OR $3) AND revoked_at IS NULL AND NOT corrected ORDER BY viewer_id FOR UPDATE",
         campaign_id,
         sorted(viewer_ids),
+        also_claimed,
     )
     return [Certificate(*row) for row in rows]
 

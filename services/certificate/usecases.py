@@ -90,7 +90,7 @@ async def keep_completions(tx: Transaction, events: Sequence[CheckinRecordedV1 |
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) -> None:
     """Keeps names and phone tails; a certificate that was issued before its holder's name arrived gets it, until claimed."""
     own = await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
-    contacts = _latest_contacts(event, own)
+    contacts = _withdrawn(event) if event.contacts_withdrawn else _latest_contacts(event, own)
     if not contacts:
         return
     await store.one_issuer(tx, event.campaign_id)
@@ -99,11 +99,24 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) ->
         _named(
             row, own.decrypt(contacts[row.viewer_id, "name"].value, _row_of(row.campaign_id, row.viewer_id)), keys, own
         )
-        for row in await store.open_to_names(tx, event.campaign_id, changed)
+        for row in await store.open_to_names(tx, event.campaign_id, changed, also_claimed=event.contacts_withdrawn)
     ]
     if named:
         await keep_signing_key(tx, keys)
         await store.rename(tx, named)
+
+
+def _withdrawn(event: ViewerEnrolledV1) -> dict[tuple[str, str], store.Contact]:
+    """Says of name and phone that they may not be kept: what earlier enrolments tell comes too late, in any order."""
+    fields: tuple[store.Field, ...] = ("name", "phone_tail")
+    gone = (
+        store.Contact(
+            row.viewer_id, field, row.enrolled_at, row.enrolment_id, None, row.enrolled_at + CONTACT_RETENTION
+        )
+        for row in event.rows()
+        for field in fields
+    )
+    return latest_enrolments(gone, key=lambda contact: (contact.viewer_id, contact.field))
 
 
 def _latest_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> dict[tuple[str, str], store.Contact]:
@@ -406,6 +419,16 @@ async def reissue(
         events.append(_claimed_event(row, old.claimed_at))
     await outbox.add(tx, *events)
     return row.serial
+
+
+async def refuse_minor(
+    tx: Transaction, definitions: Definitions[CampaignRules], campaign_id: str, viewer_id: str
+) -> None:
+    """Refused as `guardian-consent-needed` for a viewer of a group of minors, or whose name was withdrawn as a minor's."""
+    rules, row = await definitions.in_force(tx, campaign_id), await store.last_of(tx, campaign_id, viewer_id)
+    minors = {group.code for group in rules.groups if group.minors} if rules else set()
+    if (row is not None and row.group_code in minors) or await store.is_withdrawn(tx, campaign_id, viewer_id):
+        raise Refused("guardian-consent-needed")
 
 
 async def _reissued_before(

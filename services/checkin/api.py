@@ -250,8 +250,10 @@ def _read(body: bytes) -> list[Item]:
 
 def _answer(results: list[Result]) -> Response:
     """Answers with the results in the order sent. msgspec writes them: the standard library takes as long as recording."""
-    counts = Counter(result.verdict.value for result in results)
-    return Response(msgspec.json.encode({"results": results, "counts": counts}), media_type="application/json")
+    answer: dict[str, Any] = {"results": results, "counts": Counter(result.verdict.value for result in results)}
+    if dropped := sum(result.dropped is not msgspec.UNSET for result in results):
+        answer["contacts_dropped"] = dropped
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 # ---- campaigns -------------------------------------------------------------------------------------------------------
@@ -266,14 +268,18 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     )
     async def put_campaign(campaign_id: PathId, request: Request, principal: Admin) -> JSONResponse:
         """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision. `attributed`:
-        viewers who lay in no unit and gave a channel that is known now; sending the definition again goes on after a crash."""
+        viewers who lay in no unit and gave a channel that is known now; `contacts_withdrawn`: those whose name or phone is not
+        kept any more, because their group is one of minors now. Sending the definition again goes on after a crash."""
         draft = await asyncio.to_thread(_draft, await request.body(), campaign_id)  # up to 4 s
         now = clock.now()
         revision, changed = await db.in_transaction(
             lambda tx: usecases.define_campaign(tx, draft, principal.subject, now)
         )
         attributed = await _attribute(db, catalogue, campaign_id, now)
-        return JSONResponse({"revision": revision, "changed": changed, "attributed": attributed})
+        answer = {"revision": revision, "changed": changed, "attributed": attributed}
+        if withdrawn := await _withdraw(db, catalogue, campaign_id, now):
+            answer["contacts_withdrawn"] = withdrawn
+        return JSONResponse(answer)
 
     @router.get("/v1/campaigns", tags=["office"], summary="The campaigns that this token is for")
     async def list_campaigns(
@@ -316,6 +322,19 @@ async def _attribute(db: Database, catalogue: Catalogue, campaign_id: str, now: 
         attributed += page.attributed
         if page.last is None:
             return attributed
+        after = page.last
+
+
+async def _withdraw(db: Database, catalogue: Catalogue, campaign_id: str, now: datetime) -> int:
+    """As `_attribute`, page by page."""
+    withdrawn, after = 0, ""
+    while True:
+        page = await db.in_transaction(
+            partial(usecases.withdraw_page, catalogue=catalogue, campaign_id=campaign_id, after=after, now=now)
+        )
+        withdrawn += page.withdrawn
+        if page.last is None:
+            return withdrawn
         after = page.last
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from services.checkin.domain import LIVE_ROOM_ACTIONS, TYPES, Campaign, Lessons, Reason, Result, Verdict
 from services.checkin.live_events import LiveEvent
+from services.checkin.minors import Past
 from services.checkin.sorting import Arrival, Digest, Enrolled, Key, Part, Refusal, Told, told_by
 from shared.contracts.base import UNASSIGNED, ColumnEvent
 from shared.contracts.checkin import (
@@ -53,6 +54,8 @@ class Stored(msgspec.Struct):
     enrolled: list[Enrolled] = []
     viewers: list[ViewerRow] = []
     new_actions: set[Key] = set()
+    no_contact: set[Key] = set()  # enrolments of minors without consent: their name and phone go nowhere
+    withdrawn: list[Past] = []  # the same of enrolments that others already have: they are told
     units: dict[str, tuple[str, str]] = {}
     replaced: set[int] = set()
 
@@ -117,6 +120,12 @@ class Decisions:
         arrival = self.arrivals[position]
         feed = "" if arrival.filed_as else arrival.source
         self.counts[event.campaign_id, event.type, lesson_date, mode, verdict, reason or "", feed] += 1
+
+    def decide_without_contact(self, position: int, event: LiveEvent, verdict: Verdict, reason: Reason | None) -> None:
+        """As `decide`, for a minor's enrolment whose name and phone are dropped."""
+        dropped = tuple(field for field in ("name", "phone") if getattr(event, field))
+        self.decide(position, event, verdict, reason or Reason.NO_GUARDIAN_CONSENT)
+        self._results[position] = Result(event.event_id, verdict, reason, dropped=dropped)
 
     def refuse(self, refusals: list[Refusal]) -> None:
         """Refuses events. They are counted later, where their row is new: an event that is refused twice counts once."""
@@ -277,11 +286,13 @@ def _decide_enrolments(decisions: Decisions, part: Part, stored: Stored) -> None
             decisions.decide(position, event, Verdict.DUPLICATE, reason)
             continue
         before = known.get(event.viewer_id, _LATER_THAN_ANY)
+        dropped = enrolment.has_contact and enrolment.key in stored.no_contact
+        tell = decisions.decide_without_contact if dropped else decisions.decide
         if before is None or enrolment.precedence > before:
             known[event.viewer_id] = enrolment.precedence
-            decisions.decide(position, event, Verdict.RECORDED)
+            tell(position, event, Verdict.RECORDED, None)
         else:
-            decisions.decide(position, event, Verdict.STORED, Reason.SUPERSEDED)
+            tell(position, event, Verdict.STORED, Reason.SUPERSEDED)
             decisions.keep(position, Verdict.STORED, Reason.SUPERSEDED)
 
 
@@ -290,7 +301,19 @@ def _publish_enrolments(decisions: Decisions, campaign: Campaign, stored: Stored
     for start in range(0, len(stored.enrolled), ENROLMENTS_PER_EVENT_MAX):
         page = stored.enrolled[start : start + ENROLMENTS_PER_EVENT_MAX]
         rows = [(new.viewer_id, new.enrolment_id, new.enrolled_at, new.unit_code, new.group_code) for _, _, new in page]
-        decisions.publish(ViewerEnrolledV1, campaign, rows, contacts=[_contact(event) for _, event, _ in page])
+        contacts = [None if new.key in stored.no_contact else _contact(event) for _, event, new in page]
+        decisions.publish(ViewerEnrolledV1, campaign, rows, {"contacts_withdrawn": False}, contacts)
+    decisions.publish(ViewerEnrolledV1, campaign, withdrawals(stored.withdrawn), WITHDRAWN)
+
+
+WITHDRAWN: dict[str, Any] = {"contacts": None, "contacts_withdrawn": True}
+
+
+def withdrawals(enrolments: Sequence[Past]) -> list[tuple[Any, ...]]:
+    """The rows of a `ViewerEnrolledV1` that withdraws contacts."""
+    return [
+        (past.viewer_id, past.enrolment_id, past.enrolled_at, past.unit_code, past.group_code) for past in enrolments
+    ]
 
 
 def _contact(event: LiveEvent) -> bytes | None:

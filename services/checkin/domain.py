@@ -46,18 +46,21 @@ class Reason(StrEnum):
     REPLAY_NOT_CREDITED = "replay_not_credited"
     LATE = "late"
     SUPERSEDED = "superseded"
+    NO_GUARDIAN_CONSENT = "no_guardian_consent"  # recorded, without name and phone: only in counts
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
     """What became of one event. Senders get their results in the order in which they sent the events.
 
-    `field` is set only where the event is malformed: it names the field that makes it so, or is null where none does.
+    `field` is set only where the event is malformed: it names the field that makes it so, or is null where none does. `dropped`
+    is set only where a minor's enrolment gave name or phone without a guardian's consent: they are not kept, the enrolment is.
     """
 
     event_id: str | None
     verdict: Verdict
     reason: Reason | None = None
     field: str | msgspec.UnsetType | None = msgspec.UNSET
+    dropped: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -147,13 +150,15 @@ class Campaign:
     course: Course
     lesson_texts: list[str]  # lesson dates as they stand in events
     channels: dict[str, str]
+    minors: frozenset[str] = frozenset()  # groups of children under 14
     public_keys: Mapping[str, str | None] = field(default_factory=dict)  # recipient → key, None: destroyed
 
     @classmethod
     def of(cls, no: int, revision: int, definition: CampaignDefinition) -> "Campaign":
         course = Course(definition)
         texts = [day.isoformat() for day in course.lesson_dates]
-        return cls(no, definition.campaign_id, revision, definition, course, texts, dict(definition.channels))
+        minors = frozenset(group.code for group in definition.groups if group.minors)
+        return cls(no, definition.campaign_id, revision, definition, course, texts, dict(definition.channels), minors)
 
 
 class Lessons(msgspec.Struct, gc=False):

@@ -47,6 +47,7 @@ class _Enrolled(_AnyEvent, frozen=True, gc=False):
     group: _IdOrBlank | None = None
     name: Annotated[str, _text(NAME_SENT_MAX_CHARS)] | None = None
     phone: Annotated[str, _text(PHONE_MAX_CHARS)] | None = None
+    guardian_consent: bool | None = None  # of a minor: name and phone may be kept
 
 
 class _QuizAnswered(_AnyEvent, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.checkin import store
+from services.checkin import minors, store
 from services.checkin.deciding import Decisions, Fact, Stored, decide
 from services.checkin.domain import Campaign
 from services.checkin.sorting import Arrival, Digest, Part, sort_out
@@ -63,10 +63,23 @@ async def _store(tx: Transaction, part: Part, arrivals: Sequence[Arrival], diges
     if repeats := part.repeats_in_files(stored.enrolled, arrivals, digest):
         replaced = await store.replaced_enrolments(tx, no, set(repeats.values()))
         stored.replaced = {position for position, said in repeats.items() if said in replaced}
+    if stored.enrolled and part.campaign.minors:
+        await _bar_contacts(tx, part.campaign, stored)
     if part.actions:
         stored.new_actions = await store.add_actions(tx, no, part.action_rows())
         stored.units = await store.attribution(tx, no, {viewer for viewer, _ in stored.new_actions})
     return stored
+
+
+async def _bar_contacts(tx: Transaction, campaign: Campaign, stored: Stored) -> None:
+    """Finds the contact data that may not be kept. All enrolments of the viewers are read, whose rows this transaction holds."""
+    history = await store.enrolments_of(tx, campaign.no, {enrolled.event.viewer_id for enrolled in stored.enrolled})
+    barred = minors.without_contact(history, campaign.minors)
+    new = {enrolled.enrolment.key for enrolled in stored.enrolled}
+    stored.no_contact = {past.key for past in barred}
+    stored.withdrawn = minors.withdrawn(past for past in barred if past.key not in new)
+    if forgotten := [past.key for past in barred if past.has_contact]:
+        await store.forget_contacts(tx, campaign.no, forgotten)
 
 
 def _events(fact: Fact, now: datetime, seal: Seal) -> list[Outgoing]:

@@ -14,4 +14,4 @@ WITHHELD = {
     "certificate": "DELETE",
 }
 # Columns of the tables above that the role may change nevertheless.
-CHANGING = {"make_good": "granted"}
+CHANGING = {"make_good": "granted", "enrolment": "has_contact"}

@@ -62,12 +62,18 @@ class Enrolment(NamedTuple):
     group_code: str
     channel: str | None
     received_at: datetime
+    guardian_consent: bool = False
+    has_contact: bool = False
     said: bytes = b""
 
     @property
     def precedence(self) -> tuple[datetime, str]:
         """The enrolment with the largest precedence wins, whatever the order of arrival (DESIGN §4.5)."""
         return self.enrolled_at, self.enrolment_id
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.viewer_id, self.enrolment_id
 
 
 class Told(NamedTuple):
@@ -235,6 +241,8 @@ def _add_enrolment(part: Part, position: int, event: LiveEvent, arrival: Arrival
         event.group or UNASSIGNED,
         event.channel or None,
         arrival.received_at,
+        event.guardian_consent is True,
+        bool(event.name or event.phone),
     )
     enrolled = Enrolled(position, event, enrolment)
     part.enrolments.append(enrolled)
@@ -244,7 +252,8 @@ def _add_enrolment(part: Part, position: int, event: LiveEvent, arrival: Arrival
 def said(event: LiveEvent, digest: Digest) -> bytes:
     """A digest of all that an enrolment says. Files have whole seconds, and platforms send fractions."""
     second = int(event.occurred_at.timestamp())
-    fields = (event.campaign_id, second, event.unit_code, event.channel, event.group, event.name, event.phone)
+    consent = event.guardian_consent is True
+    fields = (event.campaign_id, second, event.unit_code, event.channel, event.group, event.name, event.phone, consent)
     return digest(b"enrolment" + msgspec.json.encode([value or None for value in fields]))[:SAID_BYTES]
 
 

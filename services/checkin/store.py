@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from services.checkin.deciding import Counted, Uncounted, ViewerRow
 from services.checkin.domain import Lessons
+from services.checkin.minors import Past
 from services.checkin.sorting import Action, Enrolment, Key, Told
 from shared.database import Transaction
 from shared.database.columns import columns
@@ -123,9 +124,9 @@ async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable
     found = await tx.fetch(
         """
         INSERT INTO enrolment (campaign_no, viewer_id, enrolment_id, enrolled_at, unit_code, group_code, channel, received_at,
-                               said)
+                               guardian_consent, has_contact, said)
         SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-                                 $9::bytea[])
+                                 $9::bool[], $10::bool[], $11::bytea[])
         ON CONFLICT DO NOTHING RETURNING viewer_id, enrolment_id
         """,
         campaign_no,
@@ -148,6 +149,54 @@ async def replaced_enrolments(
         *columns(sorted(sent), 2),
     )
     return {(row[0], row[1]) for row in rows}
+
+
+async def enrolments_of(tx: Transaction, campaign_no: int, viewer_ids: Collection[str]) -> list[Past]:
+    rows = await tx.fetch(
+        "SELECT viewer_id, enrolled_at, enrolment_id, unit_code, group_code, guardian_consent, has_contact FROM enrolment "
+        "WHERE campaign_no = $1 AND viewer_id = ANY($2::text[])",
+        campaign_no,
+        sorted(viewer_ids),
+    )
+    return [Past(*row) for row in rows]
+
+
+async def forget_contacts(tx: Transaction, campaign_no: int, enrolments: Iterable[Key]) -> None:
+    """Keeps that nobody has name and phone of these enrolments any more."""
+    await tx.execute(
+        "UPDATE enrolment SET has_contact = false FROM unnest($2::text[], $3::text[]) AS given (viewer_id, enrolment_id) "
+        "WHERE campaign_no = $1 AND enrolment.viewer_id = given.viewer_id AND enrolment.enrolment_id = given.enrolment_id",
+        campaign_no,
+        *columns(sorted(enrolments), 2),
+    )
+
+
+async def to_withdraw(tx: Transaction, campaign_no: int, minors: Collection[str], after: str, limit: int) -> list[str]:
+    """Viewers, by id, who were ever enrolled in one of these groups and whose name or phone others may have without a guardian's
+    consent; the page after `after`."""
+    rows = await tx.fetch(
+        """
+        SELECT DISTINCT viewer_id FROM enrolment AS minor
+        WHERE campaign_no = $1 AND viewer_id > $2 COLLATE "C" AND group_code = ANY($3::text[]) AND EXISTS (
+            SELECT FROM enrolment AS told WHERE told.campaign_no = $1 AND told.viewer_id = minor.viewer_id
+            AND told.has_contact AND NOT told.guardian_consent)
+        ORDER BY viewer_id LIMIT $4
+        """,
+        campaign_no,
+        after,
+        sorted(minors),
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+async def lock_viewers_by_id(tx: Transaction, campaign_no: int, viewer_ids: Collection[str]) -> None:
+    """Makes enrolments of these viewers wait until the transaction ends."""
+    await tx.fetch(
+        "SELECT FROM viewer WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) ORDER BY viewer_id FOR UPDATE",
+        campaign_no,
+        sorted(viewer_ids),
+    )
 
 
 # Most viewers of a batch have the same lessons: each distinct set is sent once, and every viewer has the number of a set, two

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.checkin import certificates, store
+from services.checkin import certificates, minors, store
 from services.checkin.campaigns import Catalogue
 from services.checkin.certificates import CertificateState
+from services.checkin.deciding import WITHDRAWN, withdrawals
 from services.checkin.domain import Campaign, Lessons, LessonView, lesson_view
 from services.checkin.refusals import NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER
 from shared.bus import outbox
@@ -23,13 +24,14 @@ from shared.bus.outgoing import Outgoing, column_events
 from shared.contracts.base import UNASSIGNED
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_freeze import frozen_differences
-from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1, ViewerReassignedV1
+from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1, ViewerEnrolledV1, ViewerReassignedV1
 from shared.database import Transaction
 from shared.ids import new_event_id, new_public_id
 from shared.service.refusals import Refused
 
 GRANTS_PER_TRANSACTION = 5_000
 ATTRIBUTED_PER_TRANSACTION = 2_000
+WITHDRAWN_PER_TRANSACTION = 2_000
 UNCOUNTED_SHOWN_MAX = 50
 NAMED_MAX = 1_000
 
@@ -135,6 +137,30 @@ def _attributed(
         for was in viewer.lessons.checkins()
     ]  # fmt: skip
     return list(column_events(ViewerReassignedV1, campaign.id, now, rows))
+
+
+class WithdrawnPage(NamedTuple):
+    withdrawn: int
+    last: str | None  # the viewer after whom the next page starts; None: this was the last page
+
+
+async def withdraw_page(
+    tx: Transaction, catalogue: Catalogue, campaign_id: str, after: str, now: datetime
+) -> WithdrawnPage:
+    """Withdraws names and phones that were told before their group was one of minors, without a guardian's consent. As many
+    viewers as one transaction should hold; going through the pages again finishes what a crash left and changes nothing else."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    if not campaign.minors:
+        return WithdrawnPage(0, None)
+    page = await store.to_withdraw(tx, campaign.no, campaign.minors, after, WITHDRAWN_PER_TRANSACTION)
+    await store.lock_viewers_by_id(tx, campaign.no, page)
+    barred = minors.without_contact(await store.enrolments_of(tx, campaign.no, page), campaign.minors)
+    withdrawn = minors.withdrawn(barred)
+    if withdrawn:
+        await store.forget_contacts(tx, campaign.no, [past.key for past in barred if past.has_contact])
+        rows = withdrawals(withdrawn)
+        await outbox.add_outgoing(tx, list(column_events(ViewerEnrolledV1, campaign.id, now, rows, **WITHDRAWN)))
+    return WithdrawnPage(len(withdrawn), page[-1] if len(page) == WITHDRAWN_PER_TRANSACTION else None)
 
 
 async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: str) -> Campaign:

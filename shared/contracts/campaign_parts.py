@@ -165,10 +165,14 @@ class OpenWindow(NamedTuple):
 
 
 class Group(Part):
-    """A group that gets special attention (重点人群, FACTS A11)."""
+    """A group that gets special attention (重点人群, FACTS A11).
+
+    `minors`: children under 14. No name or phone is kept for them without a guardian's consent (FACTS, "Viewers and the law").
+    """
 
     code: Code
     name: Line
+    minors: bool = added_later(False)
 
 
 class HelpText(Part):

@@ -36,7 +36,10 @@ class CampaignDefinedV1(Event):
 
 class ViewerEnrolledV1(ColumnEvent):
     """Viewers enrolled or enrolled again. For each of unit, group, name and phone the latest `enrolled_at` that gives it wins
-    (tie: larger `enrolment_id`)."""
+    (tie: larger `enrolment_id`).
+
+    With `contacts_withdrawn` it repeats enrolments, to say that no name or phone told by these or by earlier ones may be kept.
+    """
 
     OWNER: ClassVar[str] = "checkin"
     FACT: ClassVar[str] = "viewer_enrolled"
@@ -49,7 +52,7 @@ class ViewerEnrolledV1(ColumnEvent):
     }
     PERSONAL: ClassVar[Fields] = ("viewer_ids", "enrolment_ids")  # platforms build event ids from accounts
     SEALED: ClassVar[Fields] = ("contacts",)
-    IMPERSONAL: ClassVar[Fields] = ("enrolled_at", "unit_codes", "groups")
+    IMPERSONAL: ClassVar[Fields] = ("enrolled_at", "unit_codes", "groups", "contacts_withdrawn")
 
     viewer_ids: list[Id]
     enrolment_ids: list[Id] = Field(description="the platform's event ids; made up by checkin for rows of a file")
@@ -59,6 +62,7 @@ class ViewerEnrolledV1(ColumnEvent):
     contacts: SealedColumn | None = Field(
         default=None, description='sealed JSON {"name": str|null, "phone": str|null} for certificate and notification'
     )
+    contacts_withdrawn: bool = Field(default=False, description="they were a minor's, without a guardian's consent")
 
     @model_validator(mode="after")
     def _one_box_per_row(self) -> "ViewerEnrolledV1":

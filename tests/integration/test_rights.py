@@ -28,7 +28,7 @@ RIGHTS = {
         "campaign_key": "aw",
         "campaign_revision": "a",
         "viewer": "aw",
-        "enrolment": "a",
+        "enrolment": "a w(has_contact)",
         "uncounted": "a",
         "live_room_action": "a",
         "verdict_count": "aw",

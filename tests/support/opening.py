@@ -26,7 +26,7 @@ Read = set[tuple[str, str]]
 """(campaign, name, phone or claim code)"""
 
 AT_REST = {
-    "certificate": "SELECT campaign_id, value, campaign_id || '/' || viewer_id FROM contact UNION ALL "
+    "certificate": "SELECT campaign_id, value, campaign_id || '/' || viewer_id FROM contact WHERE value IS NOT NULL UNION ALL "
     "SELECT campaign_id, name, campaign_id || '/' || viewer_id FROM certificate WHERE name IS NOT NULL",
     "notification": "SELECT campaign_id, phone, campaign_id || '/' || viewer_id FROM contact WHERE phone IS NOT NULL UNION ALL "
     "SELECT campaign_id, claim_code, campaign_id || '/' || viewer_id || '/' || serial FROM certificate "

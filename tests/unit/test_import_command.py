@@ -320,6 +320,27 @@ def test_unknown_codes_are_counted_and_named(checkin: JsonServer, tmp_path: Path
     assert json.loads(done.stdout)["unknown_codes"] == {"channel": {"QR-9999": 2}}
 
 
+def test_a_minors_contact_that_was_dropped_is_counted_and_the_remedy_named(checkin: JsonServer, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(
+        "账号,时间,姓名,监护人同意\nks1,2024/6/29 19:31,甲,是\nks2,2024/6/29 19:31,乙,\nks3,2024/6/29 19:31,丙,否\n"
+    )
+    sent: list[Any] = []
+
+    def answer(events: list[dict[str, Any]]) -> tuple[int, Any]:
+        sent.extend(event.get("guardian_consent") for event in events)
+        dropped = [{} if event.get("guardian_consent") else {"dropped": ["name"]} for event in events]
+        return 200, {"results": [result(event) | more for event, more in zip(events, dropped, strict=True)]}
+
+    checkin.routes["POST", "/v1/campaigns/small-2024/imports"] = answer
+    done = run(source, "--campaign", "small-2024", "--type", "报名")
+    assert sent == [True, None, False]
+    assert "2 行报名属于未满 14 周岁的人群" in done.output.replace("\n", "")
+    assert (
+        json.loads(run(source, "--campaign", "small-2024", "--type", "报名", "--json").stdout)["contacts_dropped"] == 2
+    )
+
+
 def test_rounded_accounts_are_a_warning_and_a_fault_where_asked(checkin: JsonServer, tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("账号,时间\n6912345678901230000,2024/6/29 19:31\n6912345678901230000,2024/6/29 19:32\n")

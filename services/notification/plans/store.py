@@ -22,8 +22,8 @@ class ContactRow(NamedTuple):
     viewer_id: str
     enrolled_at: datetime
     enrolment_id: str
-    phone: bytes
-    phone_hash: bytes
+    phone: bytes | None  # None: it may not be kept
+    phone_hash: bytes | None
     retain_until: datetime
 
 
@@ -39,6 +39,8 @@ async def keep_contacts(tx: Transaction, rows: Sequence[ContactRow]) -> None:
             phone_hash = excluded.phone_hash, retain_until = greatest(contact.retain_until, excluded.retain_until)
         WHERE contact.enrolled_at IS NULL
            OR (contact.enrolled_at, contact.enrolment_id) < (excluded.enrolled_at, excluded.enrolment_id)
+           OR (contact.enrolled_at, contact.enrolment_id) = (excluded.enrolled_at, excluded.enrolment_id)
+              AND excluded.phone IS NULL
         """,
         *columns(rows, len(ContactRow._fields)),
     )

@@ -38,11 +38,36 @@ async def keep_definition(
 
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> None:
-    """Keeps each viewer's latest phone; an enrolment without a phone never clears it. Messages to them are planned again."""
+    """Keeps each viewer's latest phone; an enrolment without a phone never clears it, one that withdraws it does. Messages to
+    them are planned again."""
+    told = _withdrawn(event) if event.contacts_withdrawn else await _told(tx, event, secrets)
+    if newest := latest_enrolments(told, key=lambda contact: contact.viewer_id):
+        await store.keep_contacts(tx, sorted(newest.values()))
+        for kind in KINDS.values():
+            await kind.plan_again_for(tx, [(event.campaign_id, viewer_id) for viewer_id in sorted(newest)])
+
+
+def _withdrawn(event: ViewerEnrolledV1) -> list[store.ContactRow]:
+    """Says of phones that they may not be kept: what earlier enrolments tell comes too late, in any order."""
+    return [
+        store.ContactRow(
+            event.campaign_id,
+            row.viewer_id,
+            row.enrolled_at,
+            row.enrolment_id,
+            None,
+            None,
+            row.enrolled_at + domain.RETAIN_FOR,
+        )
+        for row in event.rows()
+    ]
+
+
+async def _told(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> list[store.ContactRow]:
     campaign_keys = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
     contacts = opened(event.contacts, event.viewer_ids, campaign_keys)
     phones = [None if contact is None else readable(domain.phone_in, contact) for contact in contacts]
-    told = (
+    return [
         store.ContactRow(
             event.campaign_id,
             row.viewer_id,
@@ -54,11 +79,7 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secre
         )
         for row, phone in zip(event.rows(), phones, strict=True)
         if phone is not None
-    )
-    if newest := latest_enrolments(told, key=lambda contact: contact.viewer_id):
-        await store.keep_contacts(tx, sorted(newest.values()))
-        for kind in KINDS.values():
-            await kind.plan_again_for(tx, [(event.campaign_id, viewer_id) for viewer_id in sorted(newest)])
+    ]
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
