@@ -133,7 +133,8 @@ def build_api(
 def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Links, specimen: bool) -> None:
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
-        """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one."""
+        """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one; a
+        right code is not, whatever others have tried from the same address."""
         row = await claimed(body, request)
         return ClaimAnswer(serial=row.serial, **links.to(row.serial), page_url=links.page(row.code))
 

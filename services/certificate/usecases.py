@@ -342,8 +342,8 @@ async def claim(
         # A caller who leaves the tail out has guessed nothing and only learns that it is needed.
         await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
         return Refused("wrong-phone-tail")
-    # A caller who knows code and tail is the holder, whatever others behind the same address have tried.
-    await wrong_claims.check(tx, limits if expected is None else [of_code])
+    # Who knows the code, and the tail where there is one, is the holder, whatever others behind the same address have tried.
+    await wrong_claims.check(tx, [of_code])
     if row.claimed_at is None:
         await store.claim(tx, row.serial, now)
         await outbox.add(tx, _claimed_event(row, now))

@@ -1,7 +1,8 @@
 """How many wrong tries to claim are allowed, per code and per address, over all replicas.
 
-Only wrong tries count, so that the many viewers who share a carrier's address do not use up each other's. Once a limit is
-reached, a right guess is refused like a wrong one.
+Only wrong tries count, and the address's limit refuses only wrong ones: of the many viewers who share a carrier's address none
+locks another out. Once the limit of a code is reached, a right tail is refused like a wrong one. How many guesses that leaves, and
+what they find: docs/decisions/claim-tries.md.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from shared.people.at_rest import lookup_hash
 from shared.service.refusals import Refused
 
 BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # whoever has a code needs 80 days for 10,000 phone tails
-BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # 39 bits of code then last longer than anybody tries
+BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # then wrong tries are told to wait
 
 
 class Limit(NamedTuple):

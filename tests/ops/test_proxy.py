@@ -136,7 +136,8 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
     port, health = free_port(), free_port()
     async with upstream() as behind, AsyncExitStack() as callers:
         addresses = {r"http://(checkin|certificate):\d+": f"http://127.0.0.1:{behind}"}
-        file = configure(tmp_path, "public.conf", {"8443": str(port), "8080": str(health)} | addresses)
+        slow = {"rate=10r/s": "rate=1r/s"}  # of tries to claim: a busy machine would not reach what is allowed
+        file = configure(tmp_path, "public.conf", {"8443": str(port), "8080": str(health)} | addresses | slow)
         log = tmp_path / "log"
         with log.open("wb") as output:
             options = ("-c", str(file), "-g", "user root;")  # pytest's folders are closed to others
@@ -216,6 +217,16 @@ async def test_one_address_does_not_take_all_places_for_large_bodies(proxy: Prox
     slow = [await proxy.post(EVENTS, MIB, sent=1000, address="127.0.0.9") for _ in range(29)]
     assert (await slow[-1].answer())[0] == 429
     assert (await (await proxy.post(EVENTS, MIB, address="127.0.0.2")).answer())[0] == 200
+
+
+async def test_tries_to_claim_are_slowed_down_by_address(proxy: Proxy) -> None:
+    """The rate on which docs/decisions/claim-tries.md reckons. What is no try goes on."""
+    crowd = [await proxy.post("/v1/claims", 10, address="127.0.0.9") for _ in range(60)]
+    assert {(await each.answer())[0] for each in crowd} == {200}
+    flood = [await proxy.post("/claim", 10, address="127.0.0.9") for _ in range(60)]
+    assert (await flood[-1].answer())[0] == 429
+    assert (await (await proxy.post(VERIFY, 10, address="127.0.0.9")).answer())[0] == 200
+    assert (await (await proxy.post("/v1/claims", 10, address="127.0.0.2")).answer())[0] == 200
 
 
 async def test_a_slow_sender_is_sent_away(proxy: Proxy) -> None:
