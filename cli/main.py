@@ -28,6 +28,7 @@ from cli import (
     repair_command,
     token_commands,
     totals_command,
+    viewer_commands,
 )
 from cli.client import fail
 from cli.usage import Commands
@@ -40,6 +41,7 @@ app.add_typer(campaign_commands.app, name="campaign")
 app.command("import")(import_command.import_file)
 app.command("totals")(totals_command.totals)
 app.command("live-room")(totals_command.live_room)
+app.add_typer(viewer_commands.app, name="viewer")
 app.command("platform-count")(platform_count_command.platform_count)
 app.command("platforms")(platforms_command.platforms)
 app.add_typer(clock_commands.app, name="clock")

@@ -1,8 +1,8 @@
 """How many wrong tries to claim are allowed, per code and per address, over all replicas.
 
 Only wrong tries count, and the address's limit refuses only wrong ones: of the many viewers who share a carrier's address none
-locks another out. Once the limit of a code is reached, a right tail is refused like a wrong one. How many guesses that leaves, and
-what they find: docs/decisions/claim-tries.md.
+locks another out. Once the limit of a code is reached, a right tail is refused like a wrong one. How many guesses that leaves,
+and what they find: docs/decisions/claim-tries.md.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, ONE_LINE_PATTERN, Id, Mode
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import explain
-from shared.database import Database
+from shared.database import Database, Transaction
 from shared.ids import new_import_id
 from shared.service.direct_route import DirectRoute
 from shared.service.guarded_route import GuardedRoute
@@ -36,7 +36,8 @@ from shared.service.refusals import Refused
 from shared.service.tokens import ALL_CAMPAIGNS, ROLES, Principal, requires
 
 VIEWER_IDS_MAX = 10_000
-CAMPAIGNS_LISTED_MAX = 500
+CAMPAIGNS_LISTED_MAX = UNIT_VIEWERS_MAX = 500
+LINKS_PER_PAGE = 5_000
 EVENTS_MAX_BYTES = MAKE_GOOD_MAX_BYTES = 1024 * 1024  # 10,000 ids of 64 characters are 670,000 bytes
 PLATFORM_COUNT_MAX = 2_000_000_000
 WEBHOOK_PATHS = WEBHOOK_PATH, WEBHOOK_OF_SOURCE_PATH = "/v1/live/events", "/v1/live/events/{source}"
@@ -88,6 +89,45 @@ class ViewerAnswer(BaseModel):
     certificate: CertificateState | None = Field(description="null: not claimed, as far as is known")
     lessons: list[LessonAnswer]
     uncounted: list[UncountedAnswer]
+
+
+class UnitViewerRow(BaseModel):
+    """One of a unit's viewers and their days."""
+
+    viewer_id: str
+    unit_code: str
+    group: str
+    credited_days: int
+    reachable_days: int
+    can_complete: bool
+    not_credited: list[date] = Field(description="lessons that are over for good without counting")
+
+
+class UnitViewerPage(BaseModel):
+    required_days: int
+    rows: list[UnitViewerRow]
+    next_cursor: str | None
+
+
+class LinksRequest(BaseModel):
+    """Links for listed viewers, or page by page for all of a unit and those below it; without both for the whole campaign."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    viewer_ids: Annotated[list[Id], Field(min_length=1, max_length=VIEWER_IDS_MAX)] | None = None
+    unit: Id | None = None
+    cursor: Id | None = Field(default=None, description="`next_cursor` of the page before")
+
+
+class LinkRow(BaseModel):
+    viewer_id: str
+    unit_code: str | None = Field(description="null in the answer to a list")
+    url: str = Field(description="opens the viewer's own page for whoever has it: hand it to that viewer only")
+
+
+class LinkPage(BaseModel):
+    rows: list[LinkRow]
+    next_cursor: str | None
 
 
 class CampaignRow(BaseModel):
@@ -198,6 +238,7 @@ def build_api(settings: Settings, db: Database, clock: Clock, intake: Intake, ca
     _campaigns(router, db, clock, catalogue)
     _decisions(router, db, clock, catalogue)
     _viewers(router, settings, db, clock, catalogue)
+    _unit_viewers(router, db, clock, catalogue)
     return router
 
 
@@ -448,8 +489,32 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
         summary="A link to the viewer's own page",
     )
     async def link(campaign_id: PathId, viewer_id: PathId, principal: Office) -> dict[str, str]:
+        return {"url": link_to(campaign_id, viewer_id)}
+
+    @router.post(
+        "/v1/campaigns/{campaign_id}/viewer-links",
+        tags=["office"],
+        summary="Links to many viewers' own pages",
+        max_body_size=MAKE_GOOD_MAX_BYTES,
+    )
+    async def links(campaign_id: PathId, body: LinksRequest, principal: Office) -> LinkPage:
+        """For the platform, which hands each viewer the own link. Listed viewers need not be known yet."""
+        if body.viewer_ids is not None:
+            ids = [(viewer_id, None) for viewer_id in body.viewer_ids]
+            return LinkPage(rows=_link_rows(campaign_id, ids), next_cursor=None)
+        async with db.transaction() as tx:
+            page = await usecases.unit_viewers(
+                tx, catalogue, campaign_id, body.unit, body.cursor or "", LINKS_PER_PAGE, clock.now()
+            )
+        rows = _link_rows(campaign_id, [(report.viewer.viewer_id, report.viewer.unit_code) for report in page])
+        return LinkPage(rows=rows, next_cursor=rows[-1].viewer_id if len(rows) == LINKS_PER_PAGE else None)
+
+    def _link_rows(campaign_id: str, viewers: Iterable[tuple[str, str | None]]) -> list[LinkRow]:
+        return [LinkRow(viewer_id=viewer, unit_code=unit, url=link_to(campaign_id, viewer)) for viewer, unit in viewers]
+
+    def link_to(campaign_id: str, viewer_id: str) -> str:
         token = jwt.encode({"c": campaign_id, "v": viewer_id}, settings.link_key, algorithm="HS256")
-        return {"url": f"{settings.public_url}/me/{token}"}
+        return f"{settings.public_url}/me/{token}"
 
     @router.get("/me/{token}", tags=["viewer"], summary="The viewer's own page", response_class=HTMLResponse)
     async def me(token: Annotated[str, Path(max_length=1000)]) -> HTMLResponse:
@@ -466,6 +531,67 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
                     raise
                 return pages.PAGES.answer(pages.nothing_yet(), 404)
         return pages.PAGES.answer(pages.viewer(report, clock.now(), settings.claim_page_url))
+
+
+# ---- a unit's own viewers ----------------------------------------------------------------------------------------------
+
+
+def _unit_viewers(router: APIRouter, db: Database, clock: Clock, catalogue: Catalogue) -> None:
+    path = "/v1/campaigns/{campaign_id}/units/{unit_code}/viewers"
+
+    async def require_inside(tx: Transaction, principal: Principal, campaign_id: str, unit_code: str) -> None:
+        """Raises a 403 problem for a unit outside of the token's subtree, whether there is such a unit or not. A liaison has a
+        unit."""
+        if principal.unit is None and principal.role != "liaison":
+            return
+        campaign = await usecases.campaign_in_force(tx, catalogue, campaign_id)
+        tree = campaign.definition.unit_by_code
+        own = usecases.subtree(campaign, principal.unit) if principal.unit in tree else frozenset()
+        if unit_code not in own:
+            raise Problem(403, "other-unit", "该令牌只适用于自己单位及其下级")
+
+    @router.get(path, tags=["liaison"], summary="A unit's viewers and their days")
+    async def unit_viewers(
+        campaign_id: PathId,
+        unit_code: PathId,
+        principal: Anybody,
+        limit: Annotated[int, Query(ge=1, le=UNIT_VIEWERS_MAX)] = 100,
+        cursor: Annotated[Id | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> UnitViewerPage:
+        """Of the unit and all below it, by account. Nobody's name, phone or claim code: checkin has none of them."""
+        async with db.transaction() as tx:
+            await require_inside(tx, principal, campaign_id, unit_code)
+            campaign = await usecases.campaign_in_force(tx, catalogue, campaign_id)
+            reports = await usecases.unit_viewers(
+                tx, catalogue, campaign_id, unit_code, cursor or "", limit, clock.now()
+            )
+        rows = [_unit_viewer(report) for report in reports]
+        next_cursor = rows[-1].viewer_id if len(rows) == limit else None
+        return UnitViewerPage(required_days=campaign.course.required_days, rows=rows, next_cursor=next_cursor)
+
+    @router.get(path + "/{viewer_id}", tags=["liaison"], summary="What counts for one of a unit's viewers, and why")
+    async def unit_viewer(
+        campaign_id: PathId, unit_code: PathId, viewer_id: PathId, principal: Anybody
+    ) -> ViewerAnswer:
+        """A viewer of another unit is not found, as one who does not exist."""
+        async with db.transaction() as tx:
+            await require_inside(tx, principal, campaign_id, unit_code)
+            report = await usecases.unit_report(tx, catalogue, campaign_id, unit_code, viewer_id, clock.now())
+        return _viewer_answer(report)
+
+
+def _unit_viewer(report: usecases.ViewerReport) -> UnitViewerRow:
+    dates = report.campaign.course.lesson_dates
+    counts = (LessonState.CREDITED, LessonState.MADE_GOOD)
+    return UnitViewerRow(
+        viewer_id=report.viewer.viewer_id,
+        unit_code=report.viewer.unit_code,
+        group=report.viewer.group_code,
+        credited_days=report.credited_days,
+        reachable_days=report.reachable_days,
+        can_complete=report.reachable_days >= report.campaign.course.required_days,
+        not_credited=[dates[view.lesson] for view in report.lessons if view.final and view.state not in counts],
+    )
 
 
 def _viewer_answer(report: usecases.ViewerReport) -> ViewerAnswer:

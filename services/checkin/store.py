@@ -364,6 +364,23 @@ async def viewer(tx: Transaction, campaign_no: int, viewer_id: str) -> Viewer | 
     return None if row is None else _viewer(row)
 
 
+async def viewers_of(
+    tx: Transaction, campaign_no: int, unit_codes: Collection[str] | None, after: str, limit: int
+) -> list[Viewer]:
+    """Viewers of these units (None: all) by id; the page after `after`. Reads the campaign's viewers in that order, so a small
+    unit of a province takes seconds."""
+    rows = await tx.fetch(
+        f"SELECT viewer_id, unit_code, group_code, channel, enrolled_at, {_LESSONS} "  # noqa: S608 - a constant
+        'FROM viewer WHERE campaign_no = $1 AND ($2::text[] IS NULL OR unit_code = ANY($2)) AND viewer_id > $3 COLLATE "C" '
+        "ORDER BY viewer_id LIMIT $4",
+        campaign_no,
+        None if unit_codes is None else sorted(unit_codes),
+        after,
+        limit,
+    )
+    return [_viewer(row) for row in rows]
+
+
 async def attribution(tx: Transaction, campaign_no: int, viewer_ids: Collection[str]) -> dict[str, tuple[str, str]]:
     """(unit_code, group_code) of the viewers that are known."""
     rows = await tx.fetch(

@@ -28,6 +28,7 @@ from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1, Viewer
 from shared.database import Transaction
 from shared.ids import new_event_id, new_public_id
 from shared.service.refusals import Refused
+from shared.tree import Tree
 
 GRANTS_PER_TRANSACTION = 5_000
 ATTRIBUTED_PER_TRANSACTION = 2_000
@@ -215,9 +216,50 @@ async def viewer_report(
         if not uncounted:
             raise Refused(NO_SUCH_VIEWER, "这位观众没有报名，也没有签到")
         viewer = store.Viewer(viewer_id, "unassigned", "unassigned", None, None, Lessons())
-    views = [lesson_view(campaign.course, viewer.lessons, index, now) for index in range(len(campaign.lesson_texts))]
     certificate = await certificates.state_of(tx, campaign_id, viewer_id)
-    return ViewerReport(campaign, viewer, views, uncounted, certificate)
+    return ViewerReport(campaign, viewer, _views(campaign, viewer.lessons, now), uncounted, certificate)
+
+
+async def unit_report(
+    tx: Transaction, catalogue: Catalogue, campaign_id: str, unit_code: str, viewer_id: str, now: datetime
+) -> ViewerReport:
+    """As `viewer_report`, of a viewer of this unit or of one below it. Anybody else is refused as `no-such-viewer`: who is not
+    told of a viewer does not learn that there is one."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    report = await viewer_report(tx, catalogue, campaign_id, viewer_id, now)
+    if report.viewer.unit_code not in subtree(campaign, unit_code):
+        raise Refused(NO_SUCH_VIEWER, "这位观众没有报名，也没有签到")
+    return report
+
+
+async def unit_viewers(
+    tx: Transaction,
+    catalogue: Catalogue,
+    campaign_id: str,
+    unit_code: str | None,
+    after: str,
+    limit: int,
+    now: datetime,
+) -> list[ViewerReport]:
+    """What can be told of the viewers of a unit and of those below it (None: of all), by id; the page after `after`. Without what
+    was refused and what became of certificates."""
+    campaign = await campaign_in_force(tx, catalogue, campaign_id)
+    codes = None if unit_code is None else subtree(campaign, unit_code)
+    return [
+        ViewerReport(campaign, viewer, _views(campaign, viewer.lessons, now), [])
+        for viewer in await store.viewers_of(tx, campaign.no, codes, after, limit)
+    ]
+
+
+def subtree(campaign: Campaign, unit_code: str) -> frozenset[str]:
+    """Codes of a unit and everything below it. Refused as `no-such-unit` where the campaign does not have it."""
+    if unit_code not in campaign.definition.unit_by_code:
+        raise Refused("no-such-unit")
+    return Tree(campaign.definition.units).subtree(unit_code)
+
+
+def _views(campaign: Campaign, lessons: Lessons, now: datetime) -> list[LessonView]:
+    return [lesson_view(campaign.course, lessons, index, now) for index in range(len(campaign.lesson_texts))]
 
 
 # ---- lessons made good -----------------------------------------------------------------------------------------------

@@ -614,6 +614,9 @@ CALLS = [
     ("GET", f"{PATH}/viewers/a", {"admin", "office", "auditor"}),
     ("GET", f"{PATH}/whatif?credit=live", {"admin", "office", "auditor"}),
     ("POST", f"{PATH}/viewers/a/link", {"admin", "office"}),
+    ("POST", f"{PATH}/viewer-links", {"admin", "office"}),
+    ("GET", f"{PATH}/units/11/viewers", {"admin", "office", "auditor"}),  # a liaison: of the own unit
+    ("GET", f"{PATH}/units/11/viewers/a", {"admin", "office", "auditor"}),
     ("POST", f"{PATH}/make-goods", {"admin", "office"}),
     ("POST", f"{PATH}/imports", {"admin", "office"}),
 ]
@@ -640,6 +643,64 @@ async def test_a_units_token_reads_no_viewer(service: CheckinUnderTest) -> None:
     await service.post(checkin("a"))
     scoped = {"Authorization": f"Bearer {token('office', CAMPAIGN, '111')}"}
     assert problem_of(await service.client.get(f"{PATH}/viewers/a", headers=scoped)) == (403, "unit-scoped")
+
+
+async def test_a_liaison_sees_the_days_of_the_own_units_people_and_nothing_else(service: CheckinUnderTest) -> None:
+    content = campaign_content()
+    content["units"].append(a_unit("112", "11", "county"))
+    await service.define(content)
+    contact = {"name": "王示例", "phone": "13800005678"}
+    await service.post(
+        enrolment("in", unit_code="111-EDU", **contact), checkin("in"), checkin("in", REPLAY, "r"),
+        enrolment("beside", unit_code="112"), enrolment("above", unit_code="11"), checkin("nowhere"),
+        enrolment("unheard-of", unit_code="999"),
+    )  # fmt: skip
+    await service.client.post(
+        f"{PATH}/make-goods", json={"lesson_date": "2024-06-30", "reason": "平台中断", "viewer_ids": ["in"]}
+    )
+    liaison = {"Authorization": f"Bearer {token('liaison', CAMPAIGN, '111')}"}
+
+    async def get(path: str) -> httpx.Response:
+        return await service.client.get(f"{PATH}/units/{path}", headers=liaison)
+
+    page = await get("111/viewers")
+    assert page.json() == {
+        "required_days": 2,
+        "rows": [
+            {"viewer_id": "in", "unit_code": "111-EDU", "group": "unassigned", "credited_days": 2, "reachable_days": 2,
+             "can_complete": True, "not_credited": []},
+        ],
+        "next_cursor": None,
+    }  # fmt: skip
+    one = await get("111-EDU/viewers/in")
+    assert [lesson["state"] for lesson in one.json()["lessons"]] == ["credited", "made_good"]
+    for text in (page.text, one.text):
+        assert not [secret for secret in ("王示例", "5678", "claim_code", "phone", 'name":"王') if secret in text]
+    for viewer in ("beside", "above", "nowhere", "unheard-of", "nobody"):
+        assert problem_of(await get(f"111/viewers/{viewer}")) == (404, "not-found")
+    for unit in ("112", "11", "1", "999", "unassigned"):
+        assert problem_of(await get(f"{unit}/viewers")) == (403, "other-unit")
+        assert problem_of(await get(f"{unit}/viewers/beside")) == (403, "other-unit")
+    whole = (await service.client.get(f"{PATH}/units/1/viewers?limit=2")).json()
+    assert ([row["viewer_id"] for row in whole["rows"]], whole["next_cursor"]) == (["above", "beside"], "beside")
+
+
+async def test_links_in_bulk_are_those_that_one_by_one_are(service: CheckinUnderTest) -> None:
+    await service.post(enrolment("a", unit_code="111"), enrolment("b", unit_code="11"), checkin("c"))
+    single = (await service.client.post(f"{PATH}/viewers/a/link")).json()["url"]
+    whole = (await service.client.post(f"{PATH}/viewer-links", json={})).json()
+    assert [(row["viewer_id"], row["unit_code"]) for row in whole["rows"]] == [
+        ("a", "111"),
+        ("b", "11"),
+        ("c", "unassigned"),
+    ]
+    assert (whole["rows"][0]["url"], whole["next_cursor"]) == (single, None)
+    of_unit = (await service.client.post(f"{PATH}/viewer-links", json={"unit": "111"})).json()["rows"]
+    assert [row["viewer_id"] for row in of_unit] == ["a"]
+    listed = (await service.client.post(f"{PATH}/viewer-links", json={"viewer_ids": ["a", "not-yet"]})).json()["rows"]
+    assert [row["viewer_id"] for row in listed] == ["a", "not-yet"]
+    assert listed[0]["url"] == single
+    assert problem_of(await service.client.post(f"{PATH}/viewer-links", json={"unit": "7"})) == (404, "not-found")
 
 
 async def test_metrics_count_exactly_and_docs_are_there(service: CheckinUnderTest) -> None:
