@@ -1,6 +1,8 @@
 """HTTP of certificate: claiming and verifying by anybody, the office's certificates."""
 
 import unicodedata
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -18,7 +20,7 @@ from services.certificate.renderer import Shape
 from services.certificate.usecases import Keys
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN, Id
-from shared.contracts.campaign import CampaignRules
+from shared.contracts.campaign import RETAIN_DAYS, CampaignRules
 from shared.contracts.certificate import Reason
 from shared.database import Database, DatabaseAway, Transaction
 from shared.definitions import Definitions
@@ -120,8 +122,9 @@ def build_api(
     specimen: bool,
 ) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
-    _claiming(router, db, clock, keys, links, specimen)
-    _verification(router, db, definitions, keys, links, drawings, specimen)
+    retention = Retention(db, definitions)
+    _claiming(router, db, clock, keys, links, retention, specimen)
+    _verification(router, db, definitions, keys, links, drawings, retention, specimen)
     _files(router, db, definitions, keys, links, drawings)
     _office(router, db, clock, definitions, keys, drawings)
     return router
@@ -130,7 +133,31 @@ def build_api(
 # ---- anybody ---------------------------------------------------------------------------------------------------------
 
 
-def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: Links, specimen: bool) -> None:
+class Retention:
+    """For how many days after the enrolment the campaigns keep names and phones: what pages say of it. A page that does not need
+    the database is shown without it, too."""
+
+    def __init__(self, db: Database, definitions: Definitions[CampaignRules]) -> None:
+        self._db = db
+        self._definitions = definitions
+        self._days: set[int] = set()
+
+    async def days(self) -> set[int]:
+        with suppress(DatabaseAway):
+            async with self._db.transaction() as tx:
+                self._days = {rules.retain_days for rules in (await self._definitions.all(tx)).values()}
+        return self._days
+
+
+def _claiming(
+    router: APIRouter,
+    db: Database,
+    clock: Clock,
+    keys: Keys,
+    links: Links,
+    retention: Retention,
+    specimen: bool,
+) -> None:
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
         """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one; a
@@ -154,7 +181,7 @@ def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: 
 
     @router.get("/claim", tags=["public"], summary="The page to claim on", response_class=HTMLResponse)
     async def claim_page() -> HTMLResponse:
-        return _claim_page(pages.ClaimPage(specimen))
+        return _claim_page(pages.ClaimPage(specimen), await retention.days())
 
     @router.post(
         "/claim",
@@ -165,7 +192,7 @@ def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: 
     )
     async def claim_by_form(request: Request, claim_code: Typed = "", phone_tail: Typed = "") -> HTMLResponse:
         """What is too long is cut off: it is then wrong, and the page says so."""
-        claim_code = claim_code[:CLAIM_CODE_MAX]
+        claim_code, days = claim_code[:CLAIM_CODE_MAX], await retention.days()
         try:
             body = ClaimRequest(claim_code=claim_code, phone_tail=phone_tail[:PHONE_TAIL_MAX] or None)
             row = await claimed(body, request)
@@ -173,11 +200,11 @@ def _claiming(router: APIRouter, db: Database, clock: Clock, keys: Keys, links: 
                 own = await keys.recipient.keys_to_read(tx, row.campaign_id)
         except Refused as refused:
             problem = problem_of(refused, ANSWERS)
-            return _claim_page(pages.ClaimPage(specimen, claim_code, problem.body["title"]), problem)
+            return _claim_page(pages.ClaimPage(specimen, claim_code, problem.body["title"]), days, problem)
         except DatabaseAway:
-            return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), database_away())
+            return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), days, database_away())
         content = usecases.content_of(row, own)
-        return _claim_page(pages.ClaimPage.of(content, links.folder(row.serial), row.code, specimen=specimen))
+        return _claim_page(pages.ClaimPage.of(content, links.folder(row.serial), row.code, specimen=specimen), days)
 
 
 def _verification(
@@ -187,6 +214,7 @@ def _verification(
     keys: Keys,
     links: Links,
     drawings: Drawings,
+    retention: Retention,
     specimen: bool,
 ) -> None:
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
@@ -225,7 +253,7 @@ def _verification(
 
     @router.get("/v/", tags=["public"], summary="The page to verify on", response_class=HTMLResponse)
     async def verify_page() -> HTMLResponse:
-        return pages.PAGES.answer(pages.verify_html(specimen=specimen), form=True)
+        return pages.PAGES.answer(pages.verify_html(specimen=specimen, days=await retention.days()), form=True)
 
     @router.post(
         "/v/",
@@ -240,15 +268,15 @@ def _verification(
         try:
             body = VerifyRequest.model_validate_json(text) if text else VerifyRequest(serial=serial[:SERIAL_TYPED_MAX])
         except ValidationError:
-            return _verify_form("这不是电子证书文件，请选择领取时下载的文件", specimen)
+            return _verify_form("这不是电子证书文件，请选择领取时下载的文件", specimen, await retention.days())
         if body.content is None and not (body.serial or "").strip():
-            return _verify_form("请填写证书编号，或选择电子证书文件", specimen)
+            return _verify_form("请填写证书编号，或选择电子证书文件", specimen, await retention.days())
         found = await _look_up(db, definitions, keys, body)
         return _verdict_page(found.certificate, found.status, specimen, typed=True)
 
 
-def _verify_form(error: str, specimen: bool) -> HTMLResponse:
-    return pages.PAGES.answer(pages.verify_html(specimen=specimen, error=error), 422, form=True)
+def _verify_form(error: str, specimen: bool, days: Collection[int]) -> HTMLResponse:
+    return pages.PAGES.answer(pages.verify_html(specimen=specimen, error=error, days=days), 422, form=True)
 
 
 def _verdict_page(
@@ -263,12 +291,13 @@ def _verdict_page(
         shown = pages.Status.UNKNOWN if status == "unknown" else pages.Status.ALTERED
         page = pages.VerificationPage(shown, specimen, typed=typed)
     missing = page.status is pages.Status.UNKNOWN
-    return pages.PAGES.answer(pages.verification_html(page), 404 if missing else 200)
+    days = () if known is None else (known.retain_days,)
+    return pages.PAGES.answer(pages.verification_html(page, days), 404 if missing else 200)
 
 
-def _claim_page(page: pages.ClaimPage, problem: Problem | None = None) -> HTMLResponse:
+def _claim_page(page: pages.ClaimPage, days: Collection[int], problem: Problem | None = None) -> HTMLResponse:
     status, headers = (problem.status_code, problem.headers) if problem else (200, None)
-    return pages.PAGES.answer(pages.claim_html(page), status, form=True, headers=headers)
+    return pages.PAGES.answer(pages.claim_html(page, days), status, form=True, headers=headers)
 
 
 class _Known(NamedTuple):
@@ -290,6 +319,10 @@ class _Known(NamedTuple):
     def zone(self) -> ZoneInfo:
         """The campaign's."""
         return self.rules.zone if self.rules else ZoneInfo("Asia/Shanghai")
+
+    @property
+    def retain_days(self) -> int:
+        return self.rules.retain_days if self.rules else RETAIN_DAYS
 
 
 class _Found(NamedTuple):

@@ -3,12 +3,14 @@
 The latter shows the verdict, a masked holder, what the certificate is about, and nothing else.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from services.certificate.domain import CertificateContent, mask_holder
+from shared.contracts.campaign import RETAIN_DAYS
 from shared.pages import Pages
 
 PAGES = Pages(Path(__file__).with_name("templates"))
@@ -88,14 +90,22 @@ def home_html(*, specimen: bool) -> str:
     return PAGES.html("home.html", specimen=specimen)
 
 
-def verification_html(page: VerificationPage) -> str:
-    return PAGES.html("verification.html", page=page)
+def retained(days: Collection[int]) -> str:
+    """How long names and phones are kept after the enrolment, by what the campaigns say."""
+    shortest, longest = min(days, default=RETAIN_DAYS), max(days, default=RETAIN_DAYS)
+    return f"{longest} 天" if shortest == longest else f"{shortest} 至 {longest} 天（各活动不同）"
 
 
-def verify_html(*, specimen: bool, error: str = "") -> str:
-    """Where a serial is typed, or a certificate's file is chosen."""
-    return PAGES.html("verify.html", specimen=specimen, error=error)
+def verification_html(page: VerificationPage, days: Collection[int] = ()) -> str:
+    """`days`: `retain_days` of the certificate's campaign."""
+    return PAGES.html("verification.html", page=page, retained=retained(days))
 
 
-def claim_html(page: ClaimPage) -> str:
-    return PAGES.html("claim.html", page=page)
+def verify_html(*, specimen: bool, error: str = "", days: Collection[int] = ()) -> str:
+    """Where a serial is typed, or a certificate's file is chosen. `days`: `retain_days` of all campaigns."""
+    return PAGES.html("verify.html", specimen=specimen, error=error, retained=retained(days))
+
+
+def claim_html(page: ClaimPage, days: Collection[int] = ()) -> str:
+    """`days`: `retain_days` of all campaigns."""
+    return PAGES.html("claim.html", page=page, retained=retained(days))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from shared.contracts.campaign import RETAIN_DAYS
 from shared.database import Transaction
 from shared.database.columns import columns
 
@@ -74,20 +75,29 @@ class KnownContact(NamedTuple):
     phone_tail: bytes | None = None
 
 
+# What a campaign's `retain_days` adds to the days that everybody counts with, before its definition has arrived too.
+_RETAINED_LONGER = (
+    f"make_interval(days => coalesce((SELECT (rules->>'retain_days')::int FROM definition WHERE campaign_id = $1), "  # noqa: S608
+    f"{RETAIN_DAYS}) - {RETAIN_DAYS})"
+)
+
+
 async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Contact]) -> set[str]:
     """Keeps the latest value of each field; returns the viewers whose name this changed."""
     given = sorted(contacts, key=lambda each: (each.viewer_id, each.field))
     rows = await tx.fetch(
-        """
+        f"""
         INSERT INTO contact AS c (campaign_id, viewer_id, field, enrolled_at, enrolment_id, value, retain_until)
-        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::timestamptz[])
+        SELECT $1, viewer_id, field, enrolled_at, enrolment_id, value, retain_until + {_RETAINED_LONGER}
+        FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::timestamptz[])
+             AS given (viewer_id, field, enrolled_at, enrolment_id, value, retain_until)
         ON CONFLICT (campaign_id, viewer_id, field) DO UPDATE
         SET enrolled_at = excluded.enrolled_at, enrolment_id = excluded.enrolment_id, value = excluded.value,
             retain_until = excluded.retain_until
         WHERE (c.enrolled_at, c.enrolment_id) < (excluded.enrolled_at, excluded.enrolment_id)
            OR (c.enrolled_at, c.enrolment_id) = (excluded.enrolled_at, excluded.enrolment_id) AND excluded.value IS NULL
         RETURNING viewer_id, field
-        """,
+        """,  # noqa: S608 - constants
         campaign_id,
         *columns(given, len(Contact._fields)),
     )
@@ -105,6 +115,16 @@ async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str
     for viewer_id, field, value in rows:
         known.setdefault(viewer_id, {})[field] = value
     return {viewer_id: KnownContact(**fields) for viewer_id, fields in known.items()}
+
+
+async def retain_for(tx: Transaction, campaign_id: str, days: int) -> None:
+    """Keeps the campaign's contact data for so long after the enrolment."""
+    await tx.execute(
+        "UPDATE contact SET retain_until = enrolled_at + make_interval(days => $2) "
+        "WHERE campaign_id = $1 AND retain_until <> enrolled_at + make_interval(days => $2)",
+        campaign_id,
+        days,
+    )
 
 
 async def is_withdrawn(tx: Transaction, campaign_id: str, viewer_id: str) -> bool:

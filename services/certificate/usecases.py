@@ -14,7 +14,7 @@ from services.certificate import domain, store, wrong_claims
 from services.certificate.domain import CertificateContent, SigningKey
 from services.certificate.settings import Settings
 from shared.bus import outbox
-from shared.contracts.campaign import CampaignRules
+from shared.contracts.campaign import RETAIN_DAYS, CampaignRules, read_rules
 from shared.contracts.certificate import (
     CertificateClaimedV1,
     CertificateIssuedV1,
@@ -36,7 +36,7 @@ from shared.service.refusals import Refused
 log = structlog.get_logger()
 
 ISSUE_ROWS_MAX = 500  # one event; signing takes 40 ms
-CONTACT_RETENTION = timedelta(days=180)  # after the enrolment; a claim needs name and phone tail until then
+CONTACT_RETENTION = timedelta(days=RETAIN_DAYS)  # after the enrolment, where the campaign does not say `retain_days`
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ async def keep_definition(
 ) -> None:
     """Keeps the definition. The first one also makes the campaign's key, before anybody enrols."""
     if await definitions.keep(tx, event):
+        await store.retain_for(tx, event.campaign_id, read_rules(event.rules).retain_days)
         await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 

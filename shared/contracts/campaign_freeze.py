@@ -35,6 +35,10 @@ def frozen_differences(
         for key, reason in FROZEN_KEYS.items()
         if getattr(old, key) != getattr(new, key)
     ]
+    if new.retain_days > old.retain_days:
+        refused.append(
+            _refusal("retain_days", old.retain_days, new.retain_days, "已告知观众到期删除，只能提前，不能推后")
+        )
     refused += _lesson_refusals(old, new, now)
     refused += _missing("units", [u.unit_code for u in old.units], {u.unit_code for u in new.units})
     refused += _missing("groups", [g.code for g in old.groups], {g.code for g in new.groups})

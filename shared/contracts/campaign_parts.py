@@ -19,6 +19,7 @@ WINDOWS_PER_MODE_MAX = 8
 PLATFORMS_MAX = 20
 LIVE_GRACE_MAX_S = 3600
 SEAL_AFTER_MAX_HOURS = 24 * 30
+RETAIN_DAYS, RETAIN_MIN_DAYS, RETAIN_MAX_DAYS = 180, 30, 1095
 
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 CONTROL_CHARACTER_IN_PROSE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # prose may have line breaks and tabs
@@ -283,6 +284,14 @@ class RulesContent(Part):
     non_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
     extra_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
     platforms: Annotated[tuple[Platform, ...], Field(max_length=PLATFORMS_MAX)] = added_later(())
+    retain_days: Annotated[
+        int,
+        Field(
+            ge=RETAIN_MIN_DAYS,
+            le=RETAIN_MAX_DAYS,
+            description="how long names and phones are kept after the enrolment, and phones after the course",
+        ),
+    ] = added_later(RETAIN_DAYS)
 
     @cached_property
     def zone(self) -> ZoneInfo:

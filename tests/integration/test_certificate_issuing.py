@@ -291,6 +291,21 @@ async def test_contacts_are_forgotten_when_their_time_is_over_and_certificates_k
     assert (await service.claim("anna")).status_code == 200
 
 
+@pytest.mark.parametrize("late", [True, False])
+async def test_the_campaign_says_how_long_contacts_are_kept_and_the_pages_say_so(
+    service: CertificateService, late: bool
+) -> None:
+    """Whether its definition comes before the enrolment or after it."""
+    events = [*defined(retain_days=30), enrolled(("anna", "王示例", "13800000001"))]
+    await service.deliver(*(reversed(events) if late else events))
+    (retention,) = [work for work in service.service.due_work if work.name == "retention"]
+    for after, deleted in ((timedelta(days=30) - SECOND, 0), (timedelta(days=30), 2)):
+        service.set_clock(BEFORE + after)
+        assert await retention.run_until_done(service.service.clock, service.service.metrics) == deleted
+    for path in ("/claim", "/v/"):
+        assert "报名 30 天后自动删除" in (await service.http.get(path)).text
+
+
 # ---- revoking and reissuing ------------------------------------------------------------------------------------------
 
 

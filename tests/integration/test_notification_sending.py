@@ -423,3 +423,15 @@ async def test_phones_and_claim_codes_are_forgotten_when_their_time_is_over(part
         assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL OR phone_hash IS NOT NULL") == 0
         assert await tx.fetchval("SELECT count(*) FROM certificate WHERE claim_code IS NOT NULL") == 0
     assert await statuses(parts.db) == {A1: ("accepted", None), B1: ("accepted", None)}
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_the_campaign_says_how_long_phones_are_kept(parts: Parts, late: bool) -> None:
+    """Whether its definition comes first or last."""
+    facts = [enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1))]
+    definition = defined(content=campaign(retain_days=30))
+    await deliver(parts.bus, *([*facts, definition] if late else [definition, *facts]))
+    for days, phones in ((29, 1), (31, 0)):  # after the issue, which came after the last lesson
+        await run_all(parts.due, NOON + timedelta(days=days))
+        async with parts.db.transaction() as tx:
+            assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL") == phones

@@ -30,11 +30,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
         {"lessons": [{"date": "2024-06-28", "title": "零"}, FIRST, SECOND]},
     ),
     "a unit removed": ("units", {"units": UNITS[:-1], "channels": {}}),
+    "data kept longer than was told": ("retain_days", {"retain_days": 181}),
     "a group removed": ("groups", {"groups": campaign_content()["groups"][:1]}),
 }
 
 ALLOWED: dict[str, dict[str, Any]] = {
     "nothing": {},
+    "data kept shorter": {"retain_days": 30},
     "an opened lesson's title": {"lessons": [FIRST | {"title": "改"}, SECOND]},
     "a lesson to come gets its own hours": {"lessons": [FIRST, SECOND | {"windows": OWN_HOURS}]},
     "a lesson to come, retitled": {"lessons": [FIRST, SECOND | {"title": "改"}]},

@@ -10,7 +10,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.certificate.domain import CertificateContent
-from services.certificate.pages import PAGES, ClaimPage, Status, VerificationPage, claim_html, verification_html
+from services.certificate.pages import (
+    PAGES,
+    ClaimPage,
+    Status,
+    VerificationPage,
+    claim_html,
+    verification_html,
+    verify_html,
+)
 
 CONTENT = CertificateContent(
     serial="7K3M-9QXV-2HD4",
@@ -166,3 +174,22 @@ def test_labels_belong_to_their_fields() -> None:
     tags = Visible(claim_html(ClaimPage(specimen=False))).tags
     ids = {attributes["id"] for tag, attributes in tags if tag == "input"}
     assert {attributes["for"] for tag, attributes in tags if tag == "label"} == ids
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [((), "报名 180 天后"), ((90,), "报名 90 天后"), ((90, 180, 90), "报名 90 至 180 天（各活动不同）后")],
+)
+def test_pages_say_what_is_kept_how_long_and_how_it_is_deleted(days: tuple[int, ...], says: str) -> None:
+    for html in (
+        claim_html(ClaimPage(specimen=False), days),
+        claim_html(ClaimPage(specimen=False, serial="7K3M-9QXV-2HD4"), days),
+        verify_html(specimen=False, days=days),
+        verification_html(VALID, days),
+        verification_html(REVOKED, days),
+    ):
+        text = Visible(html).text
+        assert says in text
+        for heading in ("保存什么", "保存多久", "怎样删除"):
+            assert heading in text
+    assert "保存什么" not in Visible(verification_html(UNKNOWN)).text  # shows nobody

@@ -206,3 +206,15 @@ def test_campaign_texts_are_text() -> None:
 def test_other_answers_say_what_to_do_and_name_the_hotline(html: str) -> None:
     assert "96110" in html
     assert "请" in html
+
+
+def test_the_page_says_what_is_kept_how_long_and_how_it_is_deleted() -> None:
+    text = text_of(page(Lessons(), "06-29T19:10:00"))
+    for says in (
+        "保存什么 您的平台账号",
+        "在报名 180 天后自动删除",
+        "最晚到课程结束 180 天后",
+        "怎样删除 向反诈办提出",
+    ):
+        assert says in text
+    assert "在报名 60 天后自动删除" in text_of(page(Lessons(), "06-29T19:10:00", retain_days=60))

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
-from shared.contracts.campaign import CampaignRules, MessageRule, SendWindow, fill
+from shared.contracts.campaign import RETAIN_DAYS, CampaignRules, MessageRule, SendWindow, fill
 from shared.people.phones import normalise_phone
 
 SEND_FOR: Final = timedelta(days=7)  # a contact that comes later than this after `due_at` is not texted any more
-RETAIN_FOR: Final = timedelta(days=180)  # after the enrolment or issue, and after the campaign's last lesson
+RETAIN_FOR: Final = timedelta(
+    days=RETAIN_DAYS
+)  # after the enrolment or issue, where the campaign does not say `retain_days`
 
 # --- plans ------------------------------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ def may_send(now: datetime, rules: CampaignRules, kind: str, channel: str) -> bo
 
 def forget_at(rules: CampaignRules) -> datetime:
     """The time until which the campaign's phones and claim codes are kept, however early a viewer enrolled."""
-    return rules.at(rules.lessons[-1].date, "24:00") + RETAIN_FOR
+    return rules.at(rules.lessons[-1].date, "24:00") + timedelta(days=rules.retain_days)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

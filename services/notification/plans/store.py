@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.notification.plans.domain import Plan
-from shared.contracts.campaign import unknown_messages
+from shared.contracts.campaign import RETAIN_DAYS, unknown_messages
 from shared.database import Transaction
 from shared.database.columns import columns
 
@@ -27,13 +27,39 @@ class ContactRow(NamedTuple):
     retain_until: datetime
 
 
+# What a campaign's `retain_days` adds to the days that everybody counts with, before its definition has arrived too.
+_RETAINED_LONGER = (
+    "make_interval(days => coalesce((SELECT (rules->>'retain_days')::int FROM definition "  # noqa: S608
+    f"WHERE definition.campaign_id = given.campaign_id), {RETAIN_DAYS}) - {RETAIN_DAYS})"
+)
+
+
+async def retain_for(tx: Transaction, campaign_id: str, days: int) -> None:
+    """Keeps the campaign's phones and claim codes for so long after the enrolment, and after the certificate was issued."""
+    await tx.execute(
+        """
+        UPDATE contact SET retain_until = given.retain_until
+        FROM (
+            SELECT contact.viewer_id, greatest(contact.enrolled_at, max(issued_at)) + make_interval(days => $2) AS retain_until
+            FROM contact LEFT JOIN certificate USING (campaign_id, viewer_id)
+            WHERE campaign_id = $1 AND retain_until IS NOT NULL GROUP BY contact.viewer_id, contact.enrolled_at
+        ) AS given
+        WHERE contact.campaign_id = $1 AND contact.viewer_id = given.viewer_id AND given.retain_until IS NOT NULL
+          AND contact.retain_until <> given.retain_until
+        """,
+        campaign_id,
+        days,
+    )
+
+
 async def keep_contacts(tx: Transaction, rows: Sequence[ContactRow]) -> None:
     """Keeps the latest phone of each viewer."""
     await tx.execute(
-        """
+        f"""
         INSERT INTO contact (campaign_id, viewer_id, enrolled_at, enrolment_id, phone, phone_hash, retain_until)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bytea[], $6::bytea[],
-                             $7::timestamptz[])
+        SELECT campaign_id, viewer_id, enrolled_at, enrolment_id, phone, phone_hash, retain_until + {_RETAINED_LONGER}
+        FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bytea[], $6::bytea[], $7::timestamptz[])
+             AS given (campaign_id, viewer_id, enrolled_at, enrolment_id, phone, phone_hash, retain_until)
         ON CONFLICT (campaign_id, viewer_id) DO UPDATE
         SET enrolled_at = excluded.enrolled_at, enrolment_id = excluded.enrolment_id, phone = excluded.phone,
             phone_hash = excluded.phone_hash, retain_until = greatest(contact.retain_until, excluded.retain_until)
@@ -41,7 +67,7 @@ async def keep_contacts(tx: Transaction, rows: Sequence[ContactRow]) -> None:
            OR (contact.enrolled_at, contact.enrolment_id) < (excluded.enrolled_at, excluded.enrolment_id)
            OR (contact.enrolled_at, contact.enrolment_id) = (excluded.enrolled_at, excluded.enrolment_id)
               AND excluded.phone IS NULL
-        """,
+        """,  # noqa: S608 - constants
         *columns(rows, len(ContactRow._fields)),
     )
 
@@ -53,14 +79,14 @@ async def touch_contacts(tx: Transaction, rows: Sequence[tuple[str, str, datetim
     for each other; otherwise each could miss the other, and the text would wait for ever.
     """
     await tx.execute(
-        """
+        f"""
         INSERT INTO contact (campaign_id, viewer_id, retain_until)
-        SELECT campaign_id, viewer_id, max(retain_until)
+        SELECT campaign_id, viewer_id, max(retain_until + {_RETAINED_LONGER})
         FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS given (campaign_id, viewer_id, retain_until)
         GROUP BY campaign_id, viewer_id ORDER BY campaign_id, viewer_id COLLATE "C"
         ON CONFLICT (campaign_id, viewer_id) DO UPDATE
         SET retain_until = greatest(contact.retain_until, excluded.retain_until)
-        """,
+        """,  # noqa: S608 - constants
         *columns(rows, 3),
     )
 

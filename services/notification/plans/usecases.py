@@ -10,7 +10,7 @@ from services.notification.plans import domain, store
 from services.notification.plans.domain import Key
 from services.notification.plans.kinds import KINDS
 from services.notification.plans.secrets import Secrets, opened, readable
-from shared.contracts.campaign import CampaignRules, unknown_messages
+from shared.contracts.campaign import CampaignRules, read_rules, unknown_messages
 from shared.contracts.checkin import CampaignDefinedV1, ViewerEnrolledV1
 from shared.database import Transaction
 from shared.definitions import Definitions, InForce
@@ -34,6 +34,7 @@ async def keep_definition(
     if await definitions.keep(tx, event):
         if unknown := unknown_messages(event.rules):
             log.warning("message rules of a newer version are left out", campaign=event.campaign_id, rules=len(unknown))
+        await store.retain_for(tx, event.campaign_id, read_rules(event.rules).retain_days)
         await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
 
 
