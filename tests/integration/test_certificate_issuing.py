@@ -300,10 +300,10 @@ async def test_the_campaign_says_how_long_contacts_are_kept_and_the_pages_say_so
     await service.deliver(*(reversed(events) if late else events))
     (retention,) = [work for work in service.service.due_work if work.name == "retention"]
     for after, deleted in ((timedelta(days=30) - SECOND, 0), (timedelta(days=30), 2)):
-        service.set_clock(BEFORE + after)
+        service.clock_is(BEFORE + after)
         assert await retention.run_until_done(service.service.clock, service.service.metrics) == deleted
     for path in ("/claim", "/v/"):
-        assert "报名 30 天后自动删除" in (await service.http.get(path)).text
+        assert "报名 30 天后自动删除" in (await service.client.get(path)).text
 
 
 # ---- revoking and reissuing ------------------------------------------------------------------------------------------

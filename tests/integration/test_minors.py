@@ -64,7 +64,7 @@ async def test_every_way_in_keeps_a_minors_name_and_phone_only_with_consent(stac
             ]
         ).encode()
         headers = signature(body, stack.secrets.webhook_secret)
-        webhook = (await stack.clients["checkin"].post("/v1/live/events", content=body, headers=headers)).json()
+        webhook = (await stack.services["checkin"].client.post("/v1/live/events", content=body, headers=headers)).json()
         assert [(result["verdict"], result.get("dropped")) for result in webhook["results"]] == [
             ("recorded", ["name", "phone"]),
             ("recorded", None),
@@ -88,8 +88,7 @@ async def test_every_way_in_keeps_a_minors_name_and_phone_only_with_consent(stac
         assert (with_consent["counts"], "contacts_dropped" in with_consent) == ({"recorded": 1}, False)
         assert {"孩子戊", "13800000005"} <= await kept(stack)
 
-        bus = stack.apps["checkin"].state.service.bus
-        await bus.handle(
+        await stack.services["checkin"].deliver_bodies(
             "checkin-live", json.dumps([child("b1", "孩子己", "13800000006", guardian_consent=True)]).encode()
         )
         listed = {"lesson_date": LESSONS[0], "reason": "平台中断", "viewer_ids": ["m1"]}
@@ -156,10 +155,10 @@ async def test_the_office_names_a_minor_only_with_consent(database: DatabaseFact
     await service.sweep(CLAIM_FROM)
     path = f"{PATH}/certificates/v1/reissue"
     body = {"name": "孩子甲", "reason": "姓名更正"}
-    refused = await service.http.post(path, json=body)
+    refused = await service.client.post(path, json=body)
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/guardian-consent-needed")
     assert await service.names() == {"v1": None}
-    assert (await service.http.post(path, json=body | {"guardian_consent": True})).status_code == 200
+    assert (await service.client.post(path, json=body | {"guardian_consent": True})).status_code == 200
     assert await service.names() == {"v1": "孩子甲"}
     await service.close()
 

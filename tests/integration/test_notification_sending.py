@@ -430,8 +430,8 @@ async def test_the_campaign_says_how_long_phones_are_kept(parts: Parts, late: bo
     """Whether its definition comes first or last."""
     facts = [enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1))]
     definition = defined(content=campaign(retain_days=30))
-    await deliver(parts.bus, *([*facts, definition] if late else [definition, *facts]))
+    await parts.deliver(*([*facts, definition] if late else [definition, *facts]))
     for days, phones in ((29, 1), (31, 0)):  # after the issue, which came after the last lesson
-        await run_all(parts.due, NOON + timedelta(days=days))
+        await parts.run_all(NOON + timedelta(days=days))
         async with parts.db.transaction() as tx:
             assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL") == phones

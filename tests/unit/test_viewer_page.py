@@ -213,7 +213,7 @@ def test_the_page_says_what_is_kept_how_long_and_how_it_is_deleted() -> None:
     for says in (
         "保存什么 您的平台账号",
         "在报名 180 天后自动删除",
-        "最晚到课程结束 180 天后",
+        "到课程结束并发证 180 天后",
         "怎样删除 向反诈办提出",
     ):
         assert says in text
