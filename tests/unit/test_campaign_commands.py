@@ -152,6 +152,7 @@ def test_json_is_for_scripts(checkin: Checkin, file: Path) -> None:
         "changes": None,
         "attributed": 0,
         "redirected": [],
+        "contacts_withdrawn": 0,
     }
     assert json.loads(fanzha("apply", file, "--json").stdout)["changes"] == []
     assert json.loads(fanzha("show", "small-2024", "--json").stdout) == {
