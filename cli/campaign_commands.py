@@ -25,6 +25,8 @@ ROW_KEYS = {
     "lessons": "date",
     "groups": "code",
     "platforms": "source",
+    "forms": "id",
+    "indicators": "id",
     "channels": None,
 }  # the key that names a row; channels are a mapping
 
@@ -144,10 +146,11 @@ def _redirected(old: dict[str, Any], new: CampaignDefinition) -> list[str]:
 
 def _without_effect(definition: CampaignDefinition) -> list[str]:
     """Keys that the author wrote and that nothing reads yet; the reporting by units will read them (FACTS A8, A9)."""
-    named = [
+    named: list[str] = [
         key for key in ("closing_time", "non_working_days", "extra_working_days") if key in definition.model_fields_set
     ]
-    of_units = ("sector", "headcount", "joins_on")
+    named += [key for key in ("forms", "indicators") if getattr(definition, key)]
+    of_units = ("sector", "headcount", "joins_on", "leaves_on")
     return named + [
         f"units 的 {key}" for key in of_units if any(getattr(unit, key) is not None for unit in definition.units)
     ]

@@ -20,8 +20,9 @@ CSV_MAX_BYTES = DEFINITION_MAX_BYTES
 
 RESIDENTS_COLUMNS = {"residents": "count", "residents_year": "year", "residents_source": "source"}
 UNIT_COLUMNS = ("unit_code", "name", "parent_code", "level", "kind")
-UNIT_COLUMNS_OPTIONAL = ("sector", *RESIDENTS_COLUMNS, "headcount", "joins_on")
+UNIT_COLUMNS_OPTIONAL = ("sector", *RESIDENTS_COLUMNS, "headcount", "joins_on", "leaves_on")
 CHANNEL_COLUMNS = ("channel", "unit_code")
+DATE_COLUMNS = ("joins_on", "leaves_on")
 
 SPREADSHEET_DATE = re.compile(r"^(\d{4})/(\d{1,2})/(\d{1,2})$")  # what Excel makes of 2024-06-29
 UNIT_PATH = re.compile(r"^units\[(\d+)\]\.?(.*)$")
@@ -206,7 +207,7 @@ def _unit(row: Row) -> dict[str, Any]:
         if column in RESIDENTS_COLUMNS:
             residents[RESIDENTS_COLUMNS[column]] = cell
         else:
-            unit[column] = _iso_date(cell) if column == "joins_on" else cell
+            unit[column] = _iso_date(cell) if column in DATE_COLUMNS else cell
     return unit | ({"residents": residents} if residents else {})
 
 

@@ -8,13 +8,15 @@ is an error, so that a typo is named. Readers on the bus are tolerant: `read_rul
 import hashlib
 import json
 from functools import cached_property
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from shared.contracts import campaign_checks
 from shared.contracts.base import ROWS_MAX, Id
 from shared.contracts.campaign_checks import Fault, Faults
+from shared.contracts.campaign_forms import FORMS_MAX, Form, duplicate_ids
+from shared.contracts.campaign_formulas import INDICATORS_MAX, Indicator, name_faults
 from shared.contracts.campaign_parts import (
     CHANNELS,
     HOTLINE,
@@ -43,6 +45,7 @@ __all__ = [
     "CHANNELS",
     "CHANNELS_MAX",
     "DEFINITION_MAX_BYTES",
+    "FORMS_MAX_BYTES",
     "HOTLINE",
     "LESSONS_MAX",
     "LEVELS",
@@ -55,6 +58,8 @@ __all__ = [
     "CampaignDefinition",
     "CampaignRules",
     "Channel",
+    "Form",
+    "Indicator",
     "Lesson",
     "Level",
     "MessageEvent",
@@ -74,13 +79,14 @@ __all__ = [
 
 DEFINITION_MAX_BYTES = 8 * 1024 * 1024
 RULES_MAX_BYTES = 64 * 1024  # rules travel on every page of CampaignDefinedV1, which may have 256 KiB
+FORMS_MAX_BYTES = 160 * 1024  # forms and indicators travel in one FormsDefinedV1, which may have 256 KiB
 UNIT_PAGE_MAX_BYTES = 160 * 1024
 UNITS_MAX = 20_000  # 40 pages of 500
 CHANNELS_MAX = 50_000
 
 
 class CampaignRules(RulesContent):
-    """The definition without units and channels: what every page of `CampaignDefinedV1` carries."""
+    """The definition without units, channels and forms: what every page of `CampaignDefinedV1` carries."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -94,8 +100,8 @@ class CampaignRules(RulesContent):
         return self
 
     def rules(self) -> dict[str, Any]:
-        """JSON-ready, without units and channels: the `rules` of `CampaignDefinedV1`."""
-        return self.model_dump(mode="json", exclude={"units", "channels"})
+        """JSON-ready, without units, channels, forms and indicators: the `rules` of `CampaignDefinedV1`."""
+        return self.model_dump(mode="json", exclude={"units", "channels", "forms", "indicators"})
 
 
 class CampaignDefinition(CampaignRules):
@@ -103,13 +109,29 @@ class CampaignDefinition(CampaignRules):
 
     units: tuple[Unit, ...] = Field(min_length=1, max_length=UNITS_MAX)
     channels: dict[Id, Id] = Field(default={}, max_length=CHANNELS_MAX)
+    forms: Annotated[tuple[Form, ...], Field(max_length=FORMS_MAX)] = added_later(())
+    indicators: Annotated[tuple[Indicator, ...], Field(max_length=INDICATORS_MAX)] = added_later(())
 
     @model_validator(mode="after")
     def _tree_is_whole(self) -> Self:
-        faults = campaign_checks.tree_faults(self.units, self.channels)
+        faults = campaign_checks.tree_faults(self.units, self.channels) + self._form_faults()
         if faults:
             raise Faults(faults)
         return self
+
+    def _form_faults(self) -> list[Fault]:
+        faults = duplicate_ids("forms", self.forms) + duplicate_ids("indicators", self.indicators)
+        faults += name_faults(self.indicators, self.forms)
+        if not faults and len(_canonical_json(self.reported())) > FORMS_MAX_BYTES:
+            faults = [Fault("forms", f"forms 和 indicators 超过 {FORMS_MAX_BYTES} 字节；请缩短文字或减少栏目")]
+        return faults
+
+    def reported(self) -> dict[str, Any]:
+        """JSON-ready: the `forms` and `indicators` of `FormsDefinedV1`."""
+        return {
+            "forms": [form.model_dump(mode="json") for form in self.forms],
+            "indicators": [indicator.model_dump(mode="json") for indicator in self.indicators],
+        }
 
     @cached_property
     def unit_by_code(self) -> dict[str, Unit]:

@@ -1,5 +1,6 @@
 """What must hold between the parts of a campaign definition. Each fault names its key and the remedy, in zh-Hans."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,6 +25,13 @@ class Faults(ValueError):
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("；".join(f"{fault.at}: {fault.message}" if fault.at else fault.message for fault in faults))
         self.faults = faults[:FAULTS_MAX]
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """How a fault about an unknown name goes on: the known one that it resembles, or some that there are."""
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"；是否想写 {close[0]}？"
+    return f"；可用的有 {'、'.join(known[:10])}" if known else "；请核对拼写"
 
 
 def rules_faults(rules: RulesContent) -> list[Fault]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_checks import Faults
+from shared.contracts.campaign_forms import UNIT_WORD_PATTERN
 
 FINDINGS_MAX = 100
 KEY_SHOWN_MAX = 64
@@ -30,11 +31,13 @@ FORMAL = (
     "model_",
 )
 
-CLOCK_KEYS = {"from", "to", "closing_time"}
+CLOCK_KEYS = {"from", "to", "at", "closing_time"}
 CLOCK = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})")
 EXAMPLES = {
     "date": "2024-06-29",
     "joins_on": "2024-06-29",
+    "leaves_on": "2024-06-29",
+    "by": "2024-07-01",
     "non_working_days": "2024-06-10",
     "extra_working_days": "2024-06-10",
     "claim_from": "2024-07-14T20:00:00+08:00",
@@ -50,6 +53,8 @@ SIMPLE = {
     "dict_type": "应为键与值的对照；请写成 “键: 值”",
     "model_type": "应为键与值的对照；请写成 “键: 值”",
     "model_attributes_type": "应为键与值的对照；请写成 “键: 值”",
+    "bool_type": "应为 true 或 false；请去掉引号",
+    "bool_parsing": "应为 true 或 false",
     "invalid_key": "键应为文字；请给它加引号",
 }
 
@@ -74,7 +79,7 @@ def explain(error: ValidationError, written: Mapping[str, str] | None = None) ->
         at = path(item["loc"])
         cause = item.get("ctx", {}).get("error")
         if isinstance(cause, Faults):
-            findings += [Finding(fault.at, None, fault.message) for fault in cause.faults]
+            findings += [Finding(_below(at, fault.at), None, fault.message) for fault in cause.faults]
         else:
             text = (written or {}).get(at)
             findings.append(Finding(at, _value(item, text), _message(item, text)))
@@ -90,6 +95,11 @@ def _without_echoes(items: Sequence[Any]) -> list[Any]:
         return item["type"] == "too_short" and any(p != place and p[: len(place)] == place for p in places)
 
     return [item for item in items[:FINDINGS_MAX] if not is_echo(item)]
+
+
+def _below(at: str, key: str) -> str:
+    """The path of a key that a part names, which lies at `at`."""
+    return f"{at}{key}" if key.startswith("[") else ".".join(filter(None, (at, key)))
 
 
 def path(location: Sequence[int | str]) -> str:
@@ -174,8 +184,10 @@ def _not_a_text(key: str, value: Any, text: str | None) -> str:
 
 def _wrong_pattern(key: str, pattern: str) -> str:
     if key in CLOCK_KEYS:
-        end = "，结束时间可写 24:00" if key == "to" else ""
+        end = "，结束时间可写 24:00" if key in {"to", "at"} else ""
         return f"不是有效的时间；请写成两位小时和两位分钟，如 19:30{end}"
+    if pattern == UNIT_WORD_PATTERN:
+        return "不能有空格；请写一个词，如 人次"
     if pattern == ID_PATTERN:
         return "代码只能用英文字母、数字和 . _ : -，1 到 64 个字符"
     return "应以小写英文字母开头，只含小写字母、数字和下划线，最长 32 个字符"

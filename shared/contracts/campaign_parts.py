@@ -192,7 +192,8 @@ class Residents(Part):
 
 
 class Unit(Part):
-    """A node of the unit tree. `joins_on`: nothing is expected of it before (FACTS A9). No residents: per 10,000 is "—"."""
+    """A node of the unit tree. `joins_on`: nothing is expected of it before (FACTS A9); `leaves_on`: nor from that day
+    on, and it stays in the tree with what it reported. No residents: per 10,000 is "—"."""
 
     unit_code: Code
     name: Line
@@ -203,6 +204,13 @@ class Unit(Part):
     residents: Residents | None = None
     headcount: int | None = Field(default=None, ge=0, le=10_000_000)
     joins_on: Day | None = None
+    leaves_on: Day | None = added_later(None)
+
+    @model_validator(mode="after")
+    def _joins_before_it_leaves(self) -> Self:
+        if self.joins_on and self.leaves_on and self.leaves_on < self.joins_on:
+            raise ValueError(f"leaves_on {self.leaves_on} 早于 joins_on {self.joins_on}；请改正其中一个")
+        return self
 
 
 class SendWindow(Part):

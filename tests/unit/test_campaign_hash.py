@@ -16,7 +16,7 @@ JINSHAN = (
 HASH = "597362f49349f9b884be5945e53ca446f07d1bda94d57fae3ebb56831a645397"
 
 
-class Form(Part):
+class Prize(Part):
     name: str
 
 
@@ -28,11 +28,11 @@ class LaterDefinition(CampaignDefinition):
     """As a later version may have it: a new part, and a new key in a part that there was."""
 
     lessons: tuple[LaterLesson, ...]
-    forms: tuple[Form, ...] = added_later(())
+    prizes: tuple[Prize, ...] = added_later(())
 
 
 class Forgetful(CampaignDefinition):
-    forms: tuple[Form, ...] = ()
+    prizes: tuple[Prize, ...] = ()
 
 
 def later(**changes: object) -> LaterDefinition:
@@ -47,15 +47,15 @@ def test_the_definition_of_jinshan_has_the_hash_that_it_always_had() -> None:
 def test_a_later_key_at_its_default_is_not_in_the_hash() -> None:
     content = load(JINSHAN).model_dump(mode="json")
     assert LaterDefinition.model_validate(content).content_hash() == HASH
-    assert LaterDefinition.model_validate(content | {"forms": []}).content_hash() == HASH
+    assert LaterDefinition.model_validate(content | {"prizes": []}).content_hash() == HASH
     assert Forgetful.model_validate(content).content_hash() != HASH
 
 
 def test_a_later_key_that_says_something_is_in_the_hash_and_survives_json() -> None:
-    plain, forms = later(), later(forms=[{"name": "日报"}])
+    plain, prizes = later(), later(prizes=[{"name": "保温杯"}])
     longer = later(lessons=[lesson | {"minutes": 45} for lesson in campaign_content()["lessons"]])
-    assert len({plain.content_hash(), forms.content_hash(), longer.content_hash()}) == 3
-    for definition in (plain, forms, longer):
+    assert len({plain.content_hash(), prizes.content_hash(), longer.content_hash()}) == 3
+    for definition in (plain, prizes, longer):
         assert LaterDefinition.model_validate_json(definition.model_dump_json()) == definition
 
 
