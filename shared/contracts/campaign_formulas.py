@@ -1,4 +1,5 @@
-"""Indicators: figures that a campaign defines by a formula (DESIGN §5.2). Here is their language.
+"""Indicators: figures that a campaign defines by a formula (DESIGN §5.2). Here is their language; shared/forms/formulas.py works
+them out.
 
 A formula has numbers, `+ - * /`, brackets, `sum`, `min`, `max` and `per_10k(x)`, which is x per 10,000 residents. Its names:
 `form.field`, `form.table.column` (inside `sum`, `min`, `max`: it has a value per row), `recorded.TOTAL`, `residents`,
