@@ -12,6 +12,7 @@ from cli.campaign_yaml import NotReadable, Written, content_of, written_in
 from cli.import_events import says_nothing
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import Finding, explain
+from shared.forms.applying import form_faults
 from shared.os_errors import os_reason
 from shared.sheets import FileFault, csv_rows, decoded
 
@@ -73,7 +74,8 @@ def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition
         texts = {at: value.text for at, value in written.items() if value.text is not None}
         found = [_placed(finding, units, channels) for finding in explain(error, texts)]
         raise CampaignFileError([_with_line(finding, path, written) for finding in found]) from error
-    if contradictions := _contradictions(definition):
+    in_forms = [Finding(fault.at, None, fault.message) for fault in form_faults(definition)]
+    if contradictions := _contradictions(definition) + in_forms:
         raise CampaignFileError([_with_line(finding, path, written) for finding in contradictions])
     return definition
 

@@ -28,6 +28,7 @@ from shared.contracts.base import ID_PATTERN, ONE_LINE_PATTERN, Id, Mode
 from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import explain
 from shared.database import Database, Transaction
+from shared.forms.applying import form_faults
 from shared.ids import new_import_id
 from shared.service.direct_route import DirectRoute
 from shared.service.guarded_route import GuardedRoute
@@ -379,12 +380,18 @@ async def _withdraw(db: Database, catalogue: Catalogue, campaign_id: str, now: d
         after = page.last
 
 
+def _invalid(faults: Iterable[tuple[str, str]]) -> Problem:
+    errors = [{"at": at, "message": message} for at, message in faults]
+    return Problem(422, "invalid-definition", "活动定义有误", errors=errors[:100])
+
+
 def _draft(body: bytes, campaign_id: str) -> usecases.Draft:
     try:
         definition = CampaignDefinition.model_validate_json(body)
     except ValidationError as error:
-        errors = [{"at": finding.at, "message": finding.message} for finding in explain(error)[:100]]
-        raise Problem(422, "invalid-definition", "活动定义有误", errors=errors) from error
+        raise _invalid((finding.at, finding.message) for finding in explain(error)) from error
+    if faults := form_faults(definition):
+        raise _invalid(faults)
     if definition.campaign_id != campaign_id:
         raise Problem(
             422, "other-campaign", "路径与定义中的活动编号不一致", f"{campaign_id} / {definition.campaign_id}"

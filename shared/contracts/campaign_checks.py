@@ -10,6 +10,7 @@ from shared.contracts.campaign_parts import LEVELS, LessonWindow, RulesContent, 
 
 FAULTS_MAX = 100  # more would not be read
 DEPTH_MAX = 12
+COMPARED_MAX = 1_000  # names that a misspelt one is compared with: 10 ms
 
 
 class Fault(NamedTuple):
@@ -29,7 +30,7 @@ class Faults(ValueError):
 
 def suggestion(name: str, known: Sequence[str]) -> str:
     """How a fault about an unknown name goes on: the known one that it resembles, or some that there are."""
-    if close := difflib.get_close_matches(name, known, n=1):
+    if close := difflib.get_close_matches(name, known[:COMPARED_MAX], n=1):
         return f"；是否想写 {close[0]}？"
     return f"；可用的有 {'、'.join(known[:10])}" if known else "；请核对拼写"
 

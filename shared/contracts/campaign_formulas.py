@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from shared.contracts.campaign_checks import Fault, Faults, suggestion
+from shared.contracts.campaign_checks import FAULTS_MAX, Fault, Faults, suggestion
 from shared.contracts.campaign_forms import DECIMALS_MAX, NUMBERS, Form, Name
 from shared.contracts.campaign_parts import Line, Part, added_later
 
@@ -153,8 +153,10 @@ class Indicator(Part):
 def name_faults(indicators: Sequence[Indicator], forms: Sequence[Form]) -> list[Fault]:
     """Names in formulas that nothing has: no form's field, no total, nothing of a unit."""
     numbers, columns, others = _names_of(forms)
-    faults = []
+    faults: list[Fault] = []
     for index, indicator in enumerate(indicators):
+        if len(faults) >= FAULTS_MAX:
+            break
         for name, over_rows in names_in(parsed(indicator.formula)):
             if name in numbers or (over_rows and name in columns):
                 continue
@@ -168,7 +170,7 @@ def name_faults(indicators: Sequence[Indicator], forms: Sequence[Form]) -> list[
     return faults
 
 
-def _names_of(forms: Sequence[Form]) -> tuple[list[str], list[str], dict[str, str]]:
+def _names_of(forms: Sequence[Form]) -> tuple[dict[str, None], dict[str, None], dict[str, str]]:
     """Names that have one number, names that have one per row, and fields that are no numbers, with their type."""
     numbers: list[str] = []
     columns: list[str] = []
@@ -185,4 +187,5 @@ def _names_of(forms: Sequence[Form]) -> tuple[list[str], list[str], dict[str, st
                     columns.append(f"{name}.{column.id}")
                 else:
                     others[f"{name}.{column.id}"] = column.type
-    return [*numbers, *(f"recorded.{total}" for total in RECORDED), *NAMES_OF_UNIT], columns, others
+    numbers += [*(f"recorded.{total}" for total in RECORDED), *NAMES_OF_UNIT]
+    return dict.fromkeys(numbers), dict.fromkeys(columns), others

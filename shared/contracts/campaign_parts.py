@@ -305,6 +305,16 @@ class RulesContent(Part):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
+    @property
+    def first_day(self) -> date:
+        """The first lesson's date."""
+        return self.lessons[0].date
+
+    @property
+    def last_day(self) -> date:
+        """The last lesson's date."""
+        return self.lessons[-1].date
+
     def at(self, day: date, clock: str) -> datetime:
         """The UTC instant of a local `HH:MM` (24:00: the next midnight). When a local hour comes twice, the first one is
         meant."""

@@ -37,6 +37,7 @@ from tests.support.checkin import (
     token,
 )
 from tests.support.databases import DatabaseFactory
+from tests.support.forms import form
 from tests.support.servers import RunningPostgres
 
 PATH = f"/v1/campaigns/{CAMPAIGN}"
@@ -340,6 +341,7 @@ async def test_a_change_takes_effect_without_a_restart_until_it_would_falsify_th
         ({"campaign_id": CAMPAIGN}, (422, "invalid-definition")),
         (campaign_content(surprise=1), (422, "invalid-definition")),
         (campaign_content(required_days=3), (422, "invalid-definition")),
+        (campaign_content(forms=[form(filled_by={"units": ["999"]})]), (422, "invalid-definition")),
         (campaign_content(campaign_id="another"), (422, "other-campaign")),
     ],
 )
