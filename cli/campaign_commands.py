@@ -1,7 +1,7 @@
 """`fanzha campaign apply FILE`, `fanzha campaign list` and `fanzha campaign show [ID]`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,10 +195,11 @@ def _compact(value: Any) -> str:
 
 
 def _summary(definition: CampaignDefinition) -> str:
-    first, last = definition.lessons[0].date, definition.lessons[-1].date
+    course = f"{len(definition.lessons)} 节课" if definition.lessons else "没有课程"
+    forms = f"，{len(definition.forms)} 张表" if definition.forms else ""
     return (
-        f"{definition.title}，{len(definition.lessons)} 节课（{first} 至 {last}），"
-        f"{len(definition.units)} 个单位，{len(definition.channels)} 个渠道码"
+        f"{definition.title}，{course}（{definition.first_day} 至 {definition.last_day}），"
+        f"{len(definition.units)} 个单位，{len(definition.channels)} 个渠道码{forms}"
     )
 
 
@@ -207,26 +208,39 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
     console.print(f"[bold]{definition.campaign_id}[/bold] 第 {revision} 版")
     console.print(_summary(definition), markup=False)
     policy = Table("规则", "内容")
-    windows = definition.windows
-    for name, listed in (("首播 live", windows.live), ("重播 replay", windows.replay)):
-        policy.add_row(name, _hours(listed))
-    policy.add_row("计入 credit", "、".join(definition.credit))
-    policy.add_row("结课天数 required_days", str(definition.required_days))
-    policy.add_row("封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时")
-    policy.add_row("领取证书 claim_from", local_text(definition.certificate.claim_from, definition.zone))
+    for rule, content in _course_rules(definition):
+        policy.add_row(rule, content)
     for platform in definition.platforms:
         hours = f"，{_hours(platform.windows)}" if platform.windows else ""
         policy.add_row(f"平台 {platform.source}", f"{platform.title}：{'、'.join(platform.modes)}{hours}")
     for level in LEVELS:
         policy.add_row(f"单位 {level}", str(sum(unit.level == level for unit in definition.units)))
     console.print(policy)
+    if definition.lessons:
+        console.print(_lessons(definition))
+
+
+def _lessons(definition: CampaignDefinition) -> Table:
     lessons = Table("日期", "课程", "自己的时段")
     for lesson in definition.lessons:
         own = lesson.windows
         lessons.add_row(
             str(lesson.date), lesson.title, f"首播 {_hours(own.live)}；重播 {_hours(own.replay)}" if own else ""
         )
-    console.print(lessons)
+    return lessons
+
+
+def _course_rules(definition: CampaignDefinition) -> Iterator[tuple[str, str]]:
+    """The rules of the course; none without one."""
+    windows, certificate = definition.windows, definition.certificate
+    if windows is None or certificate is None:
+        return
+    yield "首播 live", _hours(windows.live)
+    yield "重播 replay", _hours(windows.replay)
+    yield "计入 credit", "、".join(definition.credit)
+    yield "结课天数 required_days", str(definition.required_days)
+    yield "封账 seal_after_hours", f"最后一个时段结束后 {definition.seal_after_hours} 小时"
+    yield "领取证书 claim_from", local_text(certificate.claim_from, definition.zone)
 
 
 def _hours(windows: Sequence[Window]) -> str:

@@ -84,11 +84,13 @@ def _contradictions(definition: CampaignDefinition) -> list[Finding]:
     """What is a valid definition, and not what its author can have meant."""
     findings = []
     texts = {f"messages[{index}].template": rule.template for index, rule in enumerate(definition.messages)}
-    for at, text in ({"certificate.body": definition.certificate.body} | texts).items():
+    if definition.certificate:
+        texts["certificate.body"] = definition.certificate.body
+    for at, text in texts.items():
         findings += _wrong_braces(at, text)
-    claim_from = definition.certificate.claim_from
-    there = claim_from.astimezone(definition.zone)
-    if claim_from.utcoffset() and claim_from.utcoffset() != there.utcoffset():
+    claim_from = definition.certificate.claim_from if definition.certificate else None
+    there = claim_from.astimezone(definition.zone) if claim_from else None
+    if claim_from and there and claim_from.utcoffset() and claim_from.utcoffset() != there.utcoffset():
         message = (
             f"时区是 UTC{there:%z}，与 certificate.claim_from 的 UTC{claim_from:%z} 矛盾；中国大陆请写 Asia/Shanghai"
         )

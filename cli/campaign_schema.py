@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from shared.contracts.campaign import CampaignDefinition
+from shared.contracts.campaign_parts import COURSE_KEYS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -19,6 +20,9 @@ def campaign_file_schema() -> dict[str, Any]:
         for key in ("units", "channels")
     }
     schema["required"] = [key for key in schema["required"] if key != "units"]
+    days = {"starts_on": ["ends_on"], "ends_on": ["starts_on"]}
+    schema["dependentRequired"] = days | {key: [k for k in COURSE_KEYS if k != key] for key in COURSE_KEYS}
+    schema["anyOf"] = [{"required": ["lessons"]}, {"required": ["starts_on"]}]
     schema["oneOf"] = [{"required": ["units"]}, {"required": ["units_file"]}]
     return {"$schema": DIALECT, **schema, "title": "Fanzha campaign file"}
 

@@ -91,7 +91,7 @@ class _Presentation:
 
     @classmethod
     def of(cls, rules: CampaignRules | None) -> "_Presentation":
-        if rules is None:
+        if rules is None or rules.certificate is None:
             return cls(DEFAULT_WORDING, {}, ZoneInfo("Asia/Shanghai"))
         wording = Wording(rules.certificate.title, rules.certificate.body)
         return cls(wording, {lesson.date: lesson.title for lesson in rules.lessons}, rules.zone)

@@ -32,7 +32,8 @@ def exact(clock: Clock, definitions: Definitions[CampaignRules], drawings: Drawi
         now = clock.now()
         for rules in (await definitions.all(tx)).values():
             waiting = counts.get(rules.campaign_id, {}).get("waiting", 0)
-            due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
+            if rules.certificate:
+                due.add_metric([rules.campaign_id], waiting if rules.certificate.claim_from <= now else 0)
         incomplete = CounterMetricFamily(
             "fanzha_certificates_incomplete",
             "PDFs and pictures rendered by this process in which 〓 stands for a character of the holder that no font has. "

@@ -178,7 +178,9 @@ def _row_of(campaign_id: str, viewer_id: str) -> str:
 async def issue_due(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, now: datetime) -> int:
     """Issues certificates to a portion of those who completed a campaign whose claim time has come; returns how many."""
     for rules in (await definitions.all(tx)).values():
-        if rules.certificate.claim_from <= now and (issued := await _issue(tx, rules, keys, now)):
+        certificate = rules.certificate  # None in a campaign without a course
+        is_due = certificate is not None and certificate.claim_from <= now
+        if is_due and (issued := await _issue(tx, rules, keys, now)):
             return issued
     return 0
 
@@ -213,10 +215,10 @@ def _new_certificate(
     own: CampaignKeys,
     now: datetime,
 ) -> _Issued:
+    assert rules.certificate is not None  # noqa: S101 - else nothing is due
+    issuer = rules.certificate.issuer
     name = own.decrypt(contact.name, _row_of(rules.campaign_id, who.viewer_id))
-    return _certificate(
-        rules.campaign_id, who, rules.title, rules.certificate.issuer, name, keys, own, now.replace(microsecond=0)
-    )
+    return _certificate(rules.campaign_id, who, rules.title, issuer, name, keys, own, now.replace(microsecond=0))
 
 
 def _certificate(
@@ -479,7 +481,7 @@ async def why_none(
     if not await store.completed(tx, campaign_id, viewer_id):
         return "not_completed"
     rules = await definitions.in_force(tx, campaign_id)
-    if rules is None or now < rules.certificate.claim_from:
+    if rules is None or rules.certificate is None or now < rules.certificate.claim_from:
         return "claim_time_not_come"
     return "about_to_be_issued"
 

@@ -614,7 +614,7 @@ def _viewer_answer(report: usecases.ViewerReport) -> ViewerAnswer:
         credited_days=report.credited_days,
         required_days=campaign.course.required_days,
         reachable_days=report.reachable_days,
-        can_complete=report.reachable_days >= campaign.course.required_days,
+        can_complete=campaign.course.is_completed_with(report.reachable_days),
         certificate=report.certificate,
         lessons=[
             LessonAnswer(

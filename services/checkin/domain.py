@@ -72,14 +72,15 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Course:
-    """A campaign's timetable and credit policy, prepared once per revision for the hot path."""
+    """A campaign's timetable and credit policy, prepared once per revision for the hot path. A campaign without a course has no
+    lessons, and nobody reaches its `required_days`, which are 0."""
 
     def __init__(self, rules: CampaignRules) -> None:
         self.rules = rules
         self.credit = frozenset(rules.credit)
         self._credited_live = -1 if "live" in self.credit else 0  # masks: all bits or none
         self._credited_replay = -1 if "replay" in self.credit else 0
-        self.required_days = rules.required_days
+        self.required_days = rules.required_days or 0
         self.lesson_dates: list[date] = [lesson.date for lesson in rules.lessons]
         self.dates = lru_cache(SETS_KEPT_MAX)(self._dates)  # bits → dates; most who complete have the same lessons
         # As seconds: comparing aware datetimes of two zones costs six times as much.
@@ -134,6 +135,9 @@ class Course:
     def reaches(self, before: "Lessons", credited: int) -> bool:
         """Whether the required days are reached now and were not before."""
         return self.credited(before).bit_count() < self.required_days <= credited.bit_count()
+
+    def is_completed_with(self, credited_days: int) -> bool:
+        return bool(self.lesson_dates) and credited_days >= self.required_days
 
     def _dates(self, bits: int) -> Sequence[date]:
         return tuple(self.lesson_dates[index] for index in ones(bits))
@@ -308,9 +312,8 @@ CURRENT_AFTER_END = timedelta(days=30)  # boards show the last lesson for so lon
 
 def current_lesson(rules: CampaignRules, now: datetime) -> int | None:
     """The lesson whose first window opened last: at 09:00 on D+1 it is still lesson D. None before and long after the course."""
-    last = len(rules.lessons) - 1
     opened = [window.lesson_index for window in rules.timeline if window.opens_at <= now]
-    if not opened or now >= rules.sealed_at(last) + CURRENT_AFTER_END:
+    if not opened or now >= rules.sealed_at(len(rules.lessons) - 1) + CURRENT_AFTER_END:
         return None
     return max(opened)
 

@@ -67,6 +67,7 @@ def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = Non
     definition = report.campaign.definition
     times = Times(definition.zone, now)
     required = report.campaign.course.required_days
+    claim_from = definition.certificate.claim_from if definition.certificate else None
     return PAGES.html(
         "viewer.html",
         campaign=definition,
@@ -77,9 +78,9 @@ def viewer(report: ViewerReport, now: datetime, claim_page_url: str | None = Non
         outlook=outlook(report.credited_days, required, report.earnable_days, report.waiting_days),
         next=next_lesson(report, times),
         lessons=[lesson_row(report, view, times) for view in report.lessons],
-        completed=report.credited_days >= required,
-        claim_from=times.moment(definition.certificate.claim_from),
-        claimable=now >= definition.certificate.claim_from,
+        completed=report.campaign.course.is_completed_with(report.credited_days),
+        claim_from=times.moment(claim_from) if claim_from else None,
+        claimable=claim_from is not None and now >= claim_from,
         claim_page_url=claim_page_url,
         certificate=report.certificate,
         as_of=times.moment(now),

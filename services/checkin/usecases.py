@@ -418,12 +418,17 @@ async def what_if(tx: Transaction, catalogue: Catalogue, campaign_id: str, credi
     """How many viewers have the required days now, and would under another credit policy. Changes nothing."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     course = campaign.course
+
+    async def completing(modes: Iterable[str]) -> int:
+        required = course.required_days
+        return await store.completing(tx, campaign.no, list(modes), required) if course.lesson_dates else 0
+
     return {
         "credit": sorted(set(credit)),
         "required_days": course.required_days,
-        "completing": await store.completing(tx, campaign.no, credit, course.required_days),
+        "completing": await completing(credit),
         "current_credit": sorted(course.credit),
-        "completing_now": await store.completing(tx, campaign.no, course.credit, course.required_days),
+        "completing_now": await completing(course.credit),
     }
 
 

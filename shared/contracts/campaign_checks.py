@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
-from shared.contracts.campaign_parts import LEVELS, LessonWindow, RulesContent, Unit
+from shared.contracts.campaign_parts import (
+    CAMPAIGN_MAX_DAYS,
+    COURSE_KEYS,
+    LEVELS,
+    LessonWindow,
+    RulesContent,
+    Unit,
+)
 
 FAULTS_MAX = 100  # more would not be read
 DEPTH_MAX = 12
@@ -36,8 +43,8 @@ def suggestion(name: str, known: Sequence[str]) -> str:
 
 
 def rules_faults(rules: RulesContent) -> list[Fault]:
-    """Lessons sorted and unique, lists without duplicates, credit reachable."""
-    faults: list[Fault] = []
+    """A whole course or none, lessons sorted and unique, lists without duplicates, credit reachable."""
+    faults = _course_faults(rules)
     dates = [lesson.date for lesson in rules.lessons]
     for index, (earlier, later) in enumerate(pairwise(dates), start=1):
         if later == earlier:
@@ -49,7 +56,7 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
             )
         elif later < earlier:
             faults.append(Fault(f"lessons[{index}].date", f"{later} 早于上一节课 {earlier}；请按日期先后排列"))
-    if rules.required_days > len(dates):
+    if dates and rules.required_days and rules.required_days > len(dates):
         faults.append(
             Fault("required_days", f"{rules.required_days} 多于课程数 {len(dates)}；请写 1 到 {len(dates)} 之间的数")
         )
@@ -61,9 +68,34 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
     faults += _duplicates("extra_working_days", map(str, rules.extra_working_days))
     for day in sorted(set(rules.non_working_days) & set(rules.extra_working_days)):
         faults.append(Fault("extra_working_days", f"{day} 同时写在 non_working_days 中；请只保留一处"))
-    windows_of_lessons = [lesson.windows for lesson in rules.lessons if lesson.windows]
-    if "replay" in rules.credit and not any(windows.replay for windows in (rules.windows, *windows_of_lessons)):
+    hours = [windows for windows in (rules.windows, *(lesson.windows for lesson in rules.lessons)) if windows]
+    if "replay" in rules.credit and hours and not any(windows.replay for windows in hours):
         faults.append(Fault("credit", "写了 replay，但 windows.replay 为空；请补上重播时段或去掉 replay"))
+    return faults
+
+
+def _course_faults(rules: RulesContent) -> list[Fault]:
+    """The keys of a course are given all or not at all; then the campaign says itself when it begins and ends."""
+    missing = [key for key in COURSE_KEYS if not getattr(rules, key)]
+    days = {"starts_on": rules.starts_on, "ends_on": rules.ends_on}
+    if len(missing) < len(COURSE_KEYS):
+        without = f"{'、'.join(COURSE_KEYS)} 要写齐；没有课程的活动一项也不写，改写 starts_on 和 ends_on"
+        faults = [Fault(key, f"缺少这一项；{without}") for key in missing]
+        return faults + [
+            Fault(key, "有课程的活动从第一节课到最后一节课；请删除") for key, day in days.items() if day is not None
+        ]
+    faults = [
+        Fault(key, f"缺少这一项；没有课程（{'、'.join(COURSE_KEYS)}）的活动要写 starts_on 和 ends_on")
+        for key, day in days.items()
+        if day is None
+    ]
+    if rules.platforms:
+        faults.append(Fault("platforms", "没有课程的活动没有播出平台；请删除"))
+    if rules.starts_on and rules.ends_on:
+        if rules.ends_on < rules.starts_on:
+            faults.append(Fault("ends_on", f"{rules.ends_on} 早于 starts_on {rules.starts_on}；请改正其中一个"))
+        elif (rules.ends_on - rules.starts_on).days >= CAMPAIGN_MAX_DAYS:
+            faults.append(Fault("ends_on", f"一个活动最长 {CAMPAIGN_MAX_DAYS} 天；请分成几个活动"))
     return faults
 
 
@@ -96,8 +128,8 @@ def window_faults(rules: RulesContent) -> list[Fault]:
             for index, platform in enumerate(rules.platforms)
             if not rules.hours_of(platform)
         ]
-    first = min(window.opens_at for window in rules.timeline)
-    if not faults and rules.certificate.claim_from < first:
+    first = min((window.opens_at for window in rules.timeline), default=None)
+    if not faults and first and rules.certificate and rules.certificate.claim_from < first:
         faults.append(
             Fault(
                 "certificate.claim_from",
@@ -184,6 +216,7 @@ def _missing_hours(rules: RulesContent) -> list[Fault]:
     for number, lesson in enumerate(rules.lessons):
         place = f"lessons[{number}].windows" if lesson.windows else "windows"
         windows = lesson.windows or rules.windows
+        assert windows is not None  # noqa: S101 - whoever has lessons has windows
         for mode, listed in (("live", windows.live), ("replay", windows.replay)):
             for index, window in enumerate(listed):
                 day = lesson.date + timedelta(days=window.day)

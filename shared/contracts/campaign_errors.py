@@ -38,6 +38,8 @@ EXAMPLES = {
     "joins_on": "2024-06-29",
     "leaves_on": "2024-06-29",
     "by": "2024-07-01",
+    "starts_on": "2024-06-29",
+    "ends_on": "2024-07-14",
     "non_working_days": "2024-06-10",
     "extra_working_days": "2024-06-10",
     "claim_from": "2024-07-14T20:00:00+08:00",

@@ -18,6 +18,8 @@ GROUPS_MAX = 50
 WINDOWS_PER_MODE_MAX = 8
 PLATFORMS_MAX = 20
 LIVE_GRACE_MAX_S = 3600
+CAMPAIGN_MAX_DAYS = 1_100  # three years
+COURSE_KEYS = ("lessons", "windows", "credit", "required_days", "certificate")
 SEAL_AFTER_MAX_HOURS = 24 * 30
 RETAIN_DAYS, RETAIN_MIN_DAYS, RETAIN_MAX_DAYS = 180, 30, 1095
 
@@ -106,6 +108,11 @@ def added_later(default: Any) -> Any:
     whoever changes the default changes what older definitions mean.
     """
     return Field(default=default, exclude_if=lambda value: bool(value == default))
+
+
+def of_course(default: Any, **limits: Any) -> Any:
+    """A key that a campaign with a course has, and one without has not (DESIGN §5.2). What is not given is in no dump."""
+    return Field(default=default, exclude_if=lambda value: bool(value == default), **limits)
 
 
 class Window(Part):
@@ -270,23 +277,26 @@ def _require_placeholders(key: str, template: str, known: frozenset[str]) -> Non
 
 class RulesContent(Part):
     """The definition's keys without units and channels, and the times that follow from them. Everybody reads the subclass
-    `CampaignRules`, which also checks what must hold between keys."""
+    `CampaignRules`, which also checks what must hold between keys: a campaign has a course (`COURSE_KEYS`), or it has `starts_on`
+    and `ends_on`."""
 
     campaign_id: Id
     title: Line
     organiser: Line
     help: tuple[HelpText, ...] = Field(default=(), max_length=20)
     time_zone: TimeZone
-    lessons: tuple[Lesson, ...] = Field(min_length=1, max_length=LESSONS_MAX)
-    windows: Windows
+    starts_on: Day | None = added_later(None)
+    ends_on: Day | None = added_later(None)
+    lessons: tuple[Lesson, ...] = of_course((), min_length=1, max_length=LESSONS_MAX)
+    windows: Windows | None = of_course(None)
     live_grace_s: int = Field(default=0, ge=0, le=LIVE_GRACE_MAX_S)
-    credit: Annotated[tuple[Mode, ...], AfterValidator(_sorted)] = Field(
-        min_length=1, max_length=2, description="modes that count towards the certificate"
+    credit: Annotated[tuple[Mode, ...], AfterValidator(_sorted)] = of_course(
+        (), min_length=1, max_length=2, description="modes that count towards the certificate"
     )
-    required_days: int = Field(ge=1, le=LESSONS_MAX)
+    required_days: Annotated[int, Field(ge=1, le=LESSONS_MAX)] | None = of_course(None)
     seal_after_hours: int = Field(default=48, ge=1, le=SEAL_AFTER_MAX_HOURS)
     groups: tuple[Group, ...] = Field(default=(), max_length=GROUPS_MAX)
-    certificate: CertificateRules
+    certificate: CertificateRules | None = of_course(None)
     messages: tuple[MessageRule, ...] = Field(default=(), max_length=20)
     closing_time: ClockTime = "18:00"
     non_working_days: tuple[Day, ...] = Field(default=(), max_length=400)
@@ -307,13 +317,17 @@ class RulesContent(Part):
 
     @property
     def first_day(self) -> date:
-        """The first lesson's date."""
-        return self.lessons[0].date
+        """The first lesson's date; without a course, `starts_on`."""
+        day = self.lessons[0].date if self.lessons else self.starts_on
+        assert day is not None  # noqa: S101 - one of the two is given
+        return day
 
     @property
     def last_day(self) -> date:
-        """The last lesson's date."""
-        return self.lessons[-1].date
+        """The last lesson's date; without a course, `ends_on`."""
+        day = self.lessons[-1].date if self.lessons else self.ends_on
+        assert day is not None  # noqa: S101 - one of the two is given
+        return day
 
     def at(self, day: date, clock: str) -> datetime:
         """The UTC instant of a local `HH:MM` (24:00: the next midnight). When a local hour comes twice, the first one is
@@ -332,6 +346,7 @@ class RulesContent(Part):
         windows: list[LessonWindow] = []
         for index, lesson in enumerate(self.lessons):
             hours = lesson.windows or self.windows
+            assert hours is not None  # noqa: S101 - whoever has lessons has windows
             live = self._instants(lesson, hours.live)
             windows += [LessonWindow(opens, closes + grace, index, "live") for opens, closes in live]
             for opens, closes in self._instants(lesson, hours.replay):

@@ -3,10 +3,14 @@
 from typing import Any
 
 from shared.contracts.campaign import CampaignDefinition
+from shared.contracts.campaign_parts import COURSE_KEYS
+
+WITHOUT_COURSE: dict[str, Any] = dict.fromkeys(COURSE_KEYS) | {"starts_on": "2024-06-29", "ends_on": "2024-07-02"}
+"""Changes that make a campaign one that has no course."""
 
 
 def campaign_content(**changes: Any) -> dict[str, Any]:
-    """The definition as JSON content; `changes` replace top-level keys."""
+    """The definition as JSON content; `changes` replace top-level keys, or leave them out where they are None."""
     content: dict[str, Any] = {
         "campaign_id": "small-2024",
         "title": "小活动",
@@ -37,7 +41,7 @@ def campaign_content(**changes: Any) -> dict[str, Any]:
         ],
         "channels": {"QR-1": "111-EDU"},
     }
-    return content | changes
+    return {key: value for key, value in (content | changes).items() if value is not None}
 
 
 def campaign(**changes: Any) -> CampaignDefinition:

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.campaign_commands import app, changes
-from tests.support.campaigns import campaign, campaign_content, unit
+from tests.support.campaigns import WITHOUT_COURSE, campaign, campaign_content, unit
 
 CONFLICT = {
     "type": "/problems/campaign-frozen",
@@ -246,6 +246,18 @@ def test_check_needs_no_system(monkeypatch: pytest.MonkeyPatch, file: Path) -> N
     file.write_text(file.read_text().replace("19:30", "19:60"))
     answer = fanzha("check", file)
     assert (answer.exit_code, "处需要修改" in answer.output) == (1, True)
+
+
+def test_a_campaign_without_a_course_is_checked_applied_and_shown(checkin: Checkin, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(campaign_content(**WITHOUT_COURSE), allow_unicode=True))
+    told = fanzha("check", path).output
+    assert "小活动，没有课程（2024-06-29 至 2024-07-02），4 个单位" in told
+    assert fanzha("apply", path).exit_code == 0
+    shown = fanzha("show", "small-2024")
+    assert shown.exit_code == 0, shown.output
+    assert "没有课程" in shown.output
+    assert "首播" not in shown.output
 
 
 def test_show_says_what_is_missing(checkin: Checkin, file: Path) -> None:

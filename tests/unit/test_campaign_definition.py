@@ -24,7 +24,8 @@ from shared.contracts.campaign import (
 )
 from shared.contracts.campaign_checks import Fault, Faults
 from shared.contracts.campaign_errors import Finding, explain
-from tests.support.campaigns import campaign, campaign_content, unit
+from shared.contracts.campaign_parts import COURSE_KEYS
+from tests.support.campaigns import WITHOUT_COURSE, campaign, campaign_content, unit
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -248,6 +249,21 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a channel to nowhere": ({"channels": {"QR-1": "999"}}, "channels.QR-1", "不存在的单位 999"),
     "a bad channel code": ({"channels": {"QR 1": "1"}}, "channels.QR 1", "只能用英文字母"),
+    "half a course": (
+        {"windows": None, "certificate": None},
+        "windows",
+        "缺少这一项；lessons、windows、credit、required_days、certificate 要写齐",
+    ),
+    "a course without lessons": ({"lessons": None}, "lessons", "没有课程的活动一项也不写，改写 starts_on 和 ends_on"),
+    "a course with days of its own": ({"starts_on": "2024-06-29"}, "starts_on", "请删除"),
+    "no course and no days": (WITHOUT_COURSE | {"ends_on": None}, "ends_on", "要写 starts_on 和 ends_on"),
+    "an end before the beginning": (WITHOUT_COURSE | {"ends_on": "2024-06-28"}, "ends_on", "早于 starts_on"),
+    "four years": (WITHOUT_COURSE | {"ends_on": "2027-07-04"}, "ends_on", "最长 1100 天"),
+    "a platform without a course": (
+        WITHOUT_COURSE | {"platforms": [{"source": "ks", "title": "快手"}]},
+        "platforms",
+        "没有播出平台",
+    ),
     "rules too large for a page": (
         {"help": [{"title": "a", "text": "长" * 2000}] * 20},
         "",
@@ -299,6 +315,7 @@ def test_no_window_begins_or_ends_in_an_hour_that_summer_time_skips(live: Any, r
 
 def test_certificates_may_be_claimed_from_the_first_lessons_beginning() -> None:
     at_once = campaign(certificate=certificate(claim_from="2024-06-29T19:30:00+08:00"))
+    assert at_once.certificate is not None
     assert at_once.certificate.claim_from == at_once.opened_at(0)
     too_early = certificate(claim_from="2024-06-29T19:29:59+08:00")
     assert [finding.at for finding in findings(certificate=too_early)] == ["certificate.claim_from"]
@@ -309,6 +326,17 @@ def test_days_off_and_extra_days_are_days_of_their_own() -> None:
     assert (named.non_working_days, named.extra_working_days) == ((date(2024, 7, 1),), (date(2024, 7, 6),))
     twice = findings(extra_working_days=["2024-07-06", "2024-07-06"])
     assert [(finding.at, "重复" in finding.message) for finding in twice] == [("extra_working_days[1]", True)]
+
+
+def test_a_campaign_without_a_course_has_its_own_days_and_says_nothing_of_lessons() -> None:
+    plain = campaign(**WITHOUT_COURSE)
+    assert (plain.first_day, plain.last_day, plain.timeline) == (date(2024, 6, 29), date(2024, 7, 2), ())
+    assert plain.rules().keys().isdisjoint(COURSE_KEYS)
+    assert read_rules(plain.rules()).last_day == plain.last_day
+    assert CampaignDefinition.model_validate_json(plain.model_dump_json()) == plain
+    assert campaign(**WITHOUT_COURSE | {"ends_on": "2027-07-03"}).last_day == date(2027, 7, 3)
+    with_course = campaign()
+    assert (with_course.first_day, with_course.last_day) == (date(2024, 6, 29), date(2024, 6, 30))
 
 
 def test_every_message_is_chinese() -> None:
@@ -369,7 +397,12 @@ def test_equal_content_has_an_equal_hash_however_it_is_spelled() -> None:
 
 def test_rules_leave_out_units_and_channels() -> None:
     rules = campaign().rules()
-    assert set(rules) == set(CampaignRules.model_fields) - {"platforms", "retain_days"}  # later keys, at their default
+    assert set(rules) == set(CampaignRules.model_fields) - {
+        "platforms",
+        "retain_days",
+        "starts_on",
+        "ends_on",
+    }  # later keys, at their default
     assert read_rules(rules).timeline == campaign().timeline
 
 
@@ -633,10 +666,12 @@ def by_hand(rules: CampaignRules, instant: datetime, grace: int) -> tuple[int, s
         opens = midnight + timedelta(minutes=minutes(window.opens))
         return opens <= instant < midnight + timedelta(minutes=minutes(window.closes), seconds=more_s)
 
+    hours = rules.windows
+    assert hours is not None
     for index in range(len(rules.lessons)):
-        if any(inside(window, index, grace) for window in rules.windows.live):
+        if any(inside(window, index, grace) for window in hours.live):
             return index, "live"
-        if any(inside(window, index, 0) for window in rules.windows.replay):
+        if any(inside(window, index, 0) for window in hours.replay):
             return index, "replay"
     return None
 

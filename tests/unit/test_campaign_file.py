@@ -52,6 +52,7 @@ def test_jinshan_has_its_sixteen_evenings(jinshan: CampaignDefinition) -> None:
         date(2024, 6, 29 + i) if i < 2 else date(2024, 7, i - 1) for i in range(16)
     ]
     assert (jinshan.required_days, jinshan.credit) == (16, ("live",))
+    assert jinshan.certificate is not None
     assert jinshan.certificate.claim_from == datetime(2024, 7, 14, 12, tzinfo=UTC)
     assert [(w.mode, w.opens_at.hour, w.closes_at.hour) for w in jinshan.opens_closes(0)] == [
         ("live", 11, 12),

@@ -64,7 +64,7 @@ def may_send(now: datetime, rules: CampaignRules, kind: str, channel: str) -> bo
 
 def forget_at(rules: CampaignRules) -> datetime:
     """The time until which the campaign's phones and claim codes are kept, however early a viewer enrolled."""
-    return rules.at(rules.lessons[-1].date, "24:00") + timedelta(days=rules.retain_days)
+    return rules.at(rules.last_day, "24:00") + timedelta(days=rules.retain_days)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

@@ -137,9 +137,13 @@ async def _definition(tx: Transaction, known: Definitions[Definition], campaign_
 
 def _require_lesson(definition: Definition, lesson: date | None) -> None:
     """Refuses a date that is no lesson, which would otherwise read as a lesson to which nobody came."""
-    if lesson is not None and definition.lessons and lesson not in definition.lessons:
+    if lesson is None or definition is UNDEFINED or lesson in definition.lessons:
+        return
+    where = "这个活动没有课程"
+    if definition.lessons:
         first, last = min(definition.lessons), max(definition.lessons)
-        raise Refused("no-such-lesson", f"课程从 {first} 到 {last}", subject=str(lesson))
+        where = f"课程从 {first} 到 {last}"
+    raise Refused("no-such-lesson", where, subject=str(lesson))
 
 
 def _scope(definition: Definition, principal: Principal) -> store.Scope:
