@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,50 +37,86 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使
 @app.command()
 def apply(
     file: Annotated[Path, typer.Argument(help="活动文件（YAML），如 campaigns/jinshan-2024.yaml")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="只说会改什么、从何时起，不做任何改动")] = False,
     as_json: AsJson = False,
 ) -> None:
     """检查活动文件并应用到系统；内容没有变化时什么也不做。"""
     new = _loaded(file)
     path = f"/v1/campaigns/{new.campaign_id}"
     with client("checkin") as checkin:
-        old = checkin.find(path)
-        answer = checkin.put(path, new.model_dump(mode="json"))
-    revision, attributed = answer["revision"], answer.get("attributed", 0)
-    withdrawn = answer.get("contacts_withdrawn", 0)
-    redirected = [] if old is None else _redirected(old.json(), new)
-    changed = None if old is None else changes(old.json(), new.model_dump(mode="json"))
+        found = checkin.find(path)
+        answer = checkin.put(f"{path}?dry_run=true" if dry_run else path, new.model_dump(mode="json"))
+    old = None if found is None else found.json()
+    told = {
+        "campaign_id": new.campaign_id,
+        "revision": answer["revision"],
+        "created": old is None,
+        "changes": None if old is None else changes(old, new.model_dump(mode="json")),
+        "attributed": answer.get("attributed", 0),
+        "contacts_withdrawn": answer.get("contacts_withdrawn", 0),
+        "redirected": [] if old is None else _redirected(old, new),
+        "forms": answer.get("forms", []),
+    }
     if as_json:
-        answer = {
-            "campaign_id": new.campaign_id,
-            "revision": revision,
-            "created": old is None,
-            "changes": changed,
-            "attributed": attributed,
-            "contacts_withdrawn": withdrawn,
-            "redirected": redirected,
-        }
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        typer.echo(json.dumps(told | ({"dry_run": True} if dry_run else {}), ensure_ascii=False))
         return
-    typer.echo(f"活动 {new.campaign_id}：第 {revision} 版")
+    will = "将是" if dry_run else ""
+    typer.echo(f"活动 {new.campaign_id}：{will}第 {told['revision']} 版")
+    typer.echo("\n".join([*_notes(new, told), *_told_changes(new, told, dry_run), *_told_forms(new, told["forms"])]))
+    if dry_run:
+        typer.echo("以上只是预览，什么也没有改；应用请去掉 --dry-run")
+
+
+def _notes(new: CampaignDefinition, told: dict[str, Any]) -> list[str]:
+    notes = []
     if unused := _without_effect(new):
-        typer.echo(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
+        notes.append(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
     if any(rule.channel == "file" for rule in new.messages):
-        typer.echo("注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发")
+        notes.append(
+            "注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发"
+        )
     if new.platforms:
         titles = "、".join(platform.title for platform in new.platforms)
-        typer.echo(f"平台 {titles}：交给它们的地址和密钥由 fanzha platforms 列出，部署没有密钥的 fanzha doctor 会说")
-    if attributed:
-        typer.echo(f"{attributed} 名此前未归属的观众，按现在认识的渠道码归入了单位，签到数随人转入")
-    if withdrawn:
-        typer.echo(f"{withdrawn} 名未满 14 周岁的观众没有监护人同意，以前保存的姓名、手机号已撤下")
-    if redirected:
-        typer.echo(f"注意：渠道码 {_few(redirected)} 改到了另一个单位，只影响以后的报名；已归属的观众不动")
+        notes.append(f"平台 {titles}：交给它们的地址和密钥由 fanzha platforms 列出，部署没有密钥的 fanzha doctor 会说")
+    if attributed := told["attributed"]:
+        notes.append(f"{attributed} 名此前未归属的观众，按现在认识的渠道码归入了单位，签到数随人转入")
+    if withdrawn := told["contacts_withdrawn"]:
+        notes.append(f"{withdrawn} 名未满 14 周岁的观众没有监护人同意，以前保存的姓名、手机号已撤下")
+    if redirected := told["redirected"]:
+        notes.append(f"注意：渠道码 {_few(redirected)} 改到了另一个单位，只影响以后的报名；已归属的观众不动")
+    return notes
+
+
+def _told_changes(new: CampaignDefinition, told: dict[str, Any], dry_run: bool) -> list[str]:
+    changed = told["changes"]
     if changed is None:
-        typer.echo(f"新活动：{_summary(new)}")
-    elif not changed:
-        typer.echo("内容没有变化")
-    else:
-        typer.echo("\n".join(["已更新：", *(f"  - {line}" for line in changed)]))
+        return [f"新活动：{_summary(new)}"]
+    if not changed:
+        return ["内容没有变化"]
+    return ["将更新：" if dry_run else "已更新：", *(f"  - {line}" for line in changed)]
+
+
+def _told_forms(new: CampaignDefinition, forms: list[dict[str, Any]]) -> list[str]:
+    """Which forms change, and from which period on; periods that have opened keep what they had."""
+    if not forms:
+        return []
+    lines = ["上报表（已经开始的各期不变）："]
+    for form in forms:
+        what = {"added": "新增", "removed": "停用"}.get(form["change"], f"修改 {'、'.join(form['keys'])}")
+        lines.append(
+            f"  - {form['form']}（{form['title']}）：{what.replace('due_times', '截止时间')}，{_from_when(new, form)}"
+        )
+    return lines
+
+
+def _from_when(new: CampaignDefinition, form: dict[str, Any]) -> str:
+    if form["period"] is None:
+        return "没有尚未开始的期，因此不起作用"
+    opens_at, due_at = (
+        f"{datetime.fromisoformat(form[key]).astimezone(new.zone):%Y-%m-%d %H:%M}" for key in ("opens_at", "due_at")
+    )
+    until = f"，截止 {due_at}" if form["change"] != "removed" else ""
+    return f"从 {form['period']} 这一期起（{opens_at} 开始{until}）"
 
 
 @app.command()

@@ -29,6 +29,7 @@ from shared.contracts.campaign import DEFINITION_MAX_BYTES, CampaignDefinition
 from shared.contracts.campaign_errors import explain
 from shared.database import Database, Transaction
 from shared.forms.applying import form_faults
+from shared.forms.changing import FormChange
 from shared.ids import new_import_id
 from shared.service.direct_route import DirectRoute
 from shared.service.guarded_route import GuardedRoute
@@ -308,20 +309,27 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
         summary="Create or replace a campaign definition",
         max_body_size=DEFINITION_MAX_BYTES,
     )
-    async def put_campaign(campaign_id: PathId, request: Request, principal: Admin) -> JSONResponse:
+    async def put_campaign(
+        campaign_id: PathId, request: Request, principal: Admin, dry_run: bool = False
+    ) -> JSONResponse:
         """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision. `attributed`:
         viewers who lay in no unit and gave a channel that is known now; `contacts_withdrawn`: those whose name or phone is not
-        kept any more, because their group is one of minors now. Sending the definition again goes on after a crash."""
+        kept any more, because their group is one of minors now; sending the definition again goes on after a crash.
+        `forms`: which forms change, and from which period on, where some do. With `dry_run` the same checks and answer, and
+        nothing is kept."""
         draft = await asyncio.to_thread(_draft, await request.body(), campaign_id)  # up to 4 s
         now = clock.now()
-        revision, changed = await db.in_transaction(
-            lambda tx: usecases.define_campaign(tx, draft, principal.subject, now)
+        applied = await db.in_transaction(
+            lambda tx: usecases.define_campaign(tx, draft, principal.subject, now, dry_run=dry_run)
         )
-        attributed = await _attribute(db, catalogue, campaign_id, now)
-        answer = {"revision": revision, "changed": changed, "attributed": attributed}
-        if withdrawn := await _withdraw(db, catalogue, campaign_id, now):
+        attributed = 0 if dry_run else await _attribute(db, catalogue, campaign_id, now)
+        withdrawn = 0 if dry_run else await _withdraw(db, catalogue, campaign_id, now)
+        answer: dict[str, Any] = {"revision": applied.revision, "changed": applied.changed, "attributed": attributed}
+        if withdrawn:
             answer["contacts_withdrawn"] = withdrawn
-        return JSONResponse(answer)
+        if applied.forms:
+            answer["forms"] = [_form_change(change) for change in applied.forms]
+        return JSONResponse(answer | ({"dry_run": True} if dry_run else {}))
 
     @router.get("/v1/campaigns", tags=["office"], summary="The campaigns that this token is for")
     async def list_campaigns(
@@ -352,6 +360,11 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
             raise Problem(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中")
         headers = {"etag": etag, "x-revision": str(row["revision"])}
         return Response(definition, media_type="application/json", headers=headers)
+
+
+def _form_change(change: FormChange) -> dict[str, Any]:
+    """JSON-ready, times in UTC."""
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in change._asdict().items()}
 
 
 async def _attribute(db: Database, catalogue: Catalogue, campaign_id: str, now: datetime) -> int:

@@ -18,6 +18,7 @@ from shared.clock import clock_from
 from shared.contracts.checkin import (
     CampaignDefinedV1,
     CheckinRecordedV1,
+    FormsDefinedV1,
     LessonMadeGoodV1,
     LiveRoomActionsRecordedV1,
     ViewerEnrolledV1,
@@ -52,6 +53,7 @@ def build_app(
     bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)], lag_every_s=lag_every_s)
     bus.declares(
         CampaignDefinedV1,
+        FormsDefinedV1,
         ViewerEnrolledV1,
         ViewerReassignedV1,
         CheckinRecordedV1,

@@ -5,8 +5,9 @@ every event are msgspec structs, which cost a quarter of a dataclass or named tu
 """
 
 import math
+import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -347,4 +348,26 @@ def subtree_of_definition(definition: str, unit_code: str) -> bytes | None:
         if is_within(unit["unit_code"])
     ]
     content["channels"] = {channel: code for channel, code in content["channels"].items() if is_within(code)}
-    return msgspec.json.encode(content)
+    return msgspec.json.encode(content | _forms_within(content, is_within))
+
+
+def _forms_within(content: dict[str, Any], is_within: Callable[[str], bool]) -> dict[str, Any]:
+    """The forms without units elsewhere; left out are forms that only such units fill in, and indicators that need these."""
+    if "forms" not in content:
+        return {}
+    forms: list[dict[str, Any]] = []
+    gone: list[str] = []
+    for form in content["forms"]:
+        filled_by = {
+            key: [code for code in listed if key != "units" or is_within(code)]
+            for key, listed in form["filled_by"].items()
+        }
+        if any(filled_by.values()):
+            forms.append(form | {"filled_by": filled_by})
+        else:
+            gone.append(form["id"])
+    needed = [re.compile(rf"\b{form_id}\.") for form_id in gone]
+    indicators = [
+        one for one in content.get("indicators", ()) if not any(name.search(one["formula"]) for name in needed)
+    ]
+    return {"forms": forms, "indicators": indicators}

@@ -105,6 +105,16 @@ async def save_definition(
     )
 
 
+async def forms_of_revisions(tx: Transaction, campaign_id: str) -> list[str]:
+    """The forms (JSON) of every revision that had any; equal ones once."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT definition->'forms' AS forms FROM campaign_revision "
+        "WHERE campaign_id = $1 AND definition->'forms' IS NOT NULL",
+        campaign_id,
+    )
+    return [row["forms"] for row in rows]
+
+
 async def has_checkins(tx: Transaction, campaign_id: str) -> bool:
     return bool(
         await tx.fetchval(

@@ -24,8 +24,15 @@ from shared.bus.outgoing import Outgoing, column_events
 from shared.contracts.base import UNASSIGNED
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_freeze import frozen_differences
-from shared.contracts.checkin import CampaignDefinedV1, LessonMadeGoodV1, ViewerEnrolledV1, ViewerReassignedV1
+from shared.contracts.checkin import (
+    CampaignDefinedV1,
+    FormsDefinedV1,
+    LessonMadeGoodV1,
+    ViewerEnrolledV1,
+    ViewerReassignedV1,
+)
 from shared.database import Transaction
+from shared.forms.changing import FormChange, changed_meanings, form_changes, has_opened
 from shared.ids import new_event_id, new_public_id
 from shared.service.refusals import Refused
 from shared.tree import Tree
@@ -54,30 +61,66 @@ class Draft:
         return cls(definition, definition.content_hash(), definition.model_dump_json())
 
 
-async def define_campaign(tx: Transaction, draft: Draft, actor: str, now: datetime) -> tuple[int, bool]:
-    """Puts a definition in force: (revision, changed). The same content again is the same revision.
+@dataclass(frozen=True)
+class Applied:
+    """What became of a definition, or would (`dry_run`): its revision, and from when its forms change."""
+
+    revision: int
+    changed: bool
+    forms: list[FormChange]
+
+
+async def define_campaign(
+    tx: Transaction, draft: Draft, actor: str, now: datetime, *, dry_run: bool = False
+) -> Applied:
+    """Puts a definition in force. The same content again is the same revision, and publishes nothing.
 
     Refused as `campaign-frozen`, with the reasons, where the change would falsify the past. What takes up to 2 s for a large
-    definition is done in threads.
+    definition is done in threads. With `dry_run` nothing is kept.
     """
     definition, content_hash = draft.definition, draft.content_hash
     await store.change_definitions(tx)
     row = await store.definition(tx, definition.campaign_id)
     if row is not None and row["content_hash"] == content_hash:
-        return row["revision"], False
-    if row is not None:
+        return Applied(row["revision"], False, [])
+    old = None if row is None else await asyncio.to_thread(CampaignDefinition.model_validate_json, row["definition"])
+    if old is not None:
         checked_in = await store.has_checkins(tx, definition.campaign_id)
-        refused = await asyncio.to_thread(_falsified, row["definition"], definition, now, checked_in)
+        forms = [json.loads(forms) for forms in await store.forms_of_revisions(tx, definition.campaign_id)]
+        refused = await asyncio.to_thread(_falsified, old, definition, now, checked_in, forms)
         if refused:
             raise Refused("campaign-frozen", reasons=refused)
+    changes = await asyncio.to_thread(form_changes, old, definition, now)
     revision = 1 if row is None else row["revision"] + 1
-    await store.save_definition(tx, definition.campaign_id, revision, content_hash, draft.content, actor, now)
-    await outbox.add(tx, *await asyncio.to_thread(_defined, definition, revision, now))
-    return revision, True
+    if not dry_run:
+        await store.save_definition(tx, definition.campaign_id, revision, content_hash, draft.content, actor, now)
+        await outbox.add(tx, *await asyncio.to_thread(_defined, definition, revision, now))
+        await outbox.add(tx, *_forms_defined(old, definition, revision, now))
+    return Applied(revision, True, changes)
 
 
-def _falsified(old: str, new: CampaignDefinition, now: datetime, checked_in: bool) -> list[str]:
-    return frozen_differences(CampaignDefinition.model_validate_json(old), new, now, checked_in)
+def _falsified(
+    old: CampaignDefinition, new: CampaignDefinition, now: datetime, checked_in: bool, earlier: list[Any]
+) -> list[str]:
+    reasons = frozen_differences(old, new, now, checked_in, owes_reports=has_opened(old, now))
+    return reasons + changed_meanings(earlier, new)
+
+
+def _forms_defined(
+    old: CampaignDefinition | None, new: CampaignDefinition, revision: int, now: datetime
+) -> list[FormsDefinedV1]:
+    """The forms of a campaign that has any, or had some until now."""
+    if not any(definition and (definition.forms or definition.indicators) for definition in (old, new)):
+        return []
+    return [
+        FormsDefinedV1(
+            event_id=new_event_id(),
+            occurred_at=now,
+            campaign_id=new.campaign_id,
+            revision=revision,
+            **new.reported(),
+        )
+    ]
 
 
 def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> list[CampaignDefinedV1]:

@@ -3,6 +3,8 @@
 from fastapi import FastAPI
 
 from services.reporting.definition import Definition
+from services.reporting.obligations.consumers import build_consumers as build_obligation_consumers
+from services.reporting.obligations.metrics import forms_unknown
 from services.reporting.refusals import ANSWERS
 from services.reporting.totals import metrics
 from services.reporting.totals.api import build_api
@@ -26,10 +28,10 @@ def build_app(settings: ServiceSettings) -> FastAPI:
         title="Fanzha reporting",
         description="Totals of a campaign by unit, group, lesson and mode (DESIGN §5.2).",
         db=db,
-        bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db, known)]),
+        bus=Bus(settings.nats_url, "reporting", routers=[build_consumers(db, known), build_obligation_consumers(db)]),
         clock=clock,
         routers=[build_api(db, known, clock)],
-        exact=[*metrics.exact(known), measured.last],
+        exact=[*metrics.exact(known), forms_unknown, measured.last],
         background=[measured.run],
         refusals=ANSWERS,
     )

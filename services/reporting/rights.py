@@ -6,5 +6,6 @@ WITHHELD = {
     "platform_total": "DELETE",
     "certificate_holder": "DELETE",
     "viewer_move": "DELETE",
+    "forms_revision": "UPDATE, DELETE",
 }
 CHANGING: dict[str, str] = {}

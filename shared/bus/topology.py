@@ -25,6 +25,7 @@ from shared.contracts.certificate import (
 from shared.contracts.checkin import (
     CampaignDefinedV1,
     CheckinRecordedV1,
+    FormsDefinedV1,
     LessonMadeGoodV1,
     LiveRoomActionsRecordedV1,
     ViewerEnrolledV1,
@@ -84,6 +85,7 @@ DURABLES = (
     Durable("checkin-certificates-claimed", CertificateClaimedV1, "checkin"),
     Durable("checkin-certificates-revoked", CertificateRevokedV1, "checkin"),
     Durable("reporting-definitions", CampaignDefinedV1, "reporting"),
+    Durable("reporting-forms", FormsDefinedV1, "reporting"),
     Durable("reporting-totals", CheckinRecordedV1, "reporting"),
     Durable("reporting-make-goods", LessonMadeGoodV1, "reporting"),
     Durable("reporting-moves", ViewerReassignedV1, "reporting"),

@@ -20,20 +20,24 @@ FROZEN_KEYS = {
 
 
 def frozen_differences(
-    old: CampaignDefinition, new: CampaignDefinition, now: datetime, has_checkins: bool
+    old: CampaignDefinition,
+    new: CampaignDefinition,
+    now: datetime,
+    has_checkins: bool,
+    owes_reports: bool = False,
 ) -> list[str]:
     """Why `new` may not replace `old` at `now`; empty when it may. Each text names the key, old and new value, and the reason
-    (zh-Hans).
+    (zh-Hans). `owes_reports`: units owe reports of `old` already; then lessons that have opened, and units, stay as well.
 
     Units and groups that exist may change their name, place, or figures, because totals are kept under their code and
     joined at read; they may not disappear, because the code's totals would have nowhere to go.
     """
-    if not has_checkins:
+    if not (has_checkins or owes_reports):
         return []
     refused = [
         _refusal(key, getattr(old, key), getattr(new, key), reason)
         for key, reason in FROZEN_KEYS.items()
-        if getattr(old, key) != getattr(new, key)
+        if has_checkins and getattr(old, key) != getattr(new, key)
     ]
     if new.retain_days > old.retain_days:
         refused.append(
@@ -41,7 +45,8 @@ def frozen_differences(
         )
     refused += _lesson_refusals(old, new, now)
     refused += _missing("units", [u.unit_code for u in old.units], {u.unit_code for u in new.units})
-    refused += _missing("groups", [g.code for g in old.groups], {g.code for g in new.groups})
+    if has_checkins:
+        refused += _missing("groups", [g.code for g in old.groups], {g.code for g in new.groups})
     return refused
 
 
@@ -65,7 +70,9 @@ def _missing(key: str, old: list[str], new: set[str]) -> list[str]:
     if not gone:
         return []
     shown = "、".join(gone[:10]) + (f" 等 {len(gone)} 个" if len(gone) > 10 else "")
-    return [f"{key}：删除了 {shown}。原因：这些代码下可能已有签到，删除后无处归属；请保留"]
+    return [
+        f"{key}：删除了 {shown}。原因：这些代码下可能已有签到或上报，删除后无处归属；请保留，不再参加的单位写 leaves_on"
+    ]
 
 
 def _refusal(key: str, old: Any, new: Any, reason: str) -> str:

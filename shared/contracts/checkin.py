@@ -34,6 +34,22 @@ class CampaignDefinedV1(Event):
         return self
 
 
+class FormsDefinedV1(Event):
+    """A campaign's forms and indicators as of a revision of its definition, all in one event. Published with the revision where
+    the campaign has any, and once more, empty, when it has none left.
+
+    The highest revision wins, whatever the order. A period keeps the forms of the revision in force when it opened.
+    """
+
+    OWNER: ClassVar[str] = "checkin"
+    FACT: ClassVar[str] = "forms_defined"
+    IMPERSONAL: ClassVar[Fields] = ("revision", "forms", "indicators")
+
+    revision: Annotated[int, Field(ge=1)]
+    forms: list[dict[str, JsonValue]] = Field(max_length=50, description="the definition's forms as they were PUT")
+    indicators: list[dict[str, JsonValue]] = Field(max_length=100, description="its indicators as they were PUT")
+
+
 class ViewerEnrolledV1(ColumnEvent):
     """Viewers enrolled or enrolled again. For each of unit, group, name and phone the latest `enrolled_at` that gives it wins
     (tie: larger `enrolment_id`).

@@ -10,6 +10,7 @@ from shared.contracts.certificate import (
 from shared.contracts.checkin import (
     CampaignDefinedV1,
     CheckinRecordedV1,
+    FormsDefinedV1,
     LessonMadeGoodV1,
     LiveRoomActionsRecordedV1,
     ViewerEnrolledV1,
@@ -19,6 +20,7 @@ from shared.contracts.notification import NotificationKeyMadeV1
 
 EVENTS: tuple[type[Event], ...] = (
     CampaignDefinedV1,
+    FormsDefinedV1,
     ViewerEnrolledV1,
     ViewerReassignedV1,
     CheckinRecordedV1,

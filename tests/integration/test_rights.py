@@ -46,6 +46,7 @@ RIGHTS = {
         "certificate_holder": "aw",
         "certificate_total": "awd",
         "viewer_move": "aw",
+        "forms_revision": "a",
     },
     "notification": EVERYWHERE
     | DEFINITIONS

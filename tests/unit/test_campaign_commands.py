@@ -32,18 +32,24 @@ class Checkin:
         self.stored: dict[str, Any] = {}
         self.revision: dict[str, int] = {}
         self.attributed = 0
+        self.forms: list[dict[str, Any]] = []
         self.tokens: set[str | None] = set()
         self.refusal: tuple[int, bytes] | None = None
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         if self.refusal and method == "PUT":
             return self.refusal
+        if method == "PUT" and path.endswith("?dry_run=true"):
+            revision = self.revision.get(path.partition("?")[0], 0) + 1
+            return 200, json.dumps({"revision": revision, "dry_run": True, "forms": self.forms}).encode()
         if method == "PUT":
             content = json.loads(body)
             if self.stored.get(path) != content:
                 self.stored[path] = content
                 self.revision[path] = self.revision.get(path, 0) + 1
-            return 200, json.dumps({"revision": self.revision[path], "attributed": self.attributed}).encode()
+            return 200, json.dumps(
+                {"revision": self.revision[path], "attributed": self.attributed, "forms": self.forms}
+            ).encode()
         if path.partition("?")[0] == "/v1/campaigns":
             rows = [
                 {"campaign_id": stored.rpartition("/")[2], "title": content["title"], "revision": self.revision[stored]}
@@ -153,6 +159,7 @@ def test_json_is_for_scripts(checkin: Checkin, file: Path) -> None:
         "attributed": 0,
         "redirected": [],
         "contacts_withdrawn": 0,
+        "forms": [],
     }
     assert json.loads(fanzha("apply", file, "--json").stdout)["changes"] == []
     assert json.loads(fanzha("show", "small-2024", "--json").stdout) == {
@@ -160,6 +167,33 @@ def test_json_is_for_scripts(checkin: Checkin, file: Path) -> None:
         "revision": 1,
         "definition": campaign().model_dump(mode="json"),
     }
+
+
+DAILY = {"form": "daily", "title": "每日学习情况"}
+NEXT = {"period": "2024-06-30", "opens_at": "2024-06-30T11:30:00+00:00", "due_at": "2024-07-01T10:00:00+00:00"}
+NOT_YET = dict.fromkeys(NEXT)
+
+
+def test_a_dry_run_says_what_changes_from_when_and_changes_nothing(
+    checkin: Checkin, file: Path, tmp_path: Path
+) -> None:
+    checkin.forms = [
+        DAILY | NEXT | {"change": "changed", "keys": ["deadline", "due_times"]},
+        DAILY | NEXT | {"change": "removed", "keys": []},
+        DAILY | NOT_YET | {"change": "added", "keys": []},
+    ]
+    told = fanzha("apply", write(tmp_path, organiser="新主办方"), "--dry-run").output
+    assert "活动 small-2024：将是第 1 版" in told
+    assert "上报表（已经开始的各期不变）：" in told
+    starts = "从 2024-06-30 这一期起（2024-06-30 19:30 开始"
+    assert f"daily（每日学习情况）：修改 deadline、截止时间，{starts}，截止 2024-07-01 18:00）" in told
+    assert f"daily（每日学习情况）：停用，{starts}）" in told
+    assert "daily（每日学习情况）：新增，没有尚未开始的期" in told
+    assert "什么也没有改" in told
+    assert checkin.stored == {}
+    fanzha("apply", file)
+    assert "将更新：\n  - organiser" in fanzha("apply", write(tmp_path, organiser="新"), "--dry-run").output
+    assert json.loads(fanzha("apply", file, "--dry-run", "--json").stdout)["dry_run"] is True
 
 
 def test_a_refusal_prints_its_reasons(checkin: Checkin, file: Path) -> None:

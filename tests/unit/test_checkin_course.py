@@ -25,7 +25,9 @@ from services.checkin.domain import (
     subtree_of_definition,
 )
 from shared.contracts.base import Mode
+from shared.contracts.campaign import CampaignDefinition
 from tests.support.campaigns import campaign, campaign_content, unit
+from tests.support.forms import form, indicator
 
 LIVE_ONLY = Course(campaign())
 REPLAY_ONLY = Course(campaign(credit=["replay"], required_days=1))
@@ -280,3 +282,22 @@ def test_a_unit_sees_its_subtree_as_if_that_were_all(seen_by: str, units: list[s
     assert seen["channels"] == channels
     assert {**seen, "units": 0, "channels": 0} == {**whole, "units": 0, "channels": 0}
     assert subtree_of_definition(json.dumps(whole), "13") is None
+
+
+def test_a_unit_sees_no_code_of_another_subtree_in_forms() -> None:
+    whole = campaign(
+        forms=[
+            form(filled_by={"levels": ["county"], "units": ["11", "111"]}),
+            form(id="city", filled_by={"units": ["11"]}),
+        ],
+        indicators=[
+            indicator("daily.viewers", id="of_daily"),
+            indicator("daily.viewers / city.viewers", id="of_both"),
+        ],
+    )
+    seen = CampaignDefinition.model_validate_json(subtree_of_definition(whole.model_dump_json(), "111") or b"")
+    assert [(one.id, one.filled_by.levels, one.filled_by.units) for one in seen.forms] == [
+        ("daily", ("county",), ("111",))
+    ]
+    assert [one.id for one in seen.indicators] == ["of_daily"]
+    assert subtree_of_definition(whole.model_dump_json(), "1") == whole.model_dump_json().encode()

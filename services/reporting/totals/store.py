@@ -351,7 +351,7 @@ async def forget_everything_derived(tx: Transaction) -> None:
     """Empties all tables that events fill, so that the other services' ledgers fill them anew. Needs the owner role."""
     await tx.execute(
         "TRUNCATE inbox, total, platform_total, live_room_total, certificate_holder, certificate_total, viewer_move, "
-        "definition_page, unit, definition"
+        "definition_page, unit, definition, forms_revision"
     )
 
 
