@@ -30,7 +30,9 @@ SQL_OF_SHARED = {
     "shared/definitions.py": "owns the definitions in force",
     "shared/people/campaign_keys.py": "owns campaign_key",
     "shared/people/erasure.py": "erases in outbox and dead_letter",
+    "shared/people/sessions.py": "owns person_generation and ended_session",
     "shared/service/measured.py": "SET LOCAL before the queries of a service's store",
+    "shared/service/wrong_tries.py": "owns wrong_try",
 }
 
 Offence = tuple[int, str]  # line, what is wrong

@@ -22,6 +22,7 @@ from cli import (
     import_command,
     init_command,
     ledger_commands,
+    person_commands,
     platform_count_command,
     platforms_command,
     preflight_command,
@@ -46,6 +47,7 @@ app.command("platform-count")(platform_count_command.platform_count)
 app.command("platforms")(platforms_command.platforms)
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(person_commands.app, name="person")
 app.add_typer(ledger_commands.outbox_app, name="outbox")
 app.add_typer(ledger_commands.dead_letters_app, name="dead-letters")
 app.command("backup")(backup_commands.backup)

@@ -59,6 +59,7 @@ class Secrets(BaseModel):
     webhook_secret: str = Field(default_factory=lambda: "whsec_" + _key(), description="of the source `standard`")
     more_sources: dict[str, WebhookSource] = Field(default_factory=_one_source_of_each_verifier)
     token_private_key: str = Field(default_factory=_key, description="Ed25519")
+    session_signing_key: str = Field(default_factory=_key, description="Ed25519; a new one signs everybody out")
     certificate_signing_key: str = Field(default_factory=_key, description="Ed25519")
     link_key: str = Field(default_factory=_key)
     sealing_private_keys: dict[str, str] = Field(default_factory=lambda: {name: _key() for name in SEALED_TO})
@@ -71,8 +72,7 @@ class Secrets(BaseModel):
 
     @property
     def token_public_key(self) -> str:
-        public = SigningKey(base64.b64decode(self.token_private_key)).verify_key
-        return base64.b64encode(bytes(public)).decode()
+        return _public_half(self.token_private_key)
 
     @property
     def webhook_sources(self) -> str:
@@ -87,7 +87,12 @@ class Secrets(BaseModel):
 
     def of(self, service: str) -> dict[str, str]:
         """The keys that a service is told, by setting; its database and bus addresses are not among them."""
-        keys: dict[str, str] = {"TOKEN_PUBLIC_KEY": self.token_public_key}
+        keys: dict[str, str] = {
+            "TOKEN_PUBLIC_KEY": self.token_public_key,
+            "SESSION_PUBLIC_KEY": _public_half(self.session_signing_key),
+        }
+        if service == "reporting":
+            keys["SESSION_SIGNING_KEY"] = self.session_signing_key
         if service in SEALED_TO:
             keys["SEALING_PRIVATE_KEY"] = self.sealing_private_keys[service]
             keys["CONTACT_KEYS"] = json.dumps(self.contact_keys[service])
@@ -103,6 +108,11 @@ class Secrets(BaseModel):
 
     def _sealing_public_keys(self, *recipients: str) -> str:
         return json.dumps({name: self.sealing_public_key(name) for name in recipients})
+
+
+def _public_half(private_key: str) -> str:
+    """Of an Ed25519 key."""
+    return base64.b64encode(bytes(SigningKey(base64.b64decode(private_key)).verify_key)).decode()
 
 
 def load_or_create(home: Home) -> Secrets:

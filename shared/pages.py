@@ -1,4 +1,4 @@
-"""Pages that a service renders itself (DESIGN §5): no script, nothing from elsewhere, one look for all.
+"""Pages that a service renders itself (DESIGN §5, §5.5): no script, nothing from elsewhere, one look for all.
 
 A service has `PAGES = Pages(folder)` in its `pages.py` and answers with `PAGES.answer(PAGES.html("claim.html", …))`. Its
 templates extend `base.html`, which stands in shared/templates with the one stylesheet, page.css. What is given is escaped. A line
@@ -8,9 +8,10 @@ that holds only a tag such as `{% if … %}` leaves nothing behind; a value that
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,6 +26,9 @@ FAVICON = SHARED_TEMPLATES / "favicon.png"
 
 class Pages:
     """The pages of one folder of templates, and those that all share. Nothing is read before the first of them is asked for."""
+
+    STYLESHEETS: tuple[str, ...] = ("page.css",)
+    REFERRER = "no-referrer"
 
     def __init__(self, templates: Path = SHARED_TEMPLATES) -> None:
         self._templates = templates
@@ -48,7 +52,7 @@ class Pages:
             ),
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
+            "referrer-policy": self.REFERRER,
             "x-robots-tag": "noindex",
         }
 
@@ -60,7 +64,7 @@ class Pages:
 
     @cached_property
     def _style(self) -> str:
-        return (SHARED_TEMPLATES / "page.css").read_text(encoding="utf-8")
+        return "".join((SHARED_TEMPLATES / name).read_text(encoding="utf-8") for name in self.STYLESHEETS)
 
     @cached_property
     def _digest(self) -> str:
@@ -80,6 +84,49 @@ class Pages:
 async def favicon(_: Request) -> FileResponse:
     """The icon of all pages, where browsers look for it: `/favicon.ico`. A PNG, which they take by its media type."""
     return FileResponse(FAVICON, media_type="image/png", headers={"cache-control": "public, max-age=86400"})
+
+
+# ---- the office's pages ----------------------------------------------------------------------------------------------
+
+
+class MenuItem(NamedTuple):
+    path: str
+    title: str
+    roles: tuple[str, ...]  # who may open it
+
+
+# Of all services, in the order shown. A page that does not exist yet is not listed; a test asks each service for its own.
+MENU: tuple[MenuItem, ...] = (MenuItem("/account", "我的登录", ("admin", "office", "auditor")),)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a page of the office: who is signed in, where else one may go, and how to sign out."""
+
+    who: str
+    role: str
+    role_name: str
+    campaign: str
+    unit: str | None
+    path: str  # of this page
+    form_token: str  # every form of the page sends it along
+
+    @property
+    def menu(self) -> list[MenuItem]:
+        return [item for item in MENU if self.role in item.roles]
+
+    def is_here(self, item: MenuItem) -> bool:
+        return self.path == item.path or self.path.startswith(item.path + "/")
+
+
+class OfficePages(Pages):
+    """Pages behind a sign-in; their templates extend `office.html` and are given `frame`, or None where nobody is signed in.
+
+    To its own server a browser names the Origin of a form only where the page allows a referrer there.
+    """
+
+    STYLESHEETS = ("page.css", "office.css")
+    REFERRER = "same-origin"
 
 
 def wants_page(request: Request) -> bool:

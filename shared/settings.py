@@ -78,6 +78,9 @@ class ServiceSettings(EnvironmentSettings):
     nats_url: NatsUrl = Field(description="nats://user:password@host:port", repr=False)
     clock_file: Path | None = Field(default=None, description="a simulated clock; never in production")
     token_public_key: str = Field(description="verifies bearer tokens: Ed25519, raw, base64")
+    session_public_key: str | None = Field(
+        default=None, description="verifies who is signed in on pages: Ed25519, raw, base64; without it nobody is"
+    )
     public_url: str = Field(description="how the outside reaches this service, without a trailing slash")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

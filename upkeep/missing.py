@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from devstack.secrets import SEALED_TO, Verifier, WebhookSource
+from shared.bus.topology import SERVICES
 from shared.env_files import parse as parse_env
 from shared.env_files import text_of
 from upkeep.secret_files import OWNERS, DeploymentSecrets, secret_files
@@ -143,6 +144,7 @@ def _completed(texts: Mapping[str, str]) -> DeploymentSecrets:
     completed = DeploymentSecrets(
         webhook_secret=known.needed("operator", "WEBHOOK_SECRET", webhook_secret),
         token_private_key=known.needed("operator", "TOKEN_SIGNING_KEY"),
+        session_signing_key=_session_key(known) or fresh.session_signing_key,
         certificate_signing_key=known.needed("certificate", "CERTIFICATE_SIGNING_KEY"),
         link_key=known.needed("checkin", "LINK_KEY"),
         sealing_private_keys={name: known.needed(name, "SEALING_PRIVATE_KEY") for name in SEALED_TO},
@@ -162,6 +164,13 @@ def _completed(texts: Mapping[str, str]) -> DeploymentSecrets:
     if known.lost:
         raise Lost(known.lost)
     return completed
+
+
+def _session_key(known: _Known) -> str | None:
+    """Where services already have its public half, another key would not fit."""
+    if any(known.value(service, "SESSION_PUBLIC_KEY") for service in SERVICES):
+        return known.needed("reporting", "SESSION_SIGNING_KEY")
+    return known.value("reporting", "SESSION_SIGNING_KEY")
 
 
 def _first_webhook_secret(sources: str | None) -> str | None:

@@ -20,6 +20,7 @@ from shared.contracts.certificate import (
     CertificateRevokedV1,
 )
 from shared.definitions import Definitions
+from shared.people.sessions import build_session_consumers
 from shared.service import build_service, database_of
 from shared.service.due import DueWork, in_transaction
 from shared.service.measured import Measured, events
@@ -36,7 +37,11 @@ def build_app(settings: Settings) -> FastAPI:
     fonts = [settings.font_dir] if settings.font_dir else []
     renderer = Renderer(public_url=settings.public_url, specimen=specimen, seal=settings.seal(), extra_font_dirs=fonts)
     drawings = Drawings(settings.pdf_dir, renderer)
-    bus = Bus(settings.nats_url, "certificate", routers=[build_consumers(db, definitions, keys)])
+    bus = Bus(
+        settings.nats_url,
+        "certificate",
+        routers=[build_consumers(db, definitions, keys), build_session_consumers(db, "certificate")],
+    )
     bus.declares(CertificateIssuedV1, CertificateClaimedV1, CertificateRevokedV1, CertificateKeyMadeV1)
     measured = Measured(db, [events("certificate")])
     links = Links(settings.public_url, settings.lookup_key)

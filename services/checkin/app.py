@@ -25,6 +25,7 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.people import campaign_keys
+from shared.people.sessions import build_session_consumers
 from shared.service import build_service, database_of
 from shared.service.measured import Measured, events
 from shared.service.metrics import Answer
@@ -50,7 +51,12 @@ def build_app(
         record=record,
         items_waiting_max=items_waiting_max,
     )
-    bus = Bus(settings.nats_url, "checkin", routers=[build_consumers(db, committer, clock)], lag_every_s=lag_every_s)
+    bus = Bus(
+        settings.nats_url,
+        "checkin",
+        routers=[build_consumers(db, committer, clock), build_session_consumers(db, "checkin")],
+        lag_every_s=lag_every_s,
+    )
     bus.declares(
         CampaignDefinedV1,
         FormsDefinedV1,

@@ -21,6 +21,7 @@ from shared.contracts.notification import NotificationKeyMadeV1
 from shared.database import Database
 from shared.definitions import Definitions, InForce
 from shared.people.campaign_keys import Recipient
+from shared.people.sessions import build_session_consumers
 from shared.service import build_service, database_of
 from shared.service.due import DueWork, in_transaction
 from shared.service.measured import Measured, events
@@ -40,7 +41,12 @@ def build_app(
     definitions = Definitions[InForce](lambda in_force: in_force)
     channels = build_channels(settings) if channels is None else channels
     measured = Measured(db, [events(NAME), plans_metrics.certificates_known])
-    bus = Bus(settings.nats_url, NAME, routers=[build_consumers(db, definitions, secrets)], times=times)
+    bus = Bus(
+        settings.nats_url,
+        NAME,
+        routers=[build_consumers(db, definitions, secrets), build_session_consumers(db, NAME)],
+        times=times,
+    )
     bus.declares(NotificationKeyMadeV1)
     return build_service(
         NAME,

@@ -2,8 +2,13 @@
 
 # ruff: noqa: S608 - SQL is put together of constants
 
+from datetime import UTC, datetime
+
+from shared.bus import outbox
+from shared.contracts.reporting import PersonChangedV1
 from shared.database import Transaction
-from shared.people import erasure
+from shared.ids import new_event_id
+from shared.people import erasure, sessions
 from shared.people.erasure import NewName, event_name_sql
 from shared.people.forgetting import Counts, ServiceErasure
 
@@ -14,6 +19,10 @@ RENAME_MOVE = (
     f"group_enrolment_id = {event_name_sql('group_enrolment_id')} "
     "WHERE campaign_id = $1 AND viewer_id = $2"
 )
+PEOPLE = "SELECT person_id, generation FROM person WHERE campaign_id = $1 ORDER BY person_id FOR UPDATE"
+FORGET_SESSIONS = "DELETE FROM session WHERE person_id IN (SELECT person_id FROM person WHERE campaign_id = $1)"
+FORGET_PEOPLE = "DELETE FROM person WHERE campaign_id = $1"
+FORGET_CHANGES = "DELETE FROM person_change WHERE campaign_id = $1"
 
 
 class Erasure(ServiceErasure):
@@ -25,5 +34,25 @@ class Erasure(ServiceErasure):
         }
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Changes nothing: reporting knows nobody by name or phone."""
-        return {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
+        """The office's people of the campaign go, and are signed out everywhere; viewers reporting knows neither by name nor by
+        phone."""
+        await _sign_out_all(tx, campaign_id)
+        return {
+            "session": await tx.change(FORGET_SESSIONS, campaign_id),
+            "person": await tx.change(FORGET_PEOPLE, campaign_id),
+            "person_change": await tx.change(FORGET_CHANGES, campaign_id),
+            "ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id),
+        }
+
+
+async def _sign_out_all(tx: Transaction, campaign_id: str) -> None:
+    for person_id, generation in await tx.fetch(PEOPLE, campaign_id):
+        await sessions.keep_generation(tx, person_id, generation + 1)
+        event = PersonChangedV1(
+            event_id=new_event_id(),
+            occurred_at=datetime.now(UTC),
+            campaign_id=campaign_id,
+            person_id=person_id,
+            generation=generation + 1,
+        )
+        await outbox.add(tx, event)

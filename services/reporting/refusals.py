@@ -6,5 +6,19 @@ ANSWERS: Answers = {
     "no-such-campaign": Answer(404, "not-found", "没有找到该活动"),
     "no-such-lesson": Answer(422, "no-such-lesson", "该活动在 {} 没有课"),
     "unit-not-in-campaign": Answer(403, "unit-not-in-campaign", "该令牌的单位不在此活动的单位树中"),
+    "no-such-unit": Answer(422, "no-such-unit", "该活动的单位树里没有 {}"),
+    "name-unusable": Answer(422, "name-unusable", "姓名不能用"),
+    "name-of-other-campaign": Answer(409, "name-taken", "这个名字已经用于另一个活动"),
+    "already-invited": Answer(409, "already-invited", "已经邀请过这个人"),
+    "no-such-person": Answer(404, "not-found", "没有找到这个人"),
+    "no-session-key": Answer(
+        503, "no-session-key", "系统还没有登录用的密钥：请管理员运行 fanzha init --add-missing 后重启"
+    ),
+    "sign-in-busy": Answer(429, "busy", "现在登录的人很多，请稍等几秒再试"),
+    "address-tried-too-often": Answer(429, "tried-too-often", "试错的次数太多，请 15 分钟后再试"),
+    "name-tried-too-often": Answer(429, "tried-too-often", "试错的次数太多，请 15 分钟后再试"),
+    "wrong-name-or-passphrase": Answer(401, "wrong-name-or-passphrase", "姓名或口令不对"),
+    "invitation-unknown": Answer(404, "invitation-unknown", "邀请码不对、已经用过，或已经过期"),
+    "passphrase-unusable": Answer(422, "passphrase-unusable", "口令不能用"),
     "whole-campaign-only": Answer(403, "whole-campaign-only", "按平台汇总只有全活动的数，不能按单位查看"),
 }

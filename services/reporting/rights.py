@@ -7,5 +7,7 @@ WITHHELD = {
     "certificate_holder": "DELETE",
     "viewer_move": "DELETE",
     "forms_revision": "UPDATE, DELETE",
+    "person": "DELETE",
+    "person_change": "UPDATE, DELETE",
 }
 CHANGING: dict[str, str] = {}

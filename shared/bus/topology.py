@@ -32,11 +32,12 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.contracts.notification import NotificationKeyMadeV1
+from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
 from shared.settings import EnvironmentSettings, NatsUrl
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
-# Each service stands after those whose events it reads. Only campaigns' keys, and what viewers' own pages say of certificates,
-# flow the other way: a backup of checkin may know of a claim that certificate's, taken before it, does not.
+# Each service stands after those whose events it reads. Campaigns' keys, what viewers' own pages say of certificates, and who is
+# signed out flow the other way: a backup of checkin may know of a claim that certificate's, taken before it, does not.
 PRODUCERS_FIRST = ("checkin", "certificate", "reporting", "notification")
 CONSUMERS_FIRST = tuple(reversed(PRODUCERS_FIRST))
 
@@ -84,6 +85,8 @@ DURABLES = (
     Durable("checkin-notification-keys", NotificationKeyMadeV1, "checkin"),
     Durable("checkin-certificates-claimed", CertificateClaimedV1, "checkin"),
     Durable("checkin-certificates-revoked", CertificateRevokedV1, "checkin"),
+    Durable("checkin-persons", PersonChangedV1, "checkin"),
+    Durable("checkin-ended-sessions", SessionEndedV1, "checkin"),
     Durable("reporting-definitions", CampaignDefinedV1, "reporting"),
     Durable("reporting-forms", FormsDefinedV1, "reporting"),
     Durable("reporting-totals", CheckinRecordedV1, "reporting"),
@@ -98,10 +101,14 @@ DURABLES = (
     Durable("certificate-make-goods", LessonMadeGoodV1, "certificate"),
     Durable("certificate-contacts", ViewerEnrolledV1, "certificate"),
     Durable("certificate-notification-keys", NotificationKeyMadeV1, "certificate"),
+    Durable("certificate-persons", PersonChangedV1, "certificate"),
+    Durable("certificate-ended-sessions", SessionEndedV1, "certificate"),
     Durable("notification-definitions", CampaignDefinedV1, "notification"),
     Durable("notification-contacts", ViewerEnrolledV1, "notification"),
     Durable("notification-certificates-issued", CertificateIssuedV1, "notification"),
     Durable("notification-certificates-revoked", CertificateRevokedV1, "notification"),
+    Durable("notification-persons", PersonChangedV1, "notification"),
+    Durable("notification-ended-sessions", SessionEndedV1, "notification"),
 )
 
 

@@ -17,6 +17,7 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.contracts.notification import NotificationKeyMadeV1
+from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
 
 EVENTS: tuple[type[Event], ...] = (
     CampaignDefinedV1,
@@ -31,6 +32,8 @@ EVENTS: tuple[type[Event], ...] = (
     CertificateRevokedV1,
     CertificateKeyMadeV1,
     NotificationKeyMadeV1,
+    PersonChangedV1,
+    SessionEndedV1,
 )
 
 BY_SUBJECT: dict[str, type[Event]] = {event.subject(): event for event in EVENTS}

@@ -15,6 +15,8 @@ WITHHELD = {
     "unit": "UPDATE",
     "campaign_key": "DELETE",
     "erasure": "UPDATE, DELETE",
+    "person_generation": "DELETE",
+    "ended_session": "UPDATE",
 }
 # Columns of the tables above that the role may change nevertheless.
 CHANGING = {

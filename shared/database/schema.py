@@ -122,3 +122,14 @@ CREATE TABLE held_message (      -- at which message a consumer stands that it c
     may_park   int NOT NULL DEFAULT 0  -- so many an operator lets it park all the same
 );
 """
+
+SESSION_V1 = """
+CREATE TABLE person_generation (  -- of the office's people: earlier sessions are over (shared/people/sessions.py)
+    person_id  uuid PRIMARY KEY,
+    generation int NOT NULL
+);
+CREATE TABLE ended_session (      -- sessions that ended before their time
+    session    bytea PRIMARY KEY,    -- SHA-256 of the session's random id
+    keep_until timestamptz NOT NULL  -- then the session would have ended by itself
+);
+"""

@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from shared.service.bodies import BODY_MAX_BYTES, Bodies
+from shared.service.page_gate import OwnForms, PageGate
 from shared.service.tokens import Gate
 
 
 class GuardedRoute(APIRoute):
-    """For `APIRouter(route_class=GuardedRoute)`. Each `requires(…)` among the endpoint's parameters is asked first. A body may
+    """For `APIRouter(route_class=GuardedRoute)`. Each `requires(…)` and
+    `signed_in(…)` among the endpoint's parameters is asked first. A body may
     have `max_body_size` bytes, as the route says, else `BODY_MAX_BYTES`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -47,8 +49,8 @@ class GuardedRoute(APIRoute):
         await super().handle(scope, receive, send)
 
 
-def _gates(dependant: Dependant) -> Iterator[Gate]:
+def _gates(dependant: Dependant) -> Iterator[Gate | PageGate | OwnForms]:
     for dependency in dependant.dependencies:
-        if isinstance(dependency.call, Gate):
+        if isinstance(dependency.call, Gate | PageGate | OwnForms):
             yield dependency.call
         yield from _gates(dependency)

@@ -26,12 +26,14 @@ from shared.clock import Clock
 from shared.database import Database, migrate
 from shared.database.heartbeat import Heartbeat
 from shared.pages import favicon
+from shared.people import sessions
 from shared.service import metrics, problems
 from shared.service.bodies import Bodies
-from shared.service.due import DueWork
+from shared.service.due import DueWork, in_transaction
 from shared.service.head_requests import HeadAsGet
 from shared.service.logging import configure_logging
 from shared.service.refusals import Answers
+from shared.service.sessions import SessionVerifier
 from shared.service.tokens import TokenVerifier
 from shared.settings import ServiceSettings
 
@@ -41,6 +43,7 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 READY_TIMEOUT_S = 3.0
 RESTART_PART_S = 1.0
+FORGET_EVERY_S = 600.0
 STOP_GRACE_S = 20
 CONNECTIONS_MAX = 1_000  # beyond it a bare 503; the server itself keeps up to 128 KiB of what each has sent
 M_ARENA_MAX = -8  # of malloc.h
@@ -114,10 +117,13 @@ def build_service(
     bus.register_metrics(service_metrics.registry)
     relay = outbox.Relay(db, bus)
     replays = DueWork("dead_letter_replays", Replays(db, bus.handle).run)
+    ended = DueWork("ended_sessions", in_transaction(db, lambda tx, _: sessions.forget_ended(tx)), FORGET_EVERY_S)
     reader = Database(settings.database_url, pool_size=1, application_name=f"{name}-heartbeat")
     heartbeat = Heartbeat(db, reader, migrate.newest_schema(name))
     heartbeat.register_metrics(service_metrics.registry)
-    service = Service(name, settings, db, bus, clock, service_metrics, heartbeat, [*due_work, replays], needs_bus)
+    service = Service(
+        name, settings, db, bus, clock, service_metrics, heartbeat, [*due_work, replays, ended], needs_bus
+    )
     bus.on_park(DeadLetters(db))
 
     @asynccontextmanager
@@ -155,6 +161,7 @@ def build_service(
     patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs from our own files: offices may have no internet
     app.state.service = service
     app.state.token_verifier = TokenVerifier(settings.token_public_key)
+    app.state.session_verifier = SessionVerifier(settings.session_public_key)
     app.state.bodies = Bodies()
     problems.install(app, refusals)
     app.routes.extend(routes)

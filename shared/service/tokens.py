@@ -22,6 +22,11 @@ CLAIM_MAX_CHARS = 200
 _bearer = HTTPBearer(auto_error=False, description="from `fanzha token create`")
 
 
+def wall_now() -> datetime:
+    """The time by which tokens and sessions expire, whatever a simulated clock says."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Principal:
     """The bearer of a valid token. `unit` None means the whole tree, else that unit's subtree."""
@@ -35,8 +40,8 @@ class Principal:
 def create_token(
     private_key: str, *, subject: str, role: Role, campaign: str, unit: str | None, valid_for: timedelta
 ) -> str:
-    """A signed token. `private_key`: Ed25519, raw, base64. Expiry is wall time, whatever a simulated clock says."""
-    now = datetime.now(UTC)
+    """A signed token. `private_key`: Ed25519, raw, base64."""
+    now = wall_now()
     claims = {"sub": subject, "role": role, "campaign": campaign, "unit": unit, "iat": now, "exp": now + valid_for}
     key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(private_key))
     return jwt.encode(claims, key, algorithm="EdDSA")

@@ -19,6 +19,8 @@ EVERYWHERE = {
     "erasure": "a w(counts,erased_at)",
     "held_message": "awd",
     "heartbeat": "awd",  # those of processes that are gone
+    "person_generation": "aw",
+    "ended_session": "ad",
 }
 DEFINITIONS = {"definition": "aw", "definition_page": "ad", "unit": "ad"}  # pages of older revisions go
 RIGHTS = {
@@ -47,6 +49,10 @@ RIGHTS = {
         "certificate_total": "awd",
         "viewer_move": "aw",
         "forms_revision": "a",
+        "person": "aw",
+        "person_change": "a",
+        "session": "awd",
+        "wrong_try": "awd",
     },
     "notification": EVERYWHERE
     | DEFINITIONS

@@ -20,6 +20,7 @@ from shared.bus import topology
 from shared.bus.topology import DURABLES, LIVE_SUBJECT, PRODUCERS_FIRST, SERVICES, Durable, permissions
 from shared.contracts.base import CampaignKeyMade
 from shared.contracts.registry import EVENTS
+from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
 from tests.support.nats_support import RunningNats, eventually, topology_settings
 from tests.support.servers import RunningServer
 
@@ -52,13 +53,15 @@ def test_no_service_reads_a_subject_twice() -> None:
 
 
 def test_the_order_of_producers_is_that_of_the_events() -> None:
-    """Backups, restores and erasures rely on it. But for campaigns' keys, and what viewers' own pages say of certificates."""
+    """Backups, restores and erasures rely on it. But for campaigns' keys, what viewers' own pages say of certificates, and
+    who of the office is signed out."""
     other_way = {"checkin-certificates-claimed", "checkin-certificates-revoked"}
+    signed_out = (PersonChangedV1, SessionEndedV1)
     assert sorted(PRODUCERS_FIRST) == sorted(SERVICES)
     for durable in DURABLES:
         if durable.name in other_way or isinstance(durable.reads, str):
             continue
-        if not issubclass(durable.reads, CampaignKeyMade):
+        if not issubclass(durable.reads, (CampaignKeyMade, *signed_out)):
             assert PRODUCERS_FIRST.index(durable.reads.OWNER) < PRODUCERS_FIRST.index(durable.service), durable.name
 
 

@@ -139,7 +139,7 @@ async def test_the_boards_role_reads_the_views_and_nothing_else(
         assert {row[0] for row in views} >= {"unit_total", "group_total", "campaign"}
         for row in views:
             await reader.fetch(f'SELECT * FROM boards."{row[0]}"')
-        for forbidden in ("public.viewer_move", "public.certificate_holder", "public.outbox"):
+        for forbidden in ("public.viewer_move", "public.person", "public.session", "public.outbox"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await reader.fetch(f"SELECT FROM {forbidden}")
     finally:

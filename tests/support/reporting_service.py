@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 
 from services.reporting.app import build_app
-from shared.settings import ServiceSettings
+from services.reporting.settings import Settings
 from tests.support.databases import FreshDatabase
-from tests.support.service import NATS_AWAY, ServiceUnderTest, bearer, durables_of, settings_of, token
+from tests.support.service import NATS_AWAY, SESSION_KEY, ServiceUnderTest, bearer, durables_of, settings_of, token
 
 DURABLE_OF = durables_of("reporting")
 
@@ -17,11 +17,20 @@ class ReportingService(ServiceUnderTest):
     """Its client calls without a token: each call says which one."""
 
     def __init__(self, fresh: FreshDatabase, nats_url: str = NATS_AWAY) -> None:
-        values = settings_of("reporting", fresh.url, Path()) | {"database_pool_size": 8, "nats_url": nats_url}
-        super().__init__(build_app(ServiceSettings(**values)), caller=None)
+        values = settings_of("reporting", fresh.url, Path()) | {
+            "database_pool_size": 8,
+            "nats_url": nats_url,
+            "session_signing_key": SESSION_KEY,
+        }
+        self.owner_url = fresh.owner_url
+        super().__init__(build_app(Settings(**values)), caller=None)
 
     async def get(self, path: str, bearer_token: str | None = None, **parameters: Any) -> httpx.Response:
         return await self.client.get(path, params=parameters, headers=bearer(bearer_token))
+
+    async def post(self, path: str, body: Any, bearer_token: str | None = None) -> httpx.Response:
+        """As an admin, unless said otherwise."""
+        return await self.client.post(path, json=body, headers=bearer(bearer_token or token("admin")))
 
     async def sheet(self, path: str, media_type: str, **parameters: Any) -> httpx.Response:
         """`path` below `/v1/campaigns/`, with this `Accept`."""

@@ -24,12 +24,17 @@ from shared.service import Service
 from shared.service.tokens import ALL_CAMPAIGNS, Role, create_token
 
 NATS_AWAY = "nats://nobody@127.0.0.1:1"
-_TOKEN_KEY = Ed25519PrivateKey.generate()
+OFFICE = "https://office.test"  # where browsers see the pages
+_TOKEN_KEY, _SESSION_KEY = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 
 
 def text_of(key: Any) -> str:
     """A key's bytes as settings say them: base64."""
     return base64.b64encode(bytes(key)).decode()
+
+
+SESSION_KEY = text_of(_SESSION_KEY.private_bytes_raw())  # reporting's: signs cookies
+SESSION_PUBLIC_KEY = text_of(_SESSION_KEY.public_key().public_bytes_raw())
 
 
 def settings_of(service: str, database_url: str, folder: Path, now: datetime | None = None) -> dict[str, Any]:
@@ -44,6 +49,7 @@ def settings_of(service: str, database_url: str, folder: Path, now: datetime | N
         "nats_url": NATS_AWAY,
         "clock_file": None if now is None else clock,
         "token_public_key": text_of(_TOKEN_KEY.public_key().public_bytes_raw()),
+        "session_public_key": SESSION_PUBLIC_KEY,
         "public_url": f"http://{service}.test",
     }
 
@@ -84,6 +90,12 @@ class ServiceUnderTest:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 5000))
         url = self.service.settings.public_url
         self._clients.append(httpx.AsyncClient(transport=transport, base_url=url, headers=bearer(self._caller)))
+        return self._clients[-1]
+
+    def browser(self, address: str = "10.1.1.1") -> httpx.AsyncClient:
+        """A browser of the office, with cookies of its own."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 5000))
+        self._clients.append(httpx.AsyncClient(transport=transport, base_url=OFFICE, headers={"accept": "text/html"}))
         return self._clients[-1]
 
     @asynccontextmanager

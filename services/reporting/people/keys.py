@@ -1,0 +1,36 @@
+"""What reporting's session key is used for: to sign cookies, and to keep codes, names and addresses only as keyed hashes."""
+
+import base64
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from shared.people.at_rest import lookup_hash
+from shared.service.refusals import Refused
+from shared.service.sessions import SessionSigner
+
+
+class PeopleKeys:
+    """`session_signing_key`: Ed25519, raw, base64; None where the deployment has none yet, and nobody can sign in."""
+
+    def __init__(self, session_signing_key: str | None) -> None:
+        self._signer = None if session_signing_key is None else SessionSigner(session_signing_key)
+        self._lookup_key = None if session_signing_key is None else _derived(session_signing_key)
+
+    @property
+    def signer(self) -> SessionSigner:
+        """Raises `Refused` without a key."""
+        if self._signer is None:
+            raise Refused("no-session-key")
+        return self._signer
+
+    def hash_of(self, what: str, text: str) -> bytes:
+        """Keyed by the deployment, apart for each `what`. Raises `Refused` without a key."""
+        if self._lookup_key is None:
+            raise Refused("no-session-key")
+        return lookup_hash(self._lookup_key, f"{what} {text}")
+
+
+def _derived(private_key: str) -> str:
+    raw = base64.b64decode(private_key)
+    return base64.b64encode(HKDF(SHA256(), 32, salt=None, info=b"fanzha people lookup").derive(raw)).decode()

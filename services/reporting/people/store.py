@@ -1,0 +1,132 @@
+"""All SQL of people. Times are wall time, as cookies expire by it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from shared.database import Transaction
+from shared.service.tokens import Role
+
+
+class Person(NamedTuple):
+    person_id: UUID
+    campaign_id: str
+    name: str
+    role: Role
+    unit_code: str | None
+    generation: int
+    passphrase: str | None
+    invitation_until: datetime | None
+    revoked_at: datetime | None
+
+
+class Listed(NamedTuple):
+    """A person as the office's list shows it."""
+
+    person: Person
+    sessions: int
+    seen_at: datetime | None
+
+
+class SessionRow(NamedTuple):
+    session: bytes
+    person_id: UUID
+    generation: int
+    begun_at: datetime
+    seen_at: datetime
+    ends_at: datetime
+
+
+_PERSON = ", ".join(Person._fields)
+_SESSION = ", ".join(SessionRow._fields)
+
+
+async def person_named(tx: Transaction, name: str) -> Person | None:
+    row = await tx.fetchrow(f"SELECT {_PERSON} FROM person WHERE name = $1 FOR UPDATE", name)  # noqa: S608
+    return None if row is None else Person(*row)
+
+
+async def person(tx: Transaction, person_id: UUID) -> Person | None:
+    row = await tx.fetchrow(f"SELECT {_PERSON} FROM person WHERE person_id = $1 FOR UPDATE", person_id)  # noqa: S608
+    return None if row is None else Person(*row)
+
+
+async def invited_with(tx: Transaction, invitation: bytes) -> Person | None:
+    sql = f"SELECT {_PERSON} FROM person WHERE invitation = $1 FOR UPDATE"  # noqa: S608
+    row = await tx.fetchrow(sql, invitation)
+    return None if row is None else Person(*row)
+
+
+async def keep(tx: Transaction, person: Person, invitation: bytes | None) -> None:
+    await tx.execute(
+        """
+        INSERT INTO person (person_id, campaign_id, name, role, unit_code, generation, passphrase, invitation_until, revoked_at,
+                            invitation)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (person_id) DO UPDATE SET role = excluded.role, unit_code = excluded.unit_code,
+            generation = excluded.generation, passphrase = excluded.passphrase, invitation = excluded.invitation,
+            invitation_until = excluded.invitation_until, revoked_at = excluded.revoked_at
+        """,
+        *person,
+        invitation,
+    )
+
+
+async def record(tx: Transaction, person: Person, what: str, actor: str, reason: str | None, now: datetime) -> None:
+    await tx.execute(
+        "INSERT INTO person_change (campaign_id, person_id, changed_at, what, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)",
+        person.campaign_id,
+        person.person_id,
+        now,
+        what,
+        actor,
+        reason,
+    )
+
+
+async def people(tx: Transaction, campaign_id: str, after: str | None, limit: int) -> Sequence[Listed]:
+    """Of a campaign, by name."""
+    rows = await tx.fetch(
+        f"""
+        SELECT {_PERSON}, open.number, open.seen_at FROM person
+        LEFT JOIN LATERAL (SELECT count(*) AS number, max(seen_at) AS seen_at FROM session
+                           WHERE session.person_id = person.person_id AND ends_at > now()) AS open ON true
+        WHERE campaign_id = $1 AND ($2::text IS NULL OR name > $2) ORDER BY name LIMIT $3
+        """,  # noqa: S608
+        campaign_id,
+        after,
+        limit,
+    )
+    return [Listed(Person(*row[:-2]), *row[-2:]) for row in rows]
+
+
+# ---- sessions --------------------------------------------------------------------------------------------------------
+
+
+async def begin(tx: Transaction, session: SessionRow) -> None:
+    await tx.execute(f"INSERT INTO session ({_SESSION}) VALUES ($1, $2, $3, $4, $5, $6)", *session)  # noqa: S608
+
+
+async def seen(tx: Transaction, session: bytes, now: datetime) -> SessionRow | None:
+    """Notes that the session is in use. None where there is none such."""
+    row = await tx.fetchrow(
+        f"UPDATE session SET seen_at = $2 WHERE session = $1 AND ends_at > $2 RETURNING {_SESSION}",  # noqa: S608
+        session,
+        now,
+    )
+    return None if row is None else SessionRow(*row)
+
+
+async def end(tx: Transaction, session: bytes) -> SessionRow | None:
+    row = await tx.fetchrow(f"DELETE FROM session WHERE session = $1 RETURNING {_SESSION}", session)  # noqa: S608
+    return None if row is None else SessionRow(*row)
+
+
+async def end_all(tx: Transaction, person_id: UUID) -> int:
+    return await tx.change("DELETE FROM session WHERE person_id = $1", person_id)
+
+
+async def forget_expired(tx: Transaction) -> int:
+    """Deletes sessions that are over by themselves; returns how many."""
+    return await tx.change("DELETE FROM session WHERE ends_at <= now()")

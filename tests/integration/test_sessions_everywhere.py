@@ -1,0 +1,98 @@
+"""Signing out and revoking, on a real bus: another service refuses the cookie by itself, also when it was away meanwhile."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends
+
+from shared.service.guarded_route import GuardedRoute
+from shared.service.page_gate import Visit, signed_in
+from tests.support.certificate import CertificateService
+from tests.support.databases import DatabaseFactory
+from tests.support.nats_support import RunningNats, eventually
+from tests.support.office import invite, person_at, sign_in, submit
+from tests.support.reporting_events import defined
+from tests.support.reporting_service import ReportingService
+
+C = "small-2024"
+WITHIN_S = 20  # the promise is a minute
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[RunningNats]:
+    server = RunningNats(tmp_path)
+    await server.start()
+    await server.apply_topology()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def office(bus: RunningNats, database: DatabaseFactory) -> AsyncIterator[ReportingService]:
+    service = ReportingService(await database("reporting"), bus.url("reporting"))
+    async with service.app.router.lifespan_context(service.app):
+        await service.deliver(*defined(C))
+        yield service
+    await service.close()
+
+
+def page_of_certificate(database_url: str, folder: Path, nats_url: str) -> CertificateService:
+    """certificate, with one more page that anybody signed in may see."""
+    service = CertificateService(database_url, folder, nats_url=nats_url)
+    router = APIRouter(route_class=GuardedRoute)
+
+    @router.get("/certificates/who")
+    async def who(visit: Annotated[Visit, Depends(signed_in("office"))]) -> str:
+        return visit.frame.who
+
+    service.app.include_router(router)
+    return service
+
+
+async def status_there(service: CertificateService, browser: httpx.AsyncClient) -> tuple[int, Any]:
+    """What certificate answers to this browser's cookie."""
+    transport = httpx.ASGITransport(service.app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://office.test", cookies=browser.cookies) as there:
+        answer = await there.get("/certificates/who")
+        return answer.status_code, answer.headers.get("location")
+
+
+async def test_who_signs_out_or_is_revoked_is_out_everywhere_also_where_the_service_was_away(
+    bus: RunningNats, office: ReportingService, database: DatabaseFactory, tmp_path: Path
+) -> None:
+    fresh = await database("certificate")
+    leaving, staying = await person_at(office, C, "王芳"), office.browser()
+    await sign_in(staying, "王芳")
+    revoked = await person_at(office, C, "李强")
+    former = dict(leaving.cookies)
+    async with AsyncExitStack() as running:
+        first = page_of_certificate(fresh.url, tmp_path, bus.url("certificate"))
+        await running.enter_async_context(first.app.router.lifespan_context(first.app))
+        for browser in (leaving, staying, revoked):
+            assert await status_there(first, browser) == (200, None)
+        await submit(leaving, "/account", "/sign-out")
+        leaving.cookies.update(former)
+
+        async def is_out() -> bool:
+            return (await status_there(first, leaving))[0] == 303
+
+        await eventually(is_out, within_s=WITHIN_S, what="certificate knows that the session ended")
+        assert await status_there(first, leaving) == (303, "/sign-in?to=/certificates/who")
+        assert await status_there(first, staying) == (200, None)
+    listed = (await invite(office, C, "李强", again=True))["person_id"]  # a new generation, while certificate is away
+    assert listed
+    second = page_of_certificate(fresh.url, tmp_path, bus.url("certificate"))
+    async with second.app.router.lifespan_context(second.app):
+
+        async def is_revoked() -> bool:
+            return (await status_there(second, revoked))[0] == 303
+
+        await eventually(is_revoked, within_s=WITHIN_S, what="certificate knows the new generation")
+        assert await status_there(second, leaving) == (303, "/sign-in?to=/certificates/who")
+        assert await status_there(second, staying) == (200, None)
+    await second.close()
+    await first.close()
