@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import jwt
@@ -25,7 +26,8 @@ from devstack.secrets import Secrets
 from shared.bus.topology import SERVICES
 from shared.clock import write_clock
 from shared.service.bodies import Bodies
-from shared.service.tokens import ALL_CAMPAIGNS, ROLES, create_token
+from shared.service.sessions import COOKIE, Session, SessionSigner, form_token, new_secret
+from shared.service.tokens import ALL_CAMPAIGNS, ROLES, Principal, create_token, wall_now
 from tests.support.certificate import CLAIM_FROM
 from tests.support.checkin import signature
 
@@ -33,22 +35,29 @@ KIB = 1024
 MIB = 1024 * KIB
 CAMPAIGN, UNIT = "small-2024", "111"
 SECRETS = Secrets()
+SECRET = new_secret()  # of the sessions below
 
 
 @dataclass(frozen=True)
 class Door:
     """`roles`: None lets in anybody. `subtrees`: tokens of a unit too. `body_max_bytes`: None takes no body.
-    `headers` makes what else is looked at before the body, for each call: a signature is good for five minutes only."""
+    `headers` makes what else is looked at before the body, for each call: a signature is good for five minutes only. `page`: one
+    signs in on a page, and the token is a cookie."""
 
     roles: tuple[str, ...] | None
     subtrees: bool = False
     body_max_bytes: int | None = None
     headers: Callable[[], Mapping[str, str]] = dict
+    page: bool = False
 
 
 PUBLIC, SIGNED = Door(None), Door(None, body_max_bytes=MIB, headers=partial(signature, b"anything"))
 TYPED = Door(None, body_max_bytes=16 * KIB)
 FORM = Door(None, body_max_bytes=16 * KIB, headers=lambda: {"content-type": "application/x-www-form-urlencoded"})
+OUR_FORM = {"content-type": "application/x-www-form-urlencoded", "origin": "http://door.test"}
+SIGN_IN_FORM = Door(None, body_max_bytes=16 * KIB, headers=OUR_FORM.copy)
+ANYBODYS_PAGE = Door(ROLES, subtrees=True, page=True)
+ANYBODYS_BUTTON = Door(ROLES, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True)
 OFFICE, READERS = ("admin", "office"), ("admin", "office", "auditor")
 EVERYWHERE = {
     f"{method} {path}": PUBLIC
@@ -84,6 +93,17 @@ DOORS = {
     "reporting": {
         f"GET {C}/totals": Door(ROLES, subtrees=True),
         f"GET {C}/live-room": Door(ROLES, subtrees=True),
+        f"GET {C}/people": Door(("admin",)),
+        f"POST {C}/people": Door(("admin",), body_max_bytes=16 * KIB),
+        f"POST {C}/people/{{person_id}}/revoke": Door(("admin",), body_max_bytes=16 * KIB),
+        "GET /sign-in": PUBLIC,
+        "POST /sign-in": SIGN_IN_FORM,
+        "GET /sign-in/renew": PUBLIC,
+        "GET /invitation": PUBLIC,
+        "POST /invitation": SIGN_IN_FORM,
+        "GET /account": ANYBODYS_PAGE,
+        "POST /sign-out": ANYBODYS_BUTTON,
+        "POST /account/sign-out-everywhere": ANYBODYS_BUTTON,
     },
     "notification": {f"GET {C}/notifications": Door(READERS)},
     "certificate": {
@@ -111,9 +131,11 @@ IN_PATHS = {
     "viewer_id": "v",
     "token": "x",
     "code": "x",
+    "person_id": "0190649b-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
 }
 EVERY_DOOR = [(service, route, door) for service in DOORS for route, door in DOORS[service].items()]
-LOCKED = [door for door in EVERY_DOOR if door[2].roles is not None]
+LOCKED = [door for door in EVERY_DOOR if door[2].roles is not None and not door[2].page]
+PAGES = [door for door in EVERY_DOOR if door[2].page]
 WITH_BODY = [door for door in EVERY_DOOR if door[2].body_max_bytes is not None]
 
 
@@ -174,6 +196,12 @@ def bearer(role: str, campaign: str = CAMPAIGN, unit: str | None = None) -> dict
     return {"authorization": f"Bearer {token}"}
 
 
+def cookie(role: str, unit: str | None = None, key: str = SECRETS.session_signing_key) -> dict[str, str]:
+    principal = Principal("tester", role, CAMPAIGN, unit)  # type: ignore[arg-type]
+    session = Session(SECRET, uuid4(), 1, principal, wall_now(), wall_now() + timedelta(hours=1))
+    return {"cookie": f"{COOKIE}={SessionSigner(key).sign(session)}"}
+
+
 def type_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].removeprefix("/problems/")
 
@@ -228,6 +256,48 @@ async def test_a_claim_of_another_kind_is_no_token(apps: dict[str, FastAPI], cla
     assert type_of(answer) == (401, "token-invalid")
 
 
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("service", "route", "door"), PAGES)
+async def test_role_and_unit_decide_who_sees_a_page_and_whose_form_is_read(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    assert door.roles is not None
+    form = f"form_token={form_token(SECRET)}".encode()
+    for role, unit in itertools.product(ROLES, (None, UNIT)):
+        may = role in door.roles and (unit is None or door.subtrees)
+        headers = cookie(role, unit) | dict(door.headers())
+        answer = await ask(apps[service], route, headers, form if may else unread())
+        assert (answer.status_code != 403) == may, (route, role, unit, answer.text)
+        assert answer.status_code in (403, 303, 404, 422, 503), (route, role, unit, answer.text)
+
+
+@pytest.mark.parametrize(("service", "route", "door"), PAGES)
+async def test_who_is_not_signed_in_is_led_there_and_a_token_opens_no_page(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    other = Secrets().session_signing_key
+    for headers in ({}, cookie("admin", key=other), {"cookie": f"{COOKIE}=x.y.z"}, bearer("admin")):
+        answer = await ask(apps[service], route, headers | dict(door.headers()), unread())
+        assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), (route, headers)
+
+
+@pytest.mark.parametrize(
+    ("service", "route", "door"), [door for door in EVERY_DOOR if "origin" in door[2].headers()]
+)
+async def test_a_form_of_another_origin_is_not_read(
+    apps: dict[str, FastAPI], service: str, route: str, door: Door
+) -> None:
+    form = f"form_token={form_token(SECRET)}".encode()
+    for origin in ("http://door.test:8445", "https://door.test", "http://door.test.evil", "null", ""):
+        headers = cookie("admin") | dict(door.headers()) | {"origin": origin}
+        assert type_of(await ask(apps[service], route, headers, unread())) == (403, "other-origin")
+    without_token = cookie("admin") | dict(door.headers())
+    for body in (b"", b"form_token=", form.replace(b"=", b"=0")):
+        assert type_of(await ask(apps[service], route, without_token, body)) == (403, "form-expired")
+
+
 # ---- signatures ------------------------------------------------------------------------------------------------------
 
 SIGNED_BY = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -255,7 +325,8 @@ async def test_a_post_that_cannot_be_signed_is_not_read(
 
 
 def let_in(door: Door) -> dict[str, str]:
-    return {**(bearer("admin") if door.roles else {}), **door.headers()}
+    key = {} if door.roles is None else cookie("admin") if door.page else bearer("admin")
+    return {**key, **door.headers()}
 
 
 async def pieces(size: int) -> AsyncIterator[bytes]:

@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from devstack.ports import free_port
+from shared.bus.topology import SERVICES
+from shared.pages import MENU
 from tests.support.nats_support import eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -112,15 +114,21 @@ def configure(folder: Path, name: str, replace: dict[str, str]) -> Path:
 
 
 @asynccontextmanager
-async def upstream() -> AsyncIterator[int]:
-    """Answers 200 once a body of the declared length is there; `X-Saw` is the address it was told."""
+async def upstream(name: str = "") -> AsyncIterator[int]:
+    """Answers 200 once a body of the declared length is there; `X-Saw` is the address it was told, `X-Cookie` what it was sent,
+    `X-Is` its name."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         await reader.readexactly(int(length[1]) if length else 0)
         saw = re.search(rb"(?i)x-forwarded-for: ([^\r]+)", head)
-        told = b"X-Saw: %b\r\n" % (saw[1] if saw else b"")
+        cookie = re.search(rb"(?i)\r\ncookie: ([^\r]+)", head)
+        told = b"X-Saw: %b\r\nX-Cookie: %b\r\nX-Is: %b\r\n" % (
+            saw[1] if saw else b"",
+            cookie[1] if cookie else b"",
+            name.encode(),
+        )
         writer.write(b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\nConnection: close\r\n\r\n{}" % told)
         await writer.drain()
         writer.close()
@@ -249,30 +257,72 @@ async def test_what_the_outside_can_make_it_hold_is_less_than_the_container_has(
     assert highest < CONTAINER_MIB * 0.8
 
 
-async def test_the_office_begins_at_a_page_that_leads_to_everything(tmp_path: Path) -> None:
-    port = free_port()
-    ports = {
-        "listen 8440": f"listen {port}",
-        **{f"listen {number}": f"listen {free_port()}" for number in range(8441, 8446)},
-    }
-    file = configure(tmp_path, "office.conf", ports | {"127.0.0.1:8080": f"127.0.0.1:{free_port()}"})
-    shutil.copy(PROXY / "office.html", tmp_path)
-    process = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-g", "user root;")
-    try:
-        await eventually(lambda: _listens(process, port), what="nginx listens")
-        tls = ssl.create_default_context(cafile=str(tmp_path / "tls_certificate"))
-        tls.check_hostname = False
-        async with httpx.AsyncClient(verify=tls) as http:
-            page = await http.get(f"https://127.0.0.1:{port}/")
-            other = await http.get(f"https://127.0.0.1:{port}/office.conf")
-    finally:
-        process.terminate()
-        await process.wait()
+class OfficeProxy:
+    """`ports` by the port that the file names; `http` trusts its certificate."""
+
+    def __init__(self, ports: dict[int, int], http: httpx.AsyncClient) -> None:
+        self._ports = ports
+        self._http = http
+
+    async def get(self, path: str, port: int = 8440, **headers: str) -> httpx.Response:
+        return await self._http.get(f"https://127.0.0.1:{self._ports[port]}{path}", headers=headers)
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[OfficeProxy]:
+    ports = {number: free_port() for number in range(8440, 8446)}
+    replace = {f"listen {number}": f"listen {port}" for number, port in ports.items()}
+    async with AsyncExitStack() as stack:
+        for name in (*SERVICES, "grafana"):
+            behind = await stack.enter_async_context(upstream(name))
+            replace[rf"http://{name}:\d+"] = f"http://127.0.0.1:{behind}"
+        file = configure(tmp_path, "office.conf", replace | {"127.0.0.1:8080": f"127.0.0.1:{free_port()}"})
+        shutil.copy(PROXY / "office.html", tmp_path)
+        process = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-g", "user root;")
+        try:
+            await eventually(lambda: _listens(process, ports[8440]), what="nginx listens")
+            tls = ssl.create_default_context(cafile=str(tmp_path / "tls_certificate"))
+            tls.check_hostname = False
+            http = await stack.enter_async_context(httpx.AsyncClient(verify=tls))
+            yield OfficeProxy(ports, http)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def test_the_office_begins_at_a_page_that_leads_to_everything(office: OfficeProxy) -> None:
+    page, other = await office.get("/"), await office.get("/office.conf")
     assert (page.status_code, other.status_code) == (200, 404)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     links = set(re.findall(r'href="https://127\.0\.0\.1:(\d+)/(?:docs)?"', page.text))
     assert links == {str(number) for number in range(8441, 8446)}
+    assert set(re.findall(r'href="(/[a-z-]+)"', page.text)) == {"/account", "/invitation"}
     assert "办公入口" in page.text
+
+
+async def test_one_door_leads_to_the_pages_of_every_service_and_to_nothing_else(office: OfficeProxy) -> None:
+    paths = {item.path for item in MENU} | {"/sign-in", "/sign-in/renew", "/invitation", "/campaigns/x", "/messages"}
+    found = {path: (await office.get(path)).headers.get("x-is") for path in paths | {"/desk", "/certificates"}}
+    of = {"campaigns": "checkin", "messages": "notification", "certificates": "certificate"}
+    assert found == {path: of.get(path.split("/")[1], "reporting") for path in found}
+    for path in (
+        "/v1/campaigns",
+        "/docs",
+        "/metrics",
+        "/deskx",
+        "/campaignsx",
+        "/campaigns/../v1/campaigns",
+        "/health/live",
+    ):
+        assert (await office.get(path)).status_code == 404, path
+
+
+async def test_grafana_gets_its_own_cookies_and_nobody_elses(office: OfficeProxy) -> None:
+    sent = "__Host-fanzha=secret; grafana_session=g1; __Host-fanzha-form=f; grafana_session_expiry=17; other=o"
+    seen = (await office.get("/", 8445, cookie=sent)).headers["x-cookie"]
+    assert seen == "grafana_session=g1; grafana_session_expiry=17; "[:-1]
+    assert (await office.get("/", 8445, cookie="__Host-fanzha=secret")).headers["x-cookie"] == ""
+    assert "__Host-fanzha=secret" in (await office.get("/account", cookie=sent)).headers["x-cookie"]
 
 
 @pytest.mark.parametrize(("address", "seen"), [("127.0.7.1", "203.0.113.9"), ("127.0.0.1", "127.0.0.1")])

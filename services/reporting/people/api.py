@@ -15,7 +15,7 @@ from services.reporting.people.pages import AccountPage, InvitationPage, SignInP
 from services.reporting.people.passphrases import Passphrases
 from services.reporting.people.store import Listed
 from services.reporting.refusals import ANSWERS
-from shared.clock import CHINA, local_text
+from shared.clock import CHINA
 from shared.contracts.base import ID_PATTERN, Id
 from shared.database import Database, Transaction
 from shared.definitions import Definitions
@@ -297,7 +297,7 @@ def _signed_in_answer(keys: PeopleKeys, session: Session, to: str) -> Response:
 def _signed_in(router: APIRouter, db: Database, keys: PeopleKeys) -> None:
     @router.get("/account", tags=["pages"], summary="Who is signed in", response_class=HTMLResponse)
     async def account(visit: SignedIn) -> HTMLResponse:
-        page = AccountPage(local_text(visit.session.ends_at, CHINA))
+        page = AccountPage(f"{visit.session.ends_at.astimezone(CHINA):%Y-%m-%d %H:%M}")
         return pages.PAGES.answer(pages.account_html(page, visit.frame), form=True)
 
     @router.get("/sign-in/renew", tags=["pages"], summary="Sign the cookie of a session in use anew")
