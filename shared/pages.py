@@ -96,7 +96,10 @@ class MenuItem(NamedTuple):
 
 
 # Of all services, in the order shown. A page that does not exist yet is not listed; a test asks each service for its own.
-MENU: tuple[MenuItem, ...] = (MenuItem("/account", "我的登录", ("admin", "office", "auditor")),)
+MENU: tuple[MenuItem, ...] = (
+    MenuItem("/certificates", "证书", ("admin", "office", "auditor")),
+    MenuItem("/account", "我的登录", ("admin", "office", "auditor")),
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
 from services.certificate.files import Drawings
 from services.certificate.links import Links
+from services.certificate.office import build_pages
 from services.certificate.refusals import ANSWERS
 from services.certificate.renderer import Renderer
 from services.certificate.settings import Settings
@@ -53,7 +54,10 @@ def build_app(settings: Settings) -> FastAPI:
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, clock, definitions, keys, links, drawings, specimen=specimen)],
+        routers=[
+            build_api(db, clock, definitions, keys, links, drawings, specimen=specimen),
+            build_pages(db, clock, definitions, keys),
+        ],
         due_work=[
             DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
             DueWork(

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 
 from services.certificate.domain import CertificateContent, mask_holder
 from shared.contracts.campaign import RETAIN_DAYS
-from shared.pages import Pages
+from shared.pages import OfficePages, Pages
 
 PAGES = Pages(Path(__file__).with_name("templates"))
+OFFICE_PAGES = OfficePages(Path(__file__).with_name("templates"))
 
 
 class Status(StrEnum):

@@ -16,5 +16,7 @@ ANSWERS: Answers = {
     "campaign-erased": Answer(409, "campaign-erased", "该活动的个人信息已删除，不能再登记姓名"),
     "no-certificate": Answer(404, "not-found", "没有找到该证书"),
     "request-id-used": Answer(409, "request-id-used", "该编号已用于另一次换发"),
+    "replaced-meanwhile": Answer(409, "replaced-meanwhile", "这张证书刚刚已经换发，请重新查找"),
+    "reason-needed": Answer(422, "reason-needed", "请写明原因，一行，最多 500 字"),
     "already-revoked": Answer(409, "certificate-revoked", "该证书已撤销"),
 }

@@ -471,7 +471,33 @@ def _revoked_event(row: store.Certificate, reason: str, reissued_as: str | None,
     )
 
 
+async def certificate_shown(tx: Transaction, campaign_id: str, serial: str, request_id: str | None) -> str:
+    """The viewer of the certificate that a page of the office showed when somebody decided to change it.
+
+    Refused as `replaced-meanwhile` once the viewer has another one, unless that is what this very request made."""
+    await store.one_issuer(tx, campaign_id)
+    row = await store.by_serial(tx, serial)
+    if row is None or row.campaign_id != campaign_id:
+        raise Refused("no-certificate")
+    last = await store.last_of(tx, campaign_id, row.viewer_id)
+    if last is not None and last.serial != serial and (request_id is None or last.reissue_request != request_id):
+        raise Refused("replaced-meanwhile")
+    return row.viewer_id
+
+
 # ---- questions -------------------------------------------------------------------------------------------------------
+
+
+async def look_up(tx: Transaction, keys: Keys, campaign_id: str, typed: str) -> store.Certificate | None:
+    """The campaign's certificate with this serial or claim code, or else the last one of this account."""
+    row: store.Certificate | None = None
+    if (serial := domain.normalise_serial(typed)) is not None:
+        row = await store.by_serial(tx, serial)
+    elif (claim_code := domain.normalise_claim_code(typed)) is not None:
+        row = await store.by_claim_code(tx, lookup_hash(keys.lookup_key, claim_code))
+    if row is None and (viewer_id := typed.strip()):
+        row = await store.last_of(tx, campaign_id, viewer_id)
+    return row if row is not None and row.campaign_id == campaign_id else None
 
 
 async def why_none(

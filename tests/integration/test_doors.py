@@ -119,6 +119,11 @@ DOORS = {
         "GET /files/{token}/certificate.pdf": PUBLIC,
         "GET /files/{token}/certificate.png": PUBLIC,
         "GET /files/{token}/certificate.json": PUBLIC,
+        "GET /certificates": Door(READERS, page=True),
+        "POST /certificates": Door(READERS, body_max_bytes=16 * KIB, headers=OUR_FORM, page=True),
+        "GET /certificates/{serial}": Door(READERS, page=True),
+        "POST /certificates/{serial}/revoke": Door(OFFICE, body_max_bytes=16 * KIB, headers=OUR_FORM, page=True),
+        "POST /certificates/{serial}/reissue": Door(OFFICE, body_max_bytes=16 * KIB, headers=OUR_FORM, page=True),
         f"GET {C}/certificates/{{viewer_id}}": Door(READERS),
         f"POST {C}/certificates/{{viewer_id}}/revoke": Door(OFFICE, body_max_bytes=16 * KIB),
         f"POST {C}/certificates/{{viewer_id}}/reissue": Door(OFFICE, body_max_bytes=16 * KIB),
@@ -131,6 +136,7 @@ IN_PATHS = {
     "viewer_id": "v",
     "token": "x",
     "code": "x",
+    "serial": "7K3M-9QXV-2HDN",
     "person_id": "0190649b-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
 }
 EVERY_DOOR = [(service, route, door) for service in DOORS for route, door in DOORS[service].items()]
@@ -270,7 +276,7 @@ async def test_role_and_unit_decide_who_sees_a_page_and_whose_form_is_read(
         headers = cookie(role, unit) | dict(door.headers())
         answer = await ask(apps[service], route, headers, form if may else unread())
         assert (answer.status_code != 403) == may, (route, role, unit, answer.text)
-        assert answer.status_code in (403, 303, 404, 422, 503), (route, role, unit, answer.text)
+        assert answer.status_code in (200, 403, 303, 404, 422, 503), (route, role, unit, answer.text)
 
 
 @pytest.mark.parametrize(("service", "route", "door"), PAGES)

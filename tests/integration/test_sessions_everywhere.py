@@ -3,14 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends
 
-from shared.service.guarded_route import GuardedRoute
-from shared.service.page_gate import Visit, signed_in
 from tests.support.certificate import CertificateService
 from tests.support.databases import DatabaseFactory
 from tests.support.nats_support import RunningNats, eventually
@@ -40,24 +37,11 @@ async def office(bus: RunningNats, database: DatabaseFactory) -> AsyncIterator[R
     await service.close()
 
 
-def page_of_certificate(database_url: str, folder: Path, nats_url: str) -> CertificateService:
-    """certificate, with one more page that anybody signed in may see."""
-    service = CertificateService(database_url, folder, nats_url=nats_url)
-    router = APIRouter(route_class=GuardedRoute)
-
-    @router.get("/certificates/who")
-    async def who(visit: Annotated[Visit, Depends(signed_in("office"))]) -> str:
-        return visit.frame.who
-
-    service.app.include_router(router)
-    return service
-
-
 async def status_there(service: CertificateService, browser: httpx.AsyncClient) -> tuple[int, Any]:
     """What certificate answers to this browser's cookie."""
     transport = httpx.ASGITransport(service.app)
     async with httpx.AsyncClient(transport=transport, base_url="https://office.test", cookies=browser.cookies) as there:
-        answer = await there.get("/certificates/who")
+        answer = await there.get("/certificates")
         return answer.status_code, answer.headers.get("location")
 
 
@@ -70,7 +54,7 @@ async def test_who_signs_out_or_is_revoked_is_out_everywhere_also_where_the_serv
     revoked = await person_at(office, C, "李强")
     former = dict(leaving.cookies)
     async with AsyncExitStack() as running:
-        first = page_of_certificate(fresh.url, tmp_path, bus.url("certificate"))
+        first = CertificateService(fresh.url, tmp_path, nats_url=bus.url("certificate"))
         await running.enter_async_context(first.app.router.lifespan_context(first.app))
         for browser in (leaving, staying, revoked):
             assert await status_there(first, browser) == (200, None)
@@ -81,18 +65,18 @@ async def test_who_signs_out_or_is_revoked_is_out_everywhere_also_where_the_serv
             return (await status_there(first, leaving))[0] == 303
 
         await eventually(is_out, within_s=WITHIN_S, what="certificate knows that the session ended")
-        assert await status_there(first, leaving) == (303, "/sign-in?to=/certificates/who")
+        assert await status_there(first, leaving) == (303, "/sign-in?to=/certificates")
         assert await status_there(first, staying) == (200, None)
     listed = (await invite(office, C, "李强", again=True))["person_id"]  # a new generation, while certificate is away
     assert listed
-    second = page_of_certificate(fresh.url, tmp_path, bus.url("certificate"))
+    second = CertificateService(fresh.url, tmp_path, nats_url=bus.url("certificate"))
     async with second.app.router.lifespan_context(second.app):
 
         async def is_revoked() -> bool:
             return (await status_there(second, revoked))[0] == 303
 
         await eventually(is_revoked, within_s=WITHIN_S, what="certificate knows the new generation")
-        assert await status_there(second, leaving) == (303, "/sign-in?to=/certificates/who")
+        assert await status_there(second, leaving) == (303, "/sign-in?to=/certificates")
         assert await status_there(second, staying) == (200, None)
     await second.close()
     await first.close()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,7 +22,8 @@ from shared.contracts.base import Event
 from shared.contracts.registry import BY_SUBJECT
 from shared.database import COLLISIONS, Database
 from shared.service import Service
-from shared.service.tokens import ALL_CAMPAIGNS, Role, create_token
+from shared.service.sessions import Session, SessionSigner, new_secret
+from shared.service.tokens import ALL_CAMPAIGNS, Principal, Role, create_token, wall_now
 
 NATS_AWAY = "nats://nobody@127.0.0.1:1"
 OFFICE = "https://office.test"  # where browsers see the pages
@@ -147,3 +149,10 @@ class ServiceUnderTest:
         rows = await self.rows("SELECT subject, payload FROM outbox ORDER BY event_id")
         events = [BY_SUBJECT[subject].model_validate_json(payload) for subject, payload in rows]
         return [event for event in events if contract is None or isinstance(event, contract)]
+
+
+def session_cookie(role: Role = "office", *, campaign: str, unit: str | None = None, subject: str = "tester") -> str:
+    """The cookie of somebody signed in, as reporting signs it."""
+    now = wall_now()
+    session = Session(new_secret(), uuid4(), 1, Principal(subject, role, campaign, unit), now, now + timedelta(hours=1))
+    return SessionSigner(SESSION_KEY).sign(session)

@@ -1,0 +1,195 @@
+"""The office's pages about certificates (DESIGN §5.5): find one, revoke it, reissue it with the name corrected.
+
+They call the use cases that the API calls. The campaign is always the one that the session is for.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Form, Path
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from services.certificate import domain, pages, store, usecases
+from services.certificate.refusals import ANSWERS
+from services.certificate.usecases import Keys
+from shared.clock import Clock
+from shared.contracts.base import ID_PATTERN
+from shared.contracts.campaign import CampaignRules
+from shared.contracts.certificate import Reason
+from shared.database import Database, Transaction
+from shared.definitions import Definitions
+from shared.ids import new_public_id
+from shared.pages import Frame
+from shared.service.guarded_route import GuardedRoute
+from shared.service.page_gate import Visit, signed_in
+from shared.service.problems import problem_of
+from shared.service.refusals import Refused
+
+PATH = "/certificates"
+TYPED_MAX_CHARS = 64
+NAME_MAX_CHARS = 200
+FORM_FIELDS_MAX = 10
+CHANGERS = ("admin", "office")
+WHY_NONE = {
+    "not_completed": "这个账号还没有完成课程，没有证书",
+    "claim_time_not_come": "这个账号已完成课程，还没有到发证时间",
+    "about_to_be_issued": "这个账号的证书正在签发，请稍后再查",
+}
+
+Reader = Annotated[Visit, Depends(signed_in("admin", "office", "auditor"))]
+Changer = Annotated[Visit, Depends(signed_in("admin", "office"))]
+Serial = Annotated[str, Path(pattern=r"^[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}$")]
+RequestId = Annotated[str, Form(pattern=ID_PATTERN)]
+Typed = Annotated[str, Form()]
+
+
+@dataclass(frozen=True)
+class CertificatePage:
+    """A certificate as the office sees it: the holder is masked here too."""
+
+    serial: str
+    holder: str
+    status: str  # valid, revoked
+    credited_days: int
+    issued_at: str
+    claimed_at: str
+    revoked_at: str
+    reissued_as: str
+    changeable: bool  # by who looks at it
+    request_id: str  # makes a second click on the same button the same request
+    error: str = ""
+
+
+def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys) -> APIRouter:
+    router = APIRouter(route_class=GuardedRoute, tags=["pages"])
+
+    @router.get(PATH, summary="The page to find a certificate on", response_class=HTMLResponse)
+    async def find_page(visit: Reader) -> HTMLResponse:
+        return _find(visit.frame)
+
+    @router.post(
+        PATH,
+        summary="Find by serial, claim code or account",
+        response_class=HTMLResponse,
+        form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 0},
+    )
+    async def find(visit: Reader, typed: Typed = "") -> Response:
+        """Leads to the certificate's page. A form and no address, since a claim code is a secret."""
+        campaign_id, typed = visit.session.principal.campaign, typed[:TYPED_MAX_CHARS].replace("\0", "")
+        async with db.transaction() as tx:
+            row = await usecases.look_up(tx, keys, campaign_id, typed)
+            why = "" if row else await usecases.why_none(tx, definitions, campaign_id, typed.strip(), clock.now())
+        if row is not None:
+            return RedirectResponse(f"{PATH}/{row.serial}", 303, {"cache-control": "no-store"})
+        told = "没有找到证书。" + (WHY_NONE[why] if why != "not_completed" else "请核对编号、领取码或账号")
+        return _find(visit.frame, told, 404)
+
+    @router.get(PATH + "/{serial}", summary="A certificate", response_class=HTMLResponse)
+    async def certificate(serial: Serial, visit: Reader) -> HTMLResponse:
+        return await _page(visit, serial)
+
+    @router.post(
+        PATH + "/{serial}/revoke",
+        summary="Revoke it, with a reason",
+        response_class=HTMLResponse,
+        form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 0},
+    )
+    async def revoke(serial: Serial, visit: Changer, reason: Typed = "") -> Response:
+        principal, now = visit.session.principal, clock.now()
+
+        async def work(tx: Transaction) -> str:
+            viewer_id = await usecases.certificate_shown(tx, principal.campaign, serial, None)
+            return await usecases.revoke(tx, principal.campaign, viewer_id, principal.subject, _reason(reason), now)
+
+        try:
+            return _to(await db.in_transaction(work))
+        except Refused as refused:
+            return await _page(visit, serial, refused)
+
+    @router.post(
+        PATH + "/{serial}/reissue",
+        summary="Replace it by one with the name corrected, with a reason",
+        response_class=HTMLResponse,
+        form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 0},
+    )
+    async def reissue(
+        serial: Serial, visit: Changer, request_id: RequestId, name: Typed = "", reason: Typed = ""
+    ) -> Response:
+        """The same `request_id` makes one certificate, however often it is sent."""
+        principal, now = visit.session.principal, clock.now()
+
+        async def work(tx: Transaction) -> str:
+            viewer_id = await usecases.certificate_shown(tx, principal.campaign, serial, request_id)
+            return await usecases.reissue(
+                tx,
+                keys,
+                principal.campaign,
+                viewer_id,
+                name[:NAME_MAX_CHARS],
+                principal.subject,
+                _reason(reason),
+                now,
+                request_id,
+            )
+
+        try:
+            return _to(await db.in_transaction(work))
+        except Refused as refused:
+            return await _page(visit, serial, refused)
+
+    async def _page(visit: Visit, serial: str, refused: Refused | None = None) -> HTMLResponse:
+        campaign_id = visit.session.principal.campaign
+        async with db.transaction() as tx:
+            row = await store.by_serial(tx, serial)
+            if row is None or row.campaign_id != campaign_id:
+                return _find(visit.frame, "没有找到证书。请核对编号、领取码或账号", 404)
+            content = usecases.content_of(row, await keys.recipient.keys_to_read(tx, campaign_id))
+            rules = await definitions.in_force(tx, campaign_id)
+        zone = rules.zone if rules else ZoneInfo("Asia/Shanghai")
+        problem = None if refused is None else problem_of(refused, ANSWERS)
+        told = "" if refused is None or problem is None else refused.detail or problem.body["title"]
+        page = CertificatePage(
+            serial=row.serial,
+            holder=domain.mask_holder(content),
+            status="valid" if row.revoked_at is None else "revoked",
+            credited_days=len(row.credited_lessons),
+            issued_at=_moment(row.issued_at, zone),
+            claimed_at=_moment(row.claimed_at, zone),
+            revoked_at=_moment(row.revoked_at, zone),
+            reissued_as=row.reissued_as or "",
+            changeable=row.revoked_at is None and visit.session.principal.role in CHANGERS,
+            request_id=new_public_id("page"),
+            error=told,
+        )
+        html = pages.OFFICE_PAGES.html("certificate.html", page=page, frame=visit.frame)
+        return pages.OFFICE_PAGES.answer(html, problem.status_code if problem else 200, form=True)
+
+    return router
+
+
+def _find(frame: Frame, error: str = "", status: int = 200) -> HTMLResponse:
+    html = pages.OFFICE_PAGES.html("certificates.html", frame=frame, error=error)
+    return pages.OFFICE_PAGES.answer(html, status, form=True)
+
+
+def _to(serial: str) -> Response:
+    return RedirectResponse(f"{PATH}/{serial}", 303, {"cache-control": "no-store"})
+
+
+def _reason(typed: str) -> str:
+    """Raises `Refused` for none, one that is too long, or one with control characters, which Postgres does not take."""
+    reason = typed.strip()
+    try:
+        TypeAdapter(Reason).validate_python(reason)
+    except ValidationError:
+        raise Refused("reason-needed") from None
+    if not reason.isprintable():
+        raise Refused("reason-needed")
+    return reason
+
+
+def _moment(moment: datetime | None, zone: ZoneInfo) -> str:
+    return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
