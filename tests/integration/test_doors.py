@@ -120,10 +120,10 @@ DOORS = {
         "GET /files/{token}/certificate.png": PUBLIC,
         "GET /files/{token}/certificate.json": PUBLIC,
         "GET /certificates": Door(READERS, page=True),
-        "POST /certificates": Door(READERS, body_max_bytes=16 * KIB, headers=OUR_FORM, page=True),
+        "POST /certificates": Door(READERS, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True),
         "GET /certificates/{serial}": Door(READERS, page=True),
-        "POST /certificates/{serial}/revoke": Door(OFFICE, body_max_bytes=16 * KIB, headers=OUR_FORM, page=True),
-        "POST /certificates/{serial}/reissue": Door(OFFICE, body_max_bytes=16 * KIB, headers=OUR_FORM, page=True),
+        "POST /certificates/{serial}/revoke": Door(OFFICE, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True),
+        "POST /certificates/{serial}/reissue": Door(OFFICE, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True),
         f"GET {C}/certificates/{{viewer_id}}": Door(READERS),
         f"POST {C}/certificates/{{viewer_id}}/revoke": Door(OFFICE, body_max_bytes=16 * KIB),
         f"POST {C}/certificates/{{viewer_id}}/reissue": Door(OFFICE, body_max_bytes=16 * KIB),
@@ -289,9 +289,7 @@ async def test_who_is_not_signed_in_is_led_there_and_a_token_opens_no_page(
         assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), (route, headers)
 
 
-@pytest.mark.parametrize(
-    ("service", "route", "door"), [door for door in EVERY_DOOR if "origin" in door[2].headers()]
-)
+@pytest.mark.parametrize(("service", "route", "door"), [door for door in EVERY_DOOR if "origin" in door[2].headers()])
 async def test_a_form_of_another_origin_is_not_read(
     apps: dict[str, FastAPI], service: str, route: str, door: Door
 ) -> None:
