@@ -19,6 +19,7 @@ from shared.failures import Poison
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, SECOND_LIVE, CheckinUnderTest, checkin, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
+from tests.support.forms import form, indicator
 
 LIVE_EVENTS = Path(__file__).parent / "live_events"
 DURABLE = "checkin-live"
@@ -126,6 +127,9 @@ async def publish_every_fact(service: CheckinUnderTest) -> None:
         json={"lesson_date": "2024-06-30", "reason": "平台故障，已核实", "viewer_ids": ["c"]},
     )
     assert granted.status_code == 200, granted.text
+    assert (
+        await service.define(campaign_content(forms=[form()], indicators=[indicator("daily.viewers")]))
+    ).status_code == 200
 
 
 async def test_what_checkin_encodes_itself_is_what_the_contracts_say(service: CheckinUnderTest) -> None:

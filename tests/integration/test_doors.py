@@ -88,6 +88,9 @@ DOORS = {
         f"PUT {C}/lessons/{{lesson_date}}/platform-count": Door(OFFICE, body_max_bytes=16 * KIB),
         f"GET {C}/viewers/{{viewer_id}}": Door(READERS),
         f"POST {C}/viewers/{{viewer_id}}/link": Door(OFFICE, body_max_bytes=16 * KIB),
+        f"POST {C}/viewer-links": Door(OFFICE, body_max_bytes=MIB),
+        f"GET {C}/units/{{unit_code}}/viewers": Door(ROLES, subtrees=True),
+        f"GET {C}/units/{{unit_code}}/viewers/{{viewer_id}}": Door(ROLES, subtrees=True),
         "GET /me/{token}": PUBLIC,
     },
     "reporting": {
@@ -134,6 +137,7 @@ IN_PATHS = {
     "source": "standard",
     "lesson_date": "2024-06-29",
     "viewer_id": "v",
+    "unit_code": UNIT,
     "token": "x",
     "code": "x",
     "serial": "7K3M-9QXV-2HDN",
