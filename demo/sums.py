@@ -104,7 +104,8 @@ class Sums:
         for viewer in self._viewers_seen:
             people = 0
             for (index, how), source in viewer.sources.items():  # in the order in which they came
-                if lesson not in (None, self._campaign.days[index].isoformat()):
+                counts = index in viewer.checkins(how)
+                if not counts or lesson not in (None, self._campaign.days[index].isoformat()):
                     continue
                 people += 1
                 if mode not in (None, how):

@@ -272,13 +272,13 @@ class Traffic:
             return
         if lesson % 2 == 1:
             yield self._import(at, f"partners-{lesson + 1:02}", self._partner_rows(lesson))
-        if lesson == RECOVERED_LESSON:
-            step = self._import(at, "platform-gap", self._outage.pop(RECOVERED_LESSON), with_ids=False)
+        if lesson == RECOVERED_LESSON and (gap := self._outage.pop(RECOVERED_LESSON, [])):
+            step = self._import(at, "platform-gap", gap, with_ids=False)
             step.exports[0].by_command = True
             step.exports[0].source = "standard"  # the platform's own file counts as what it sends
             yield step
-        if lesson == LATE_IMPORT_LESSON:
-            yield self._import(at, "platform-late", self._outage.pop(LATE_LESSON), with_ids=False)
+        if lesson == LATE_IMPORT_LESSON and (late := self._outage.pop(LATE_LESSON, [])):  # empty with few viewers
+            yield self._import(at, "platform-late", late, with_ids=False)
 
     def _import(self, at: datetime, name: str, rows: list[Item], *, with_ids: bool = True) -> Step:
         return Step(at, f"import {name}", exports=[Export(name, rows, with_ids)])
