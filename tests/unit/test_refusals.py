@@ -20,7 +20,11 @@ LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a li
 
 @pytest.mark.parametrize(
     ("service", "refusals", "elsewhere"),
-    [(checkin, of_checkin, set()), (certificate, of_certificate, LIMITS), (reporting, of_reporting, set())],
+    [
+        (checkin, of_checkin, set()),
+        (certificate, of_certificate, LIMITS),
+        (reporting, of_reporting, {"name-tried-too-often", "address-tried-too-often"}),
+    ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_each_refusal_has_its_answer(service: ModuleType, refusals: ModuleType, elsewhere: set[str]) -> None:
