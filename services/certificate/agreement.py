@@ -1,4 +1,4 @@
-"""What certificate tells upkeep/agreement.py, which compares notification's texts with it."""
+"""What upkeep/agreement.py asks of certificate, to find texts of notification about certificates that do not exist."""
 
 from services.certificate.store import unknown_serials
 

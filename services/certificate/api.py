@@ -1,4 +1,4 @@
-"""HTTP of certificate: claiming and verifying by anybody, the office's certificates."""
+"""HTTP of certificate: claiming and verifying for anybody; looking up, revoking and reissuing for the office."""
 
 import unicodedata
 from collections.abc import Collection
@@ -32,8 +32,8 @@ from shared.service.tokens import Principal, requires
 
 CLAIM_CODE_MAX, PHONE_TAIL_MAX = 64, 8  # characters as typed, with blanks and hyphens
 SERIAL_TYPED_MAX = 64
-VERIFIED_FILE_MAX_BYTES = 12 * 1024  # one with 60 lessons has 2 KiB; the proxy takes 16 KiB
-FORM_FIELDS_MAX = 10  # the form has two; what else a browser adds is not looked at
+VERIFIED_FILE_MAX_BYTES = 12 * 1024  # a certificate with 60 lessons has 2 KiB; the proxy lets 16 KiB through
+FORM_FIELDS_MAX = 10  # the form has two fields; what a browser may add is ignored
 
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
 Typed = Annotated[str, Form()]
@@ -134,8 +134,8 @@ def build_api(
 
 
 class Retention:
-    """For how many days after the enrolment the campaigns keep names and phones: what pages say of it. A page that does not need
-    the database is shown without it, too."""
+    """For how many days after the enrolment the campaigns keep names and phones, as pages say it. While the database is away it
+    answers as before, so that pages which need no database are still shown."""
 
     def __init__(self, db: Database, definitions: Definitions[CampaignRules]) -> None:
         self._db = db
@@ -160,18 +160,19 @@ def _claiming(
 ) -> None:
     @router.post("/v1/claims", tags=["public"], summary="Claim a certificate (领取)")
     async def claim(body: ClaimRequest, request: Request) -> ClaimAnswer:
-        """Claiming again answers the same with fresh links. Wrong tries are limited by address, and by code where it is one; a
-        right code is not, whatever others have tried from the same address."""
+        """Claiming again gives the same answer with new links. Wrong tries are limited by address, and by code if the code
+        exists. Wrong tries of others at the same address do not limit a right claim."""
         row = await claimed(body, request)
         return ClaimAnswer(serial=row.serial, **links.to(row.serial), page_url=links.page(row.code))
 
     async def claimed(body: ClaimRequest, request: Request) -> store.Certificate:
+        """The certificate that was claimed. Raises `Refused`."""
         address = request.client.host if request.client else ""
         now = clock.now()
         answer = await db.in_transaction(
             lambda tx: usecases.claim(tx, keys, body.claim_code, body.phone_tail, address, now)
         )
-        if isinstance(answer, Refused):  # raised only now, when the wrong try that it counted is committed
+        if isinstance(answer, Refused):  # raised only here, after the commit of the wrong try that was counted
             raise answer
         return answer
 
@@ -191,19 +192,19 @@ def _claiming(
         form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 0},
     )
     async def claim_by_form(request: Request, claim_code: Typed = "", phone_tail: Typed = "") -> HTMLResponse:
-        """What is too long is cut off: it is then wrong, and the page says so."""
+        """Cuts off what is too long; the code or tail is then wrong, and the page says so."""
         claim_code, days = claim_code[:CLAIM_CODE_MAX], await retention.days()
         try:
             body = ClaimRequest(claim_code=claim_code, phone_tail=phone_tail[:PHONE_TAIL_MAX] or None)
             row = await claimed(body, request)
             async with db.transaction() as tx:
-                own = await keys.recipient.keys_to_read(tx, row.campaign_id)
+                campaign_keys = await keys.recipient.keys_to_read(tx, row.campaign_id)
         except Refused as refused:
             problem = problem_of(refused, ANSWERS)
             return _claim_page(pages.ClaimPage(specimen, claim_code, problem.body["title"]), days, problem)
         except DatabaseAway:
             return _claim_page(pages.ClaimPage(specimen, claim_code, "系统繁忙，请稍后再试一次"), days, database_away())
-        content = usecases.content_of(row, own)
+        content = usecases.content_of(row, campaign_keys)
         return _claim_page(pages.ClaimPage.of(content, links.folder(row.serial), row.code, specimen=specimen), days)
 
 
@@ -219,13 +220,13 @@ def _verification(
 ) -> None:
     @router.post("/v1/verify", tags=["public"], summary="Is this certificate genuine?")
     async def verify(body: VerifyRequest) -> VerifyAnswer:
-        found = await _look_up(db, definitions, keys, body)
-        if found.certificate is None:
-            return VerifyAnswer(genuine=False, status=found.status, serial=found.serial)
-        content = found.certificate.content
+        lookup = await _look_up(db, definitions, keys, body)
+        if lookup.certificate is None:
+            return VerifyAnswer(genuine=False, status=lookup.status, serial=lookup.serial)
+        content = lookup.certificate.content
         return VerifyAnswer(
-            genuine=found.status == "valid",
-            status=found.status,
+            genuine=lookup.status == "valid",
+            status=lookup.status,
             serial=content.serial,
             campaign_title=content.campaign_title,
             holder=domain.mask_holder(content),
@@ -233,23 +234,27 @@ def _verification(
 
     @router.get("/v/{code}", tags=["public"], summary="The page behind the QR", response_class=HTMLResponse)
     async def verification_page(code: Annotated[str, Path(max_length=100)]) -> HTMLResponse:
-        known = await behind(code)
-        return _verdict_page(known, "unknown", specimen, address=links.page(known.row.code) if known else "")
+        certificate = await certificate_behind(code)
+        return _verdict_page(
+            certificate, "unknown", specimen, address=links.page(certificate.row.code) if certificate else ""
+        )
 
     @router.get("/v/{code}/preview.png", tags=["public"], summary="What a chat shows of a link to that page")
     async def preview(code: Annotated[str, Path(max_length=100)]) -> Response:
-        """The holder is masked, as on the page. A revoked certificate has none."""
-        known = await behind(code)
-        if known is None or known.revoked:
+        """The holder is masked, as on the page. 404 for a revoked certificate."""
+        certificate = await certificate_behind(code)
+        if certificate is None or certificate.revoked:
             raise not_found("该证书", "没有这张证书，或者已经撤销")
-        body = await drawings.of(Shape.PREVIEW, known.row, known.content, known.rules, known.own.vault)
-        return _picture(body, known.row.serial)
+        body = await drawings.of(
+            Shape.PREVIEW, certificate.row, certificate.content, certificate.rules, certificate.campaign_keys.vault
+        )
+        return _picture(body, certificate.row.serial)
 
-    async def behind(code: str) -> _Known | None:
-        wanted = domain.normalise_code(code)
+    async def certificate_behind(code: str) -> _IssuedCertificate | None:
+        normalised = domain.normalise_code(code)
         async with db.transaction() as tx:
-            row = None if wanted is None else await store.by_code(tx, wanted)
-            return row and await _read(tx, definitions, keys, row)
+            row = None if normalised is None else await store.by_code(tx, normalised)
+            return row and await _issued_certificate(tx, definitions, keys, row)
 
     @router.get("/v/", tags=["public"], summary="The page to verify on", response_class=HTMLResponse)
     async def verify_page() -> HTMLResponse:
@@ -263,7 +268,7 @@ def _verification(
         form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 1},
     )
     async def verify_by_form(serial: Typed = "", file: UploadFile | None = None) -> HTMLResponse:
-        """A chosen file counts before a typed serial."""
+        """Where both are given, the file counts and the serial is ignored."""
         text = await file.read(VERIFIED_FILE_MAX_BYTES + 1) if file is not None else b""
         try:
             body = VerifyRequest.model_validate_json(text) if text else VerifyRequest(serial=serial[:SERIAL_TYPED_MAX])
@@ -271,8 +276,8 @@ def _verification(
             return _verify_form("这不是电子证书文件，请选择领取时下载的文件", specimen, await retention.days())
         if body.content is None and not (body.serial or "").strip():
             return _verify_form("请填写证书编号，或选择电子证书文件", specimen, await retention.days())
-        found = await _look_up(db, definitions, keys, body)
-        return _verdict_page(found.certificate, found.status, specimen, typed=True)
+        lookup = await _look_up(db, definitions, keys, body)
+        return _verdict_page(lookup.certificate, lookup.status, specimen, typed=True)
 
 
 def _verify_form(error: str, specimen: bool, days: Collection[int]) -> HTMLResponse:
@@ -280,18 +285,24 @@ def _verify_form(error: str, specimen: bool, days: Collection[int]) -> HTMLRespo
 
 
 def _verdict_page(
-    known: "_Known | None", status: VerifyStatus, specimen: bool, *, typed: bool = False, address: str = ""
+    certificate: "_IssuedCertificate | None",
+    status: VerifyStatus,
+    specimen: bool,
+    *,
+    typed: bool = False,
+    address: str = "",
 ) -> HTMLResponse:
-    """`address`: the page's own, where it has one."""
-    if known is not None:
+    """The page behind the QR, with status 404 for an unknown certificate. `certificate`: None where there is none, or its file is
+    not as we signed it. `address`: the page's lasting address, where it has one."""
+    if certificate is not None:
         page = pages.VerificationPage.of(
-            known.content, known.zone, revoked=known.revoked, specimen=specimen, address=address
+            certificate.content, certificate.zone, revoked=certificate.revoked, specimen=specimen, address=address
         )
     else:
-        shown = pages.Status.UNKNOWN if status == "unknown" else pages.Status.ALTERED
-        page = pages.VerificationPage(shown, specimen, typed=typed)
+        page_status = pages.Status.UNKNOWN if status == "unknown" else pages.Status.ALTERED
+        page = pages.VerificationPage(page_status, specimen, typed=typed)
     missing = page.status is pages.Status.UNKNOWN
-    days = () if known is None else (known.retain_days,)
+    days = () if certificate is None else (certificate.retain_days,)
     return pages.PAGES.answer(pages.verification_html(page, days), 404 if missing else 200)
 
 
@@ -300,16 +311,16 @@ def _claim_page(page: pages.ClaimPage, days: Collection[int], problem: Problem |
     return pages.PAGES.answer(pages.claim_html(page, days), status, form=True, headers=headers)
 
 
-class _Known(NamedTuple):
-    """A certificate that we have issued."""
+class _IssuedCertificate(NamedTuple):
+    """A certificate that we have issued, with what is needed to read and show it."""
 
     row: store.Certificate
-    own: CampaignKeys
+    campaign_keys: CampaignKeys
     rules: CampaignRules | None
 
     @property
     def content(self) -> CertificateContent:
-        return usecases.content_of(self.row, self.own)
+        return usecases.content_of(self.row, self.campaign_keys)
 
     @property
     def revoked(self) -> bool:
@@ -317,7 +328,7 @@ class _Known(NamedTuple):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The campaign's."""
+        """The campaign's zone."""
         return self.rules.zone if self.rules else ZoneInfo("Asia/Shanghai")
 
     @property
@@ -325,25 +336,30 @@ class _Known(NamedTuple):
         return self.rules.retain_days if self.rules else RETAIN_DAYS
 
 
-class _Found(NamedTuple):
+class _Lookup(NamedTuple):
+    """The answer to a question about a serial or file. `certificate` is None where the status is neither valid nor revoked."""
+
     status: VerifyStatus
     serial: str | None
-    certificate: _Known | None
+    certificate: _IssuedCertificate | None
 
 
-async def _read(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, row: store.Certificate) -> _Known:
+async def _issued_certificate(
+    tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, row: store.Certificate
+) -> _IssuedCertificate:
     rules = await definitions.in_force(tx, row.campaign_id)
-    return _Known(row, await keys.recipient.keys_to_read(tx, row.campaign_id), rules)
+    return _IssuedCertificate(row, await keys.recipient.keys_to_read(tx, row.campaign_id), rules)
 
 
-async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: Keys, body: VerifyRequest) -> _Found:
+async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: Keys, body: VerifyRequest) -> _Lookup:
+    """Looks up a serial, or checks a file's signature and then looks up its serial. Raises `Problem` where neither is given."""
     if body.content is not None:
         async with db.transaction() as tx:
             former = await store.signing_keys(tx)
         document = {"content": body.content, "signature": body.signature}
         verdict = domain.verify_document(document, domain.public_keys([*former, keys.signing.public_bytes]))
         if verdict is not domain.Verdict.GENUINE:
-            return _Found(verdict.value, None, None)  # type: ignore[arg-type]
+            return _Lookup(verdict.value, None, None)  # type: ignore[arg-type]
         serial: str | None = str(body.content["serial"])
     elif body.serial is not None:
         serial = domain.normalise_serial(body.serial)
@@ -351,10 +367,10 @@ async def _look_up(db: Database, definitions: Definitions[CampaignRules], keys: 
         raise Problem(422, "invalid-request", "请提供证书编号或证书文件", "请给出 serial，或 content 和 signature")
     async with db.transaction() as tx:
         row = None if serial is None else await store.by_serial(tx, serial)
-        known = row and await _read(tx, definitions, keys, row)
-    if known is None:
-        return _Found("unknown", serial, None)
-    return _Found("revoked" if known.revoked else "valid", serial, known)
+        certificate = row and await _issued_certificate(tx, definitions, keys, row)
+    if certificate is None:
+        return _Lookup("unknown", serial, None)
+    return _Lookup("revoked" if certificate.revoked else "valid", serial, certificate)
 
 
 # ---- a holder's files ------------------------------------------------------------------------------------------------
@@ -370,29 +386,36 @@ def _files(
 ) -> None:
     @router.get("/files/{token}/certificate.pdf", tags=["public"], summary="The certificate as PDF")
     async def pdf(token: Annotated[str, Path(max_length=1000)]) -> Response:
-        known = await _certificate(links.serial_of(token))
-        body = await drawings.of(Shape.PDF, known.row, known.content, known.rules, known.own.vault)
-        return Response(body, media_type="application/pdf", headers=_download(f"{known.row.serial}.pdf", inline=True))
+        certificate = await _valid_certificate(links.serial_of(token))
+        body = await drawings.of(
+            Shape.PDF, certificate.row, certificate.content, certificate.rules, certificate.campaign_keys.vault
+        )
+        return Response(
+            body, media_type="application/pdf", headers=_download(f"{certificate.row.serial}.pdf", inline=True)
+        )
 
     @router.get("/files/{token}/certificate.png", tags=["public"], summary="The certificate as a picture for a phone")
     async def picture(token: Annotated[str, Path(max_length=1000)]) -> Response:
-        known = await _certificate(links.serial_of(token))
-        body = await drawings.of(Shape.PICTURE, known.row, known.content, known.rules, known.own.vault)
-        return _picture(body, known.row.serial)
+        certificate = await _valid_certificate(links.serial_of(token))
+        body = await drawings.of(
+            Shape.PICTURE, certificate.row, certificate.content, certificate.rules, certificate.campaign_keys.vault
+        )
+        return _picture(body, certificate.row.serial)
 
     @router.get("/files/{token}/certificate.json", tags=["public"], summary="The signed certificate as JSON")
     async def document(token: Annotated[str, Path(max_length=1000)]) -> JSONResponse:
-        known = await _certificate(links.serial_of(token))
-        signature = domain.Signature(known.row.key_id, known.row.signature)
-        headers = _download(f"{known.row.serial}.json")
-        return JSONResponse(domain.certificate_document(known.content, signature), headers=headers)
+        certificate = await _valid_certificate(links.serial_of(token))
+        signature = domain.Signature(certificate.row.key_id, certificate.row.signature)
+        headers = _download(f"{certificate.row.serial}.json")
+        return JSONResponse(domain.certificate_document(certificate.content, signature), headers=headers)
 
-    async def _certificate(serial: str) -> _Known:
+    async def _valid_certificate(serial: str) -> _IssuedCertificate:
+        """Raises the problem 404 for a revoked certificate too."""
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
             if row is None or row.revoked_at is not None:
                 raise not_found("该证书", "没有这张证书，或者已经撤销")
-            return await _read(tx, definitions, keys, row)
+            return await _issued_certificate(tx, definitions, keys, row)
 
 
 def _picture(body: bytes, serial: str) -> Response:
@@ -424,9 +447,9 @@ def _office(
     async def get_certificate(campaign_id: PathId, viewer_id: PathId, principal: Reader) -> CertificateAnswer:
         async with db.transaction() as tx:
             row = await store.last_of(tx, campaign_id, viewer_id)
-            own = row and await keys.recipient.keys_to_read(tx, campaign_id)
+            campaign_keys = row and await keys.recipient.keys_to_read(tx, campaign_id)
             reason = "" if row else await usecases.why_none(tx, definitions, campaign_id, viewer_id, clock.now())
-        if row is None or own is None:
+        if row is None or campaign_keys is None:
             raise Problem(404, "no-certificate", "该观众尚无证书", reason=reason)
         return CertificateAnswer(
             serial=row.serial,
@@ -435,7 +458,7 @@ def _office(
             issued_at=row.issued_at,
             claimed_at=row.claimed_at,
             status="valid" if row.revoked_at is None else "revoked",
-            missing_characters=drawings.missing_characters(usecases.content_of(row, own)),
+            missing_characters=drawings.missing_characters(usecases.content_of(row, campaign_keys)),
         )
 
     @router.post(path + "/revoke", tags=["office"], summary="Revoke a certificate")

@@ -1,4 +1,4 @@
-"""certificate: issuing, claiming, verifying. The composition root; tests call it with settings of their own."""
+"""Composes certificate, which issues, claims and verifies certificates; tests call `build_app` with their own settings."""
 
 from fastapi import FastAPI
 
@@ -33,7 +33,7 @@ def build_app(settings: Settings) -> FastAPI:
     db = database_of(settings, "certificate")
     clock = clock_from(settings.clock_file)
     keys = Keys.of(settings)
-    definitions = Definitions(lambda found: found.rules)
+    definitions = Definitions(lambda in_force: in_force.rules)
     specimen = settings.environment != "production"
     fonts = [settings.font_dir] if settings.font_dir else []
     renderer = Renderer(public_url=settings.public_url, specimen=specimen, seal=settings.seal(), extra_font_dirs=fonts)

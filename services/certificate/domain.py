@@ -25,19 +25,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from shared.people.masks import mask_account
 
 DrawBelow = Callable[[int], int]
-"""A random number from 0 to below its argument; `secrets.randbelow` outside tests."""
+"""Returns a random whole number from 0 up to, but without, its argument; `secrets.randbelow` outside tests."""
 
 # --- numbers and codes ------------------------------------------------------------------------------------------------
 
 ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
-"""Without 0, O, 1, I and L. These are 31 symbols, and 31 is prime, which makes the check symbol of a serial strong."""
+"""The symbols of serials and codes, without 0, O, 1, I and L. They are 31, a prime, so that the check symbol of a serial notices
+any wrong or exchanged symbol (`_check_symbol`)."""
 
 SERIAL_LENGTH: Final = 12  # 11 random symbols (54 bits: no two in ten million) and the check symbol
 CODE_LENGTH: Final = 26  # 31**26 is just over 2**128
 CLAIM_CODE_LENGTH: Final = 8  # 39 bits, behind a rate limit
 
 _SERIAL_SHAPE: Final = re.compile(rf"(?:[{ALPHABET}]{{4}}-){{2}}[{ALPHABET}]{{4}}")
-_BESIDE: Final = re.compile(r"[\W_]+")  # spaces, hyphens, and the punctuation that is copied along with a code
+_SEPARATORS: Final = re.compile(r"[\W_]+")  # spaces, hyphens, and the punctuation that is copied along with a code
 
 
 def new_serial(draw: DrawBelow = secrets.randbelow) -> str:
@@ -55,7 +56,7 @@ def valid_serial(serial: str) -> bool:
 
 
 def new_code(draw: DrawBelow = secrets.randbelow) -> str:
-    """The unguessable code behind the QR (128 bit)."""
+    """The code in the address that the QR leads to; nobody can guess it (128 bits)."""
     return _random(CODE_LENGTH, draw)
 
 
@@ -74,6 +75,7 @@ def normalise_serial(typed: str) -> str | None:
 
 
 def normalise_code(typed: str) -> str | None:
+    """The code of a QR as a person types it; None when it cannot be one."""
     return _normalise(typed, CODE_LENGTH)
 
 
@@ -103,15 +105,16 @@ def _check_symbol(body: str) -> str:
     symbol changes the sum by weight * difference ≠ 0, and two exchanged ones by (weight - weight') * difference ≠ 0.
     """
     weighted = sum(weight * ALPHABET.index(symbol) for weight, symbol in enumerate(body, start=1))
-    inverse_of_own_weight = pow(len(body) + 1, -1, len(ALPHABET))
-    return ALPHABET[-weighted * inverse_of_own_weight % len(ALPHABET)]
+    inverse_of_last_weight = pow(len(body) + 1, -1, len(ALPHABET))
+    return ALPHABET[-weighted * inverse_of_last_weight % len(ALPHABET)]
 
 
 def _normalise(typed: str, length: int) -> str | None:
+    """`length` symbols of `ALPHABET` as a person types them; None when the text cannot be that."""
     if len(typed) > 4 * length:  # enough for separators, and a bound on the work
         return None
     # NFKC turns full-width letters into plain ones. Upper-casing may lengthen ("ß"), so the length is checked last.
-    symbols = _BESIDE.sub("", unicodedata.normalize("NFKC", typed)).upper()
+    symbols = _SEPARATORS.sub("", unicodedata.normalize("NFKC", typed)).upper()
     return symbols if len(symbols) == length and all(symbol in ALPHABET for symbol in symbols) else None
 
 
@@ -160,7 +163,7 @@ class Signature:
 
 
 class SigningKey:
-    """The deployment's Ed25519 key. Its id is derived from the public key, so that it cannot be mislabelled."""
+    """The deployment's Ed25519 key. Its id is derived from its public key, so no key can go under another one's id."""
 
     def __init__(self, raw: bytes) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(raw)
@@ -179,13 +182,14 @@ class Verdict(StrEnum):
 
 
 def key_id(public_key: Ed25519PublicKey) -> str:
+    """The first 16 hex digits of the SHA-256 of the raw public key."""
     raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()[:16]
 
 
 def public_keys(raw: Iterable[bytes]) -> dict[str, Ed25519PublicKey]:
-    """Public keys by their ids, which are derived and not believed."""
-    keys = [Ed25519PublicKey.from_public_bytes(each) for each in raw]
+    """Public keys by their ids. Each id is derived from its key and not taken from anywhere else."""
+    keys = [Ed25519PublicKey.from_public_bytes(key) for key in raw]
     return {key_id(key): key for key in keys}
 
 
@@ -249,7 +253,7 @@ def network_of(address: str) -> str:
 # --- names and how much of them is shown ------------------------------------------------------------------------------
 
 NAME_MAX_CHARS: Final = 50
-_PADDED_MAX_CHARS: Final = 4  # a longer one with a space, such as 买买提 吐尔逊, has two parts
+_PADDED_MAX_CHARS: Final = 4  # a longer name with a space, such as 买买提 吐尔逊, has two parts
 _MASK_MAX_STARS: Final = 4  # so that the mask does not tell how long a name is
 
 _MIDDLE_DOTS: Final = re.compile(r"\s*[·•・･‧∙⋅][\s·•・･‧∙⋅]*")
@@ -272,10 +276,10 @@ class NameRefused(ValueError):
 
 
 def normalise_name(raw: str) -> str | None:
-    """The name as it is signed and printed; None when there is none.
+    """The name as it is signed and printed; None where the text has nothing visible. Raises `NameRefused`.
 
-    NFC and not NFKC, which would replace characters that people have in their names. Middle dots become `·`. A short Chinese name
-    loses its inner spaces: forms pad it to the width of others (李　四).
+    Normalised by NFC and not by NFKC, which would replace characters that people have in their names. Every kind of middle dot
+    becomes `·`. A short Chinese name loses its inner spaces, because forms pad it to the width of longer names (李　四).
     """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in raw):
         raise NameRefused("姓名里有看不见的控制字符")
@@ -290,7 +294,8 @@ def normalise_name(raw: str) -> str | None:
 
 
 def mask_name(name: str) -> str:
-    """李*, 刘*亮, 欧阳**, 买买提·吐**, J*** S****. Every name hides something; one character hides all."""
+    """The name with stars, such as 李*, 刘*亮, 欧阳**, 买买提·吐**, J*** S****. Something of every name is hidden, and all of a
+    name of one character."""
     parts = [part for part in name.split("·") if part.strip()]
     if not all(_HAN.fullmatch(part) for part in parts):
         return "·".join(" ".join(_initial(word) for word in part.split()) for part in parts)

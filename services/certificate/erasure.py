@@ -39,7 +39,7 @@ PEOPLE_DUE = (
 
 
 class Erasure(ServiceErasure):
-    """Certificates are signed anew without their holder's name, which needs the service's key; their PDFs go last."""
+    """Signs certificates anew without their holder's name, which needs the service's key; deletes their PDFs after the commit."""
 
     KNOWN_KEYS = ("certificate", "notification")
 
@@ -87,6 +87,8 @@ class Erasure(ServiceErasure):
 async def _forget_holders(
     tx: Transaction, signing: SigningKey, campaign_id: str, viewer_id: str | None, name: str | None
 ) -> list[str]:
+    """Removes the names from a viewer's certificates, or from all of the campaign; returns the serials. `name`: the account's new
+    id, None where it stays."""
     serials: list[str] = []
     await store.keep_signing_key(tx, signing.key_id, signing.public_bytes)
     while True:

@@ -1,4 +1,4 @@
-"""A certificate drawn as PDF or picture (renderer.py): rendered when first asked for and kept encrypted."""
+"""Certificates drawn as PDF or picture by renderer.py: rendered when first asked for, then kept in encrypted files."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ class Drawings:
         self._folder = folder
         self._files = WholeFiles(folder, formerly="??/tmp*")
         self._renderer = renderer
-        self.incomplete = 0  # drawn by this process, and lacking a character of their holder
+        self.incomplete = 0  # drawings by this process that lack a character of the holder's name
 
     async def of(
         self,
@@ -48,8 +48,8 @@ class Drawings:
         presentation: "_Presentation",
         vault: Vault,
     ) -> bytes:
-        # What changes it is in its name: the holder's name by the signature, the campaign's and the deployment's part by their
-        # hash. Erasure finds it by the serial.
+        # The file's name changes with everything that changes the drawing: the signature stands for the certificate's content,
+        # two hashes for what campaign and deployment contribute. Erasure finds the file by the serial.
         name = f"{row.serial}-{row.signature[:4].hex()}-{presentation.digest()}-{self._renderer.look}.{shape}"
         path = self._folder / row.serial[:2] / name
         try:
@@ -70,7 +70,7 @@ class Drawings:
         return drawn
 
     def missing_characters(self, content: CertificateContent) -> str:
-        """Of the holder's name those that no font has: 〓 stands for them."""
+        """The characters of the holder's name that no font has; 〓 is drawn in their place."""
         return self._renderer.missing_characters(content.name or "")
 
     def _keep(self, path: Path, sealed: bytes) -> None:

@@ -1,5 +1,5 @@
-"""Links to a certificate: to its holder's files, signed, short-lived and of no use for another certificate; and to its public
-page, for as long as the certificate is there."""
+"""Two kinds of link to a certificate: to its holder's files, signed, for 30 minutes and for this certificate only; and to its
+public page, which lasts as long as the certificate."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ import jwt
 from shared.people.at_rest import lookup_hash
 from shared.service.refusals import Refused
 
-VALID_FOR = timedelta(minutes=30)  # the claim page says so
+VALID_FOR = timedelta(minutes=30)  # the claim page names this time
 _AUDIENCE = "certificate-file"
 
 
@@ -18,10 +18,11 @@ class Links:
 
     def __init__(self, public_url: str, lookup_key: str, valid_for: timedelta = VALID_FOR) -> None:
         self._public_url = public_url
-        self._key = lookup_hash(lookup_key, _AUDIENCE)  # derived, so that links have a key of their own
+        self._key = lookup_hash(lookup_key, _AUDIENCE)  # a key derived for links alone
         self._valid_for = valid_for
 
     def to(self, serial: str) -> dict[str, str]:
+        """Links to the certificate's files, by the field of the answer that names them."""
         base = f"{self._public_url}/{self.folder(serial)}"
         return {
             "pdf_url": f"{base}/certificate.pdf",
@@ -36,7 +37,7 @@ class Links:
         return f"files/{token}"
 
     def page(self, code: str) -> str:
-        """The page behind the QR, which shows a masked holder. It ends with its certificate, not before."""
+        """The address of the page behind the QR, which shows a masked holder. It works as long as the certificate exists."""
         return f"{self._public_url}/v/{code}"
 
     def serial_of(self, token: str) -> str:

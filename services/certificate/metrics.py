@@ -1,4 +1,4 @@
-"""What certificate measures, exact from the database, but for what a process has rendered."""
+"""The metrics of certificate: read from the database at scrape time, except the count of what this process has rendered."""
 
 from collections.abc import Iterable
 

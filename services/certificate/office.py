@@ -58,8 +58,8 @@ class CertificatePage:
     claimed_at: str
     revoked_at: str
     reissued_as: str
-    changeable: bool  # by who looks at it
-    request_id: str  # makes a second click on the same button the same request
+    changeable: bool  # by the person who looks at the page
+    request_id: str  # of the page's forms, so that a second click repeats the first request and does nothing more
     error: str = ""
 
 
@@ -68,7 +68,7 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
 
     @router.get(PATH, summary="The page to find a certificate on", response_class=HTMLResponse)
     async def find_page(visit: Reader) -> HTMLResponse:
-        return _find(visit.frame)
+        return _find_page(visit.frame)
 
     @router.post(
         PATH,
@@ -77,19 +77,20 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
         form_limits={"max_fields": FORM_FIELDS_MAX, "max_files": 0},
     )
     async def find(visit: Reader, typed: Typed = "") -> Response:
-        """Leads to the certificate's page. A form and no address, since a claim code is a secret."""
+        """Redirects to the certificate's page. What was typed comes in a form and not in the address, since a claim code is
+        secret."""
         campaign_id, typed = visit.session.principal.campaign, typed[:TYPED_MAX_CHARS].replace("\0", "")
         async with db.transaction() as tx:
             row = await usecases.look_up(tx, keys, campaign_id, typed)
-            why = "" if row else await usecases.why_none(tx, definitions, campaign_id, typed.strip(), clock.now())
+            reason = "" if row else await usecases.why_none(tx, definitions, campaign_id, typed.strip(), clock.now())
         if row is not None:
             return RedirectResponse(f"{PATH}/{row.serial}", 303, {"cache-control": "no-store"})
-        told = "没有找到证书。" + (WHY_NONE[why] if why != "not_completed" else "请核对编号、领取码或账号")
-        return _find(visit.frame, told, 404)
+        error = "没有找到证书。" + (WHY_NONE[reason] if reason != "not_completed" else "请核对编号、领取码或账号")
+        return _find_page(visit.frame, error, 404)
 
     @router.get(PATH + "/{serial}", summary="A certificate", response_class=HTMLResponse)
     async def certificate(serial: Serial, visit: Reader) -> HTMLResponse:
-        return await _page(visit, serial)
+        return await _certificate_page(visit, serial)
 
     @router.post(
         PATH + "/{serial}/revoke",
@@ -105,9 +106,9 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
             return await usecases.revoke(tx, principal.campaign, viewer_id, principal.subject, _reason(reason), now)
 
         try:
-            return _to(await db.in_transaction(work))
+            return _to_certificate(await db.in_transaction(work))
         except Refused as refused:
-            return await _page(visit, serial, refused)
+            return await _certificate_page(visit, serial, refused)
 
     @router.post(
         PATH + "/{serial}/reissue",
@@ -118,7 +119,7 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
     async def reissue(
         serial: Serial, visit: Changer, request_id: RequestId, name: Typed = "", reason: Typed = ""
     ) -> Response:
-        """The same `request_id` makes one certificate, however often it is sent."""
+        """Reissues once for a `request_id`, however often it is sent."""
         principal, now = visit.session.principal, clock.now()
 
         async def work(tx: Transaction) -> str:
@@ -136,33 +137,33 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
             )
 
         try:
-            return _to(await db.in_transaction(work))
+            return _to_certificate(await db.in_transaction(work))
         except Refused as refused:
-            return await _page(visit, serial, refused)
+            return await _certificate_page(visit, serial, refused)
 
-    async def _page(visit: Visit, serial: str, refused: Refused | None = None) -> HTMLResponse:
+    async def _certificate_page(visit: Visit, serial: str, refused: Refused | None = None) -> HTMLResponse:
         campaign_id = visit.session.principal.campaign
         async with db.transaction() as tx:
             row = await store.by_serial(tx, serial)
             if row is None or row.campaign_id != campaign_id:
-                return _find(visit.frame, "没有找到证书。请核对编号、领取码或账号", 404)
+                return _find_page(visit.frame, "没有找到证书。请核对编号、领取码或账号", 404)
             content = usecases.content_of(row, await keys.recipient.keys_to_read(tx, campaign_id))
             rules = await definitions.in_force(tx, campaign_id)
         zone = rules.zone if rules else ZoneInfo("Asia/Shanghai")
         problem = None if refused is None else problem_of(refused, ANSWERS)
-        told = "" if refused is None or problem is None else refused.detail or problem.body["title"]
+        error = "" if refused is None or problem is None else refused.detail or problem.body["title"]
         page = CertificatePage(
             serial=row.serial,
             holder=domain.mask_holder(content),
             status="valid" if row.revoked_at is None else "revoked",
             credited_days=len(row.credited_lessons),
-            issued_at=_moment(row.issued_at, zone),
-            claimed_at=_moment(row.claimed_at, zone),
-            revoked_at=_moment(row.revoked_at, zone),
+            issued_at=_local_time(row.issued_at, zone),
+            claimed_at=_local_time(row.claimed_at, zone),
+            revoked_at=_local_time(row.revoked_at, zone),
             reissued_as=row.reissued_as or "",
             changeable=row.revoked_at is None and visit.session.principal.role in CHANGERS,
             request_id=new_public_id("page"),
-            error=told,
+            error=error,
         )
         html = pages.OFFICE_PAGES.html("certificate.html", page=page, frame=visit.frame)
         return pages.OFFICE_PAGES.answer(html, problem.status_code if problem else 200, form=True)
@@ -170,17 +171,18 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
     return router
 
 
-def _find(frame: Frame, error: str = "", status: int = 200) -> HTMLResponse:
+def _find_page(frame: Frame, error: str = "", status: int = 200) -> HTMLResponse:
     html = pages.OFFICE_PAGES.html("certificates.html", frame=frame, error=error)
     return pages.OFFICE_PAGES.answer(html, status, form=True)
 
 
-def _to(serial: str) -> Response:
+def _to_certificate(serial: str) -> Response:
     return RedirectResponse(f"{PATH}/{serial}", 303, {"cache-control": "no-store"})
 
 
 def _reason(typed: str) -> str:
-    """Raises `Refused` for none, one that is too long, or one with control characters, which Postgres does not take."""
+    """The typed reason without surrounding blanks. Raises `Refused` where it is empty, too long, or has control characters, which
+    Postgres does not take."""
     reason = typed.strip()
     try:
         TypeAdapter(Reason).validate_python(reason)
@@ -191,5 +193,5 @@ def _reason(typed: str) -> str:
     return reason
 
 
-def _moment(moment: datetime | None, zone: ZoneInfo) -> str:
+def _local_time(moment: datetime | None, zone: ZoneInfo) -> str:
     return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"

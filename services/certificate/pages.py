@@ -1,6 +1,6 @@
 """The public pages (DESIGN §5.4): the page on which a certificate is claimed, and the page to which its QR leads.
 
-The latter shows the verdict, a masked holder, what the certificate is about, and nothing else.
+The page behind the QR shows the verdict, a masked holder, what the certificate is about, and nothing else.
 """
 
 from collections.abc import Collection
@@ -21,13 +21,13 @@ class Status(StrEnum):
     VALID = "valid"
     REVOKED = "revoked"
     UNKNOWN = "unknown"
-    ALTERED = "altered"  # a file that we have not signed, or not so
+    ALTERED = "altered"  # a file whose content we have not signed
 
 
 @dataclass(frozen=True)
 class VerificationPage:
-    """What `GET /v/{code}` and `POST /v/` show. `holder` is masked before it comes here; `specimen` says that nothing here is
-    real; `typed`: it was not the QR that led here; `address` is the page's own, empty where it has none."""
+    """What `GET /v/{code}` and `POST /v/` show. `holder` is masked already. `specimen`: the page says that nothing here is real.
+    `typed`: a form led here and no QR. `address`: the page's lasting address, empty where it has none."""
 
     status: Status
     specimen: bool
@@ -44,7 +44,7 @@ class VerificationPage:
     def of(
         cls, content: CertificateContent, zone: ZoneInfo, *, revoked: bool, specimen: bool, address: str = ""
     ) -> "VerificationPage":
-        """`zone`: the campaign's."""
+        """The page about a certificate that we issued. `zone`: the campaign's."""
         day = content.issued_at.astimezone(zone)
         return cls(
             Status.REVOKED if revoked else Status.VALID,
@@ -61,8 +61,9 @@ class VerificationPage:
 
 @dataclass(frozen=True)
 class ClaimPage:
-    """What `/claim` shows, the fixed address that a text names beside its code (FACTS, "Texting in China"): a form, with what was
-    wrong if something was; or, with a `serial`, the claimed certificate with its links, which are relative to the page."""
+    """What `/claim` shows, whose fixed address stands in every text beside the code (FACTS, "Texting in China"). Without a
+    `serial` it is the form, with an error if there was one; with a `serial` it is the claimed certificate with links to its
+    files, which are relative to the page."""
 
     specimen: bool
     claim_code: str = ""  # as typed, to be corrected
@@ -75,7 +76,7 @@ class ClaimPage:
 
     @classmethod
     def of(cls, content: CertificateContent, folder: str, code: str, *, specimen: bool) -> "ClaimPage":
-        """The page of who has just claimed: it shows the whole name, as the certificate does."""
+        """The page for somebody who has just claimed: it shows the whole name, as the certificate does."""
         return cls(
             specimen,
             serial=content.serial,
@@ -87,26 +88,26 @@ class ClaimPage:
 
 
 def home_html(*, specimen: bool) -> str:
-    """What the public address itself shows: which pages there are."""
+    """The page at the root of the public address, which lists the other pages."""
     return PAGES.html("home.html", specimen=specimen)
 
 
 def retained(days: Collection[int]) -> str:
-    """How long names and phones are kept after the enrolment, by what the campaigns say."""
+    """How long names and phones are kept after the enrolment, as a page says it. `days`: `retain_days` of the campaigns."""
     shortest, longest = min(days, default=RETAIN_DAYS), max(days, default=RETAIN_DAYS)
     return f"{longest} 天" if shortest == longest else f"{shortest} 至 {longest} 天（各活动不同）"
 
 
 def verification_html(page: VerificationPage, days: Collection[int] = ()) -> str:
-    """`days`: `retain_days` of the certificate's campaign."""
+    """The page behind the QR. `days`: `retain_days` of the certificate's campaign."""
     return PAGES.html("verification.html", page=page, retained=retained(days))
 
 
 def verify_html(*, specimen: bool, error: str = "", days: Collection[int] = ()) -> str:
-    """Where a serial is typed, or a certificate's file is chosen. `days`: `retain_days` of all campaigns."""
+    """The page on which a serial is typed or a certificate's file is chosen. `days`: `retain_days` of all campaigns."""
     return PAGES.html("verify.html", specimen=specimen, error=error, retained=retained(days))
 
 
 def claim_html(page: ClaimPage, days: Collection[int] = ()) -> str:
-    """`days`: `retain_days` of all campaigns."""
+    """The page to claim on. `days`: `retain_days` of all campaigns."""
     return PAGES.html("claim.html", page=page, retained=retained(days))

@@ -1,4 +1,4 @@
-"""How refusals of certificate's use cases are answered over HTTP."""
+"""The HTTP answer to each refusal of certificate's use cases."""
 
 from shared.service.refusals import Answer, Answers
 

@@ -1,7 +1,7 @@
-"""The certificate as PDF and as pictures, by Typst. Owns the fonts, the templates' inputs, and what happens to characters no font
-has.
+"""Draws the certificate as PDF and as pictures, by Typst. Owns the fonts, the inputs of the templates, and what is drawn for a
+character that no font has.
 
-Everything it needs comes with the installed packages: no system font, no network, no temporary file
+Everything it needs comes with the installed packages: it uses no system font, no network and no temporary file
 (docs/decisions/certificate-font.md).
 """
 
@@ -86,7 +86,8 @@ class Renderer:
             seal or b"",
             *(path.read_bytes() for path in sorted({*TEMPLATES.iterdir(), *further_fonts})),
         )
-        """Names the deployment's part in a drawing: what was rendered with another seal, font or template is rendered anew."""
+        """A hash of everything that the deployment contributes to a drawing (address, specimen or not, seal, fonts, templates).
+        Where it has changed, drawings are rendered again."""
         self._compiler = typst.Compiler(root=TEMPLATES, font_paths=fonts)
         self._one_at_a_time = threading.Lock()
 
@@ -160,7 +161,7 @@ class Renderer:
         }
 
     def _proof(self, code: str) -> dict[str, Any]:
-        """Plain ways to verify: to scan, or to type the serial at an address."""
+        """The two ways to verify that are printed: a QR to scan, and the address of a page on which the serial is typed."""
         url = f"{self._public_url}/v/{code}"
         return {
             "verify_url": url,
@@ -211,7 +212,8 @@ def _is_invisible(char: str) -> bool:
 
 
 def _drawable(png: bytes) -> bytes:
-    """The picture, after it was drawn once: inside an SVG a damaged one would be left out without a word."""
+    """The same picture, after it was drawn once. Raises ValueError for a damaged one, which inside an SVG would silently be left
+    out."""
     try:
         typst.compile(_SEAL_ALONE, format="png", sys_inputs={"seal": json.dumps(list(png))}, ignore_system_fonts=True)
     except typst.TypstError as error:
@@ -220,8 +222,8 @@ def _drawable(png: bytes) -> bytes:
 
 
 def _in_svg(png: bytes) -> str:
-    """The picture as text, which is how a template gets its data: as an array of numbers 100 KB would take longer than all the
-    rest."""
+    """The PNG inside an SVG, as text. Templates get their data as JSON, and an array of 100,000 numbers would take longer than
+    the rest of the drawing."""
     width, height = struct.unpack(">II", png[16:24])  # of IHDR, which comes first
     inside = f'<image width="{width}" height="{height}" href="data:image/png;base64,{base64.b64encode(png).decode()}"/>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{inside}</svg>'

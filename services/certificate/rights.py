@@ -5,5 +5,5 @@ WITHHELD = {
     "certificate": "DELETE",
     "signing_key": "UPDATE, DELETE",
 }
-# Columns of the tables above that the role may change nevertheless.
+# The columns of these tables that the role may change all the same.
 CHANGING = {"completion": "issued"}

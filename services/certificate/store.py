@@ -12,8 +12,8 @@ RETENTION_DELETES_MAX = 1_000
 
 
 async def one_issuer(tx: Transaction, campaign_id: str) -> None:
-    """Makes issuing and learning names take turns; otherwise both would miss a name that arrives while its certificate is
-    issued."""
+    """Takes the campaign's lock until the transaction ends, so that issuing and keeping names take turns. Otherwise a
+    name that arrives while its certificate is being issued would be missed by both."""
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('certificate ' || $1, 0))", campaign_id)
 
 
@@ -21,6 +21,8 @@ async def one_issuer(tx: Transaction, campaign_id: str) -> None:
 
 
 class Completion(NamedTuple):
+    """A viewer who reached the required days; unit and group as they were then."""
+
     viewer_id: str
     unit_code: str
     group_code: str
@@ -31,8 +33,8 @@ async def keep_completions(tx: Transaction, campaign_id: str, completions: Seque
     """Stores completions. On the evening on which most viewers finish, every check-in is a completion and nearly all have the
     same lessons, so each distinct set of lessons is sent and read once."""
     rows = sorted(completions)
-    numbers: dict[tuple[date, ...], int] = {}
-    set_of_each = [numbers.setdefault(tuple(row.credited_lessons), len(numbers) + 1) for row in rows]
+    number_of_set: dict[tuple[date, ...], int] = {}
+    set_numbers = [number_of_set.setdefault(tuple(row.credited_lessons), len(number_of_set) + 1) for row in rows]
     await tx.execute(
         """
         INSERT INTO completion (campaign_id, viewer_id, unit_code, group_code, credited_lessons)
@@ -49,8 +51,8 @@ async def keep_completions(tx: Transaction, campaign_id: str, completions: Seque
         [row.viewer_id for row in rows],
         [row.unit_code for row in rows],
         [row.group_code for row in rows],
-        set_of_each,
-        [",".join(map(date.isoformat, days)) for days in numbers],
+        set_numbers,
+        [",".join(map(date.isoformat, days)) for days in number_of_set],
     )
 
 
@@ -75,7 +77,7 @@ class KnownContact(NamedTuple):
     phone_tail: bytes | None = None
 
 
-# What a campaign's `retain_days` adds to the days that everybody counts with, before its definition has arrived too.
+# By how much a campaign's `retain_days` exceeds `RETAIN_DAYS`, which callers count with; 0 before its definition has arrived.
 _RETAINED_LONGER = (
     f"make_interval(days => coalesce((SELECT (rules->>'retain_days')::int FROM definition WHERE campaign_id = $1), "  # noqa: S608
     f"{RETAIN_DAYS}) - {RETAIN_DAYS})"
@@ -84,8 +86,8 @@ _RETAINED_LONGER = (
 
 async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Contact]) -> set[str]:
     """Keeps the latest value of each field; returns the viewers whose name this changed."""
-    given = sorted(contacts, key=lambda each: (each.viewer_id, each.field))
-    rows = await tx.fetch(
+    ordered = sorted(contacts, key=lambda contact: (contact.viewer_id, contact.field))
+    changed = await tx.fetch(
         f"""
         INSERT INTO contact AS c (campaign_id, viewer_id, field, enrolled_at, enrolment_id, value, retain_until)
         SELECT $1, viewer_id, field, enrolled_at, enrolment_id, value, retain_until + {_RETAINED_LONGER}
@@ -99,26 +101,27 @@ async def keep_contacts(tx: Transaction, campaign_id: str, contacts: Sequence[Co
         RETURNING viewer_id, field
         """,  # noqa: S608 - constants
         campaign_id,
-        *columns(given, len(Contact._fields)),
+        *columns(ordered, len(Contact._fields)),
     )
-    return {row["viewer_id"] for row in rows if row["field"] == "name"}
+    return {row["viewer_id"] for row in changed if row["field"] == "name"}
 
 
 async def contacts(tx: Transaction, campaign_id: str, viewer_ids: Collection[str]) -> dict[str, KnownContact]:
+    """What is known of these viewers; viewers of whom nothing is known are left out."""
     rows = await tx.fetch(
         "SELECT viewer_id, field, value FROM contact WHERE campaign_id = $1 AND viewer_id = ANY($2::text[]) "
         "AND value IS NOT NULL",
         campaign_id,
         sorted(viewer_ids),
     )
-    known: dict[str, dict[str, bytes]] = {}
+    fields_by_viewer: dict[str, dict[str, bytes]] = {}
     for viewer_id, field, value in rows:
-        known.setdefault(viewer_id, {})[field] = value
-    return {viewer_id: KnownContact(**fields) for viewer_id, fields in known.items()}
+        fields_by_viewer.setdefault(viewer_id, {})[field] = value
+    return {viewer_id: KnownContact(**fields) for viewer_id, fields in fields_by_viewer.items()}
 
 
 async def retain_for(tx: Transaction, campaign_id: str, days: int) -> None:
-    """Keeps the campaign's contact data for so long after the enrolment."""
+    """From now on the campaign's contact data is kept until `days` after the enrolment."""
     await tx.execute(
         "UPDATE contact SET retain_until = enrolled_at + make_interval(days => $2) "
         "WHERE campaign_id = $1 AND retain_until <> enrolled_at + make_interval(days => $2)",
@@ -164,7 +167,7 @@ class Certificate(NamedTuple):
     issued_at: datetime
     key_id: str
     signature: bytes
-    corrected: bool = False  # True: by the office, so no enrolment changes the name any more
+    corrected: bool = False  # True: the office gave the name, and no enrolment changes it any more
     claimed_at: datetime | None = None
     revoked_at: datetime | None = None
     reissued_as: str | None = None
@@ -175,7 +178,7 @@ _CERTIFICATE = ", ".join(Certificate._fields)
 
 
 async def to_issue(tx: Transaction, campaign_id: str, limit: int) -> list[Completion]:
-    """Some of the completions without certificate, claimed for this transaction."""
+    """Up to `limit` completions without certificate, marked as issued in this transaction."""
     rows = await tx.fetch(
         "UPDATE completion SET issued = true WHERE (campaign_id, viewer_id) IN ("
         "  SELECT campaign_id, viewer_id FROM completion WHERE campaign_id = $1 AND NOT issued"
@@ -208,7 +211,7 @@ async def by_reissue_request(tx: Transaction, campaign_id: str, request_id: str)
 
 
 async def last_of(tx: Transaction, campaign_id: str, viewer_id: str, *, lock: bool = False) -> Certificate | None:
-    """The viewer's certificate that no other has replaced: the valid one, else the revoked one."""
+    """The viewer's newest certificate, valid or revoked: the one that no other has replaced."""
     where = "campaign_id = $1 AND viewer_id = $2 AND reissued_as IS NULL"
     return await _one(tx, where + (" FOR UPDATE" if lock else ""), campaign_id, viewer_id)
 
@@ -233,7 +236,7 @@ async def open_to_names(
 
 
 async def rename(tx: Transaction, certificates: Sequence[Certificate]) -> None:
-    """Stores name and signature anew."""
+    """Stores the names and signatures of these certificates in place of their old ones."""
     rows = sorted((row.serial, row.name, row.key_id, row.signature) for row in certificates)
     await tx.execute(
         "UPDATE certificate SET name = given.name, key_id = given.key_id, signature = given.signature "
@@ -251,24 +254,24 @@ async def claim(tx: Transaction, serial: str, now: datetime) -> None:
 
 
 async def keep_signing_key(tx: Transaction, key_id: str, public_key: bytes) -> bool:
-    """Whether it was new."""
+    """Keeps a public key; returns whether it was new."""
     sql = "INSERT INTO signing_key (key_id, public_key) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
     return await tx.fetchval(sql, key_id, public_key) is True
 
 
 async def signing_keys(tx: Transaction) -> list[bytes]:
-    """The public halves of all keys that ever signed here."""
+    """The public halves of all keys that this deployment has signed with, raw."""
     return [bytes(row[0]) for row in await tx.fetch("SELECT public_key FROM signing_key ORDER BY key_id")]
 
 
-# ---- wrong claims, by the database's clock: all replicas count together ------------------------------------------------
+# ---- wrong claims; all replicas count together, by the database's clock ------------------------------------------------
 
 _RECENT = "ARRAY(SELECT t FROM unnest(w.tried_at) AS t WHERE t > now() - $2::interval)"
 
 
 async def count_wrong_claim(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
-    """Counts a wrong try and returns True, or returns False where `most` were counted in that time. Concurrent tries wait for
-    it."""
+    """Counts a wrong try and returns True; returns False, and counts nothing, where `most` were counted within that time.
+    `who`: see `wrong_claims.Limit`. Concurrent tries of the same `who` wait until this transaction ends."""
     counted = await tx.fetchval(
         f"""
         INSERT INTO wrong_claim AS w (who, tried_at, expires_at) VALUES ($1, ARRAY[now()], now() + $2::interval)
@@ -284,7 +287,7 @@ async def count_wrong_claim(tx: Transaction, who: bytes, within: timedelta, most
 
 
 async def too_many_wrong_claims(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
-    """Whether `most` wrong tries were counted in that time; waits for tries that are being counted at this moment."""
+    """Whether `most` wrong tries were counted within that time. Waits for transactions that are counting one."""
     sql = f"SELECT cardinality({_RECENT}) >= $3 FROM wrong_claim AS w WHERE who = $1 FOR SHARE"  # noqa: S608 - a constant
     return await tx.fetchval(sql, who, within, most) is True
 
@@ -313,7 +316,7 @@ async def completed(tx: Transaction, campaign_id: str, viewer_id: str) -> bool:
 
 
 async def unknown_serials(tx: Transaction, serials: Sequence[str]) -> list[str]:
-    """Returns those of the serials that no certificate has, valid or revoked."""
+    """Those of the serials that no certificate has, neither a valid nor a revoked one."""
     rows = await tx.fetch(
         "SELECT serial FROM unnest($1::text[]) AS given (serial) "
         "WHERE (SELECT true FROM certificate WHERE certificate.serial = given.serial) IS NULL",
@@ -336,7 +339,7 @@ async def counts(tx: Transaction) -> dict[str, dict[str, int]]:
         FROM certificate GROUP BY 1, 2
         """
     )
-    found: dict[str, dict[str, int]] = {}
+    by_campaign: dict[str, dict[str, int]] = {}
     for campaign_id, state, n in rows:
-        found.setdefault(campaign_id, dict.fromkeys(STATES, 0))[state] = n
-    return found
+        by_campaign.setdefault(campaign_id, dict.fromkeys(STATES, 0))[state] = n
+    return by_campaign

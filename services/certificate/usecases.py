@@ -1,4 +1,6 @@
-"""Learning who completed and what they are called; issuing, claiming, verifying, revoking (DESIGN §5.4)."""
+"""Keeps who completed and what they are called; issues, claims, revokes and reissues certificates (DESIGN §5.4).
+
+The caller opens the transaction."""
 
 import base64
 import json
@@ -26,9 +28,9 @@ from shared.database import Transaction
 from shared.definitions import Definitions
 from shared.failures import Poison
 from shared.ids import new_event_id
-from shared.people import campaign_keys, erasure, phones
+from shared.people import erasure, phones
 from shared.people.at_rest import Vault, lookup_hash
-from shared.people.campaign_keys import CampaignKeys, Recipient
+from shared.people.campaign_keys import CampaignKeys, Recipient, public_keys, seal
 from shared.people.enrolments import latest_enrolments
 from shared.people.sealing import CannotOpen
 from shared.service.refusals import Refused
@@ -50,7 +52,8 @@ class Keys:
 
     @property
     def vault(self) -> Vault:
-        """For claim codes: certificates can be claimed when their campaign's keys are gone."""
+        """Encrypts claim codes under the deployment's keys, so that certificates can be claimed after their campaign's keys were
+        destroyed."""
         return self.recipient.vault
 
     @classmethod
@@ -89,16 +92,20 @@ async def keep_completions(tx: Transaction, events: Sequence[CheckinRecordedV1 |
 
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) -> None:
-    """Keeps names and phone tails; a certificate that was issued before its holder's name arrived gets it, until claimed."""
-    own = await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
-    contacts = _withdrawn(event) if event.contacts_withdrawn else _latest_contacts(event, own)
+    """Keeps names and phone tails. A certificate that was issued before its holder's name arrived gets the name, unless it has
+    been claimed. A name that may not be kept any more is removed from claimed certificates, too."""
+    campaign_keys = await keys.recipient.keys(tx, event.campaign_id, event.occurred_at)
+    contacts = _withdrawn_contacts(event) if event.contacts_withdrawn else _latest_contacts(event, campaign_keys)
     if not contacts:
         return
     await store.one_issuer(tx, event.campaign_id)
     changed = await store.keep_contacts(tx, event.campaign_id, list(contacts.values()))
     named = [
         _named(
-            row, own.decrypt(contacts[row.viewer_id, "name"].value, _row_of(row.campaign_id, row.viewer_id)), keys, own
+            row,
+            campaign_keys.decrypt(contacts[row.viewer_id, "name"].value, _bound_to(row.campaign_id, row.viewer_id)),
+            keys,
+            campaign_keys,
         )
         for row in await store.open_to_names(tx, event.campaign_id, changed, also_claimed=event.contacts_withdrawn)
     ]
@@ -107,60 +114,62 @@ async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, keys: Keys) ->
         await store.rename(tx, named)
 
 
-def _withdrawn(event: ViewerEnrolledV1) -> dict[tuple[str, str], store.Contact]:
-    """Says of name and phone that they may not be kept: what earlier enrolments tell comes too late, in any order."""
+def _withdrawn_contacts(event: ViewerEnrolledV1) -> dict[tuple[str, str], store.Contact]:
+    """Contacts without values, by viewer and field: this name and phone may not be kept. They replace what these and
+    earlier enrolments told, in whatever order events arrive."""
     fields: tuple[store.Field, ...] = ("name", "phone_tail")
-    gone = (
+    withdrawn = (
         store.Contact(
             row.viewer_id, field, row.enrolled_at, row.enrolment_id, None, row.enrolled_at + CONTACT_RETENTION
         )
         for row in event.rows()
         for field in fields
     )
-    return latest_enrolments(gone, key=lambda contact: (contact.viewer_id, contact.field))
+    return latest_enrolments(withdrawn, key=lambda contact: (contact.viewer_id, contact.field))
 
 
-def _latest_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> dict[tuple[str, str], store.Contact]:
-    """The latest contact data of the event by viewer and field."""
-    told = (
+def _latest_contacts(event: ViewerEnrolledV1, campaign_keys: CampaignKeys) -> dict[tuple[str, str], store.Contact]:
+    """The latest contact data in the event, encrypted, by viewer and field. Raises `Poison` where it cannot be read."""
+    contacts = (
         store.Contact(
             row.viewer_id,
             field,
             row.enrolled_at,
             row.enrolment_id,
-            own.vault.encrypt(text, _row_of(event.campaign_id, row.viewer_id)),
+            campaign_keys.vault.encrypt(text, _bound_to(event.campaign_id, row.viewer_id)),
             row.enrolled_at + CONTACT_RETENTION,
         )
-        for row, box in zip(event.rows(), _open_contacts(event, own), strict=True)
-        for field, text in _told(box).items()
+        for row, opened in zip(event.rows(), _open_contacts(event, campaign_keys), strict=True)
+        for field, text in _usable_fields(opened).items()
     )
-    return latest_enrolments(told, key=lambda contact: (contact.viewer_id, contact.field))
+    return latest_enrolments(contacts, key=lambda contact: (contact.viewer_id, contact.field))
 
 
-def _open_contacts(event: ViewerEnrolledV1, own: CampaignKeys) -> list[bytes | None]:
+def _open_contacts(event: ViewerEnrolledV1, campaign_keys: CampaignKeys) -> list[bytes | None]:
+    """The contact of each row, opened; None for a row without one. Raises `Poison` where no key opens them."""
     try:
-        return own.open(event.contacts, event.viewer_ids)
+        return campaign_keys.open(event.contacts, event.viewer_ids)
     except CannotOpen as error:
         raise Poison(f"contacts: {error}") from error
 
 
-def _told(box: bytes | None) -> dict[store.Field, str]:
-    """The usable contact data in an enrolment's box."""
-    if box is None:
+def _usable_fields(opened: bytes | None) -> dict[store.Field, str]:
+    """The name and phone tail in an opened contact, as far as they can be used. Raises `Poison` where it is not as promised."""
+    if opened is None:
         return {}
     try:
-        contact = json.loads(box)
-        told: dict[store.Field, str | None] = {
+        contact = json.loads(opened)
+        fields: dict[store.Field, str | None] = {
             "name": _usable_name(contact["name"] or ""),
             "phone_tail": phones.phone_tail(contact["phone"] or ""),
         }
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Poison("a sealed contact is not the JSON that its contract promises") from None
-    return {field: text for field, text in told.items() if text is not None}
+    return {field: text for field, text in fields.items() if text is not None}
 
 
 def _usable_name(raw: str) -> str | None:
-    """The name as it is printed, or None where it cannot be (control characters); the log says why, and not whose name it is."""
+    """The name as it is printed; None where it cannot be printed. The log then says why, without the name or its owner."""
     try:
         return domain.normalise_name(raw)
     except domain.NameRefused as refused:
@@ -168,7 +177,8 @@ def _usable_name(raw: str) -> str | None:
         return None
 
 
-def _row_of(campaign_id: str, viewer_id: str) -> str:
+def _bound_to(campaign_id: str, viewer_id: str) -> str:
+    """What an encrypted name or phone tail is bound to: it cannot be decrypted as that of another viewer."""
     return f"{campaign_id}/{viewer_id}"
 
 
@@ -178,84 +188,91 @@ def _row_of(campaign_id: str, viewer_id: str) -> str:
 async def issue_due(tx: Transaction, definitions: Definitions[CampaignRules], keys: Keys, now: datetime) -> int:
     """Issues certificates to a portion of those who completed a campaign whose claim time has come; returns how many."""
     for rules in (await definitions.all(tx)).values():
-        certificate = rules.certificate  # None in a campaign without a course
-        is_due = certificate is not None and certificate.claim_from <= now
+        certificate_rules = rules.certificate  # None in a campaign without a course
+        is_due = certificate_rules is not None and certificate_rules.claim_from <= now
         if is_due and (issued := await _issue(tx, rules, keys, now)):
             return issued
     return 0
 
 
 async def _issue(tx: Transaction, rules: CampaignRules, keys: Keys, now: datetime) -> int:
+    """Issues up to `ISSUE_ROWS_MAX` certificates of a campaign in one event; returns how many."""
     await store.one_issuer(tx, rules.campaign_id)
     completions = await store.to_issue(tx, rules.campaign_id, ISSUE_ROWS_MAX)
     if not completions:
         return 0
-    own = await keys.recipient.keys(tx, rules.campaign_id, now)
-    contacts = await store.contacts(tx, rules.campaign_id, [each.viewer_id for each in completions])
-    nothing = store.KnownContact()
+    campaign_keys = await keys.recipient.keys(tx, rules.campaign_id, now)
+    contacts = await store.contacts(tx, rules.campaign_id, [completion.viewer_id for completion in completions])
+    no_contact = store.KnownContact()
     issued = [
-        _new_certificate(rules, each, contacts.get(each.viewer_id, nothing), keys, own, now) for each in completions
+        _new_certificate(rules, completion, contacts.get(completion.viewer_id, no_contact), keys, campaign_keys, now)
+        for completion in completions
     ]
     await keep_signing_key(tx, keys)
-    await store.add_certificates(tx, [each.row for each in issued])
+    await store.add_certificates(tx, [certificate.row for certificate in issued])
     await outbox.add(tx, await _issued_event(tx, rules.campaign_id, issued, keys, now))
     return len(issued)
 
 
 class _Issued(NamedTuple):
+    """A new certificate and its claim code in clear, which only the event carries, sealed."""
+
     row: store.Certificate
     claim_code: str
 
 
 def _new_certificate(
     rules: CampaignRules,
-    who: store.Completion,
+    completion: store.Completion,
     contact: store.KnownContact,
     keys: Keys,
-    own: CampaignKeys,
+    campaign_keys: CampaignKeys,
     now: datetime,
 ) -> _Issued:
     assert rules.certificate is not None  # noqa: S101 - else nothing is due
     issuer = rules.certificate.issuer
-    name = own.decrypt(contact.name, _row_of(rules.campaign_id, who.viewer_id))
-    return _certificate(rules.campaign_id, who, rules.title, issuer, name, keys, own, now.replace(microsecond=0))
+    name = campaign_keys.decrypt(contact.name, _bound_to(rules.campaign_id, completion.viewer_id))
+    return _certificate(
+        rules.campaign_id, completion, rules.title, issuer, name, keys, campaign_keys, now.replace(microsecond=0)
+    )
 
 
 def _certificate(
     campaign_id: str,
-    who: store.Completion,
+    completion: store.Completion,
     title: str,
     issuer: str,
     name: str | None,
     keys: Keys,
-    own: CampaignKeys,
+    campaign_keys: CampaignKeys,
     issued_at: datetime,
 ) -> _Issued:
+    """A certificate with new serial and codes, signed."""
     # Among a million certificates two claim codes may be equal; the unique index then refuses, and the sweep draws again.
     claim_code, serial = domain.new_claim_code(), domain.new_serial()
     draft = store.Certificate(
         serial=serial,
         campaign_id=campaign_id,
-        viewer_id=who.viewer_id,
+        viewer_id=completion.viewer_id,
         code=domain.new_code(),
         claim_code=keys.vault.encrypt(claim_code, serial),
         claim_code_hash=lookup_hash(keys.lookup_key, claim_code),
-        unit_code=who.unit_code,
-        group_code=who.group_code,
+        unit_code=completion.unit_code,
+        group_code=completion.group_code,
         campaign_title=title,
         issuer=issuer,
         name=None,
-        credited_lessons=who.credited_lessons,
+        credited_lessons=completion.credited_lessons,
         issued_at=issued_at,
         key_id="",
         signature=b"",
     )
-    return _Issued(_named(draft, name, keys, own), claim_code)
+    return _Issued(_named(draft, name, keys, campaign_keys), claim_code)
 
 
-def _named(row: store.Certificate, name: str | None, keys: Keys, own: CampaignKeys) -> store.Certificate:
+def _named(row: store.Certificate, name: str | None, keys: Keys, campaign_keys: CampaignKeys) -> store.Certificate:
     """The row with this name, and with a new signature over its content."""
-    sealed = own.vault.encrypt(name, _row_of(row.campaign_id, row.viewer_id)) if name else None
+    sealed = campaign_keys.vault.encrypt(name, _bound_to(row.campaign_id, row.viewer_id)) if name else None
     return _signed(row._replace(name=sealed), name, keys.signing)
 
 
@@ -265,13 +282,15 @@ def _signed(row: store.Certificate, name: str | None, signing: SigningKey) -> st
 
 
 async def keep_signing_key(tx: Transaction, keys: Keys) -> int:
-    """So that what it signs is verified when there is another key; returns how many were new. Also while nothing is signed: what
-    a version before this one has signed is verified later, too."""
+    """Keeps the public half of the signing key, so that what it signed can still be verified when another key has replaced it.
+
+    It is kept even while nothing is signed, because an earlier version, which did not keep it, may have signed with it. Returns
+    how many keys were new: 0 or 1."""
     return int(await store.keep_signing_key(tx, keys.signing.key_id, keys.signing.public_bytes))
 
 
 def without_name(row: store.Certificate, viewer_id: str, signing: SigningKey) -> store.Certificate:
-    """The row of a forgotten holder: under the account's new name, without the holder's name, signed anew."""
+    """The row of a holder who is forgotten: without a name, for the account `viewer_id`, signed anew."""
     return _signed(row._replace(viewer_id=viewer_id, name=None), None, signing)
 
 
@@ -288,9 +307,9 @@ def _content(row: store.Certificate, name: str | None) -> CertificateContent:
     )
 
 
-def content_of(row: store.Certificate, own: CampaignKeys) -> CertificateContent:
-    """What the certificate's signature covers. `own`: the keys of its campaign."""
-    return _content(row, own.decrypt(row.name, _row_of(row.campaign_id, row.viewer_id)))
+def content_of(row: store.Certificate, campaign_keys: CampaignKeys) -> CertificateContent:
+    """What the certificate's signature covers. `campaign_keys`: those of its campaign."""
+    return _content(row, campaign_keys.decrypt(row.name, _bound_to(row.campaign_id, row.viewer_id)))
 
 
 def claim_code_of(row: store.Certificate, keys: Keys) -> str:
@@ -300,20 +319,20 @@ def claim_code_of(row: store.Certificate, keys: Keys) -> str:
 async def _issued_event(
     tx: Transaction, campaign_id: str, issued: Iterable[_Issued], keys: Keys, now: datetime
 ) -> CertificateIssuedV1:
-    recipients = await campaign_keys.public_keys(tx, campaign_id)
-    rows = sorted(issued, key=lambda each: each.row.viewer_id)
-    viewer_ids = [each.row.viewer_id for each in rows]
-    claim_codes = [each.claim_code.encode() for each in rows]
+    recipients = await public_keys(tx, campaign_id)
+    certificates = sorted(issued, key=lambda certificate: certificate.row.viewer_id)
+    viewer_ids = [certificate.row.viewer_id for certificate in certificates]
+    claim_codes = [certificate.claim_code.encode() for certificate in certificates]
     return CertificateIssuedV1(
         event_id=new_event_id(),
         occurred_at=now,
         campaign_id=campaign_id,
         viewer_ids=viewer_ids,
-        serials=[each.row.serial for each in rows],
-        unit_codes=[each.row.unit_code for each in rows],
-        groups=[each.row.group_code for each in rows],
-        issued_at=[each.row.issued_at for each in rows],
-        claim_codes=campaign_keys.seal(keys.sealing_public_keys, recipients, claim_codes, viewer_ids),
+        serials=[certificate.row.serial for certificate in certificates],
+        unit_codes=[certificate.row.unit_code for certificate in certificates],
+        groups=[certificate.row.group_code for certificate in certificates],
+        issued_at=[certificate.row.issued_at for certificate in certificates],
+        claim_codes=seal(keys.sealing_public_keys, recipients, claim_codes, viewer_ids),
     )
 
 
@@ -328,25 +347,25 @@ async def claim(
     For a wrong code, a wrong phone tail or a revoked certificate the refusal is returned and not raised, because the counted
     wrong try must be committed. After too many wrong tries the refusal is raised, and nothing is counted.
     """
-    wanted = domain.normalise_claim_code(claim_code)
-    from_address = wrong_claims.by_address(keys.lookup_key, address)
-    row = None if wanted is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, wanted))
-    if row is None or wanted is None:
-        # What cannot be a code is a slip of the pen, and guesses nothing: it must not use up the tries of others.
-        await (wrong_claims.check if wanted is None else wrong_claims.count)(tx, [from_address])
+    code = domain.normalise_claim_code(claim_code)
+    address_limit = wrong_claims.by_address(keys.lookup_key, address)
+    row = None if code is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, code))
+    if row is None or code is None:
+        # What cannot be a code is a typing mistake and no guess, so it must not use up the tries of others at this address.
+        await (wrong_claims.check if code is None else wrong_claims.count)(tx, [address_limit])
         return Refused("wrong-claim-code")
-    of_code = wrong_claims.by_code(keys.lookup_key, wanted)
-    limits = [from_address, of_code]
+    code_limit = wrong_claims.by_code(keys.lookup_key, code)
+    limits = [address_limit, code_limit]
     if row.revoked_at is not None:
         await wrong_claims.count(tx, limits)
         return Refused("claim-of-revoked")
-    expected = await _phone_tail(tx, row, keys)
-    if expected is not None and (phone_tail is None or phones.normalise_phone_tail(phone_tail) != expected):
-        # A caller who leaves the tail out has guessed nothing and only learns that it is needed.
+    expected_tail = await _phone_tail(tx, row, keys)
+    if expected_tail is not None and (phone_tail is None or phones.normalise_phone_tail(phone_tail) != expected_tail):
+        # A caller who leaves the tail out has guessed nothing, and only learns that it is needed.
         await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
         return Refused("wrong-phone-tail")
-    # Who knows the code, and the tail where there is one, is the holder, whatever others behind the same address have tried.
-    await wrong_claims.check(tx, [of_code])
+    # Whoever knows the code, and the tail where there is one, is the holder: wrong tries from the same address do not matter.
+    await wrong_claims.check(tx, [code_limit])
     if row.claimed_at is None:
         await store.claim(tx, row.serial, now)
         await outbox.add(tx, _claimed_event(row, now))
@@ -355,11 +374,11 @@ async def claim(
 
 async def _phone_tail(tx: Transaction, row: store.Certificate, keys: Keys) -> str | None:
     """The phone tail that the holder must know besides the code; None where no phone is known."""
-    known = (await store.contacts(tx, row.campaign_id, [row.viewer_id])).get(row.viewer_id, store.KnownContact())
-    if known.phone_tail is None:
+    contact = (await store.contacts(tx, row.campaign_id, [row.viewer_id])).get(row.viewer_id, store.KnownContact())
+    if contact.phone_tail is None:
         return None
-    own = await keys.recipient.keys_to_read(tx, row.campaign_id)
-    return own.decrypt(known.phone_tail, _row_of(row.campaign_id, row.viewer_id))
+    campaign_keys = await keys.recipient.keys_to_read(tx, row.campaign_id)
+    return campaign_keys.decrypt(contact.phone_tail, _bound_to(row.campaign_id, row.viewer_id))
 
 
 def _claimed_event(row: store.Certificate, now: datetime) -> CertificateClaimedV1:
@@ -378,7 +397,7 @@ def _claimed_event(row: store.Certificate, now: datetime) -> CertificateClaimedV
 
 async def revoke(tx: Transaction, campaign_id: str, viewer_id: str, actor: str, reason: str, now: datetime) -> str:
     """Revokes the viewer's valid certificate; returns its serial. Refused as `no-certificate` or `already-revoked`."""
-    row = await _valid(tx, campaign_id, viewer_id)
+    row = await _valid_certificate(tx, campaign_id, viewer_id)
     await store.revoke(tx, row.serial, now, actor, reason, None)
     await outbox.add(tx, _revoked_event(row, reason, None, now))
     return row.serial
@@ -395,23 +414,30 @@ async def reissue(
     now: datetime,
     request_id: str | None = None,
 ) -> str:
-    """Replaces the viewer's certificate by one with the corrected name; one that was claimed stays claimed. Returns its serial,
-    and the same again for the same `request_id`; that of another viewer's or name's request is `request-id-used`."""
+    """Replaces the viewer's certificate by one with the corrected name; returns the new serial. A claimed certificate stays
+    claimed.
+
+    The same `request_id` again returns the same serial and changes nothing. Refused as `name-refused`, `campaign-erased`,
+    `no-certificate`, `already-revoked`, or `request-id-used` where that id came with another viewer or name before."""
     try:
         corrected = domain.normalise_name(name)
     except domain.NameRefused as error:
         raise Refused("name-refused", str(error)) from error
     if corrected is None:
         raise Refused("name-refused", "姓名里没有看得见的字")
-    own = await keys.recipient.keys(tx, campaign_id, now)
-    if own.destroyed:
+    campaign_keys = await keys.recipient.keys(tx, campaign_id, now)
+    if campaign_keys.destroyed:
         raise Refused("campaign-erased")
-    if request_id and (serial := await _reissued_before(tx, own, campaign_id, request_id, viewer_id, corrected)):
+    if request_id and (
+        serial := await _reissued_before(tx, campaign_keys, campaign_id, request_id, viewer_id, corrected)
+    ):
         return serial
-    old = await _valid(tx, campaign_id, viewer_id)
-    who = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
+    old = await _valid_certificate(tx, campaign_id, viewer_id)
+    completion = store.Completion(viewer_id, old.unit_code, old.group_code, old.credited_lessons)
     issued_at = now.replace(microsecond=0)
-    new = _certificate(campaign_id, who, old.campaign_title, old.issuer, corrected, keys, own, issued_at)
+    new = _certificate(
+        campaign_id, completion, old.campaign_title, old.issuer, corrected, keys, campaign_keys, issued_at
+    )
     row = new.row._replace(corrected=True, claimed_at=old.claimed_at, reissue_request=request_id)
     await store.revoke(tx, old.serial, now, actor, reason, row.serial)
     await keep_signing_key(tx, keys)
@@ -427,7 +453,7 @@ async def reissue(
 async def refuse_minor(
     tx: Transaction, definitions: Definitions[CampaignRules], campaign_id: str, viewer_id: str
 ) -> None:
-    """Refused as `guardian-consent-needed` for a viewer of a group of minors, or whose name was withdrawn as a minor's."""
+    """Refuses, as `guardian-consent-needed`, a viewer in a group of minors, or one whose name was withdrawn as a minor's."""
     rules, row = await definitions.in_force(tx, campaign_id), await store.last_of(tx, campaign_id, viewer_id)
     minors = {group.code for group in rules.groups if group.minors} if rules else set()
     if (row is not None and row.group_code in minors) or await store.is_withdrawn(tx, campaign_id, viewer_id):
@@ -435,20 +461,22 @@ async def refuse_minor(
 
 
 async def _reissued_before(
-    tx: Transaction, own: CampaignKeys, campaign_id: str, request_id: str, viewer_id: str, name: str
+    tx: Transaction, campaign_keys: CampaignKeys, campaign_id: str, request_id: str, viewer_id: str, name: str
 ) -> str | None:
-    """The serial that this request has made; requests at the same time take turns."""
+    """The serial that an earlier request with this id has made; None where there was none. Requests at the same time take turns.
+    Refused as `request-id-used` where that request was for another viewer or name."""
     await store.one_issuer(tx, campaign_id)
     row = await store.by_reissue_request(tx, campaign_id, request_id)
     if row is None:
         return None
-    known_name = None if row.name is None else own.decrypt(row.name, _row_of(campaign_id, row.viewer_id))
+    known_name = None if row.name is None else campaign_keys.decrypt(row.name, _bound_to(campaign_id, row.viewer_id))
     if (row.viewer_id, known_name) != (viewer_id, name):
         raise Refused("request-id-used")
     return row.serial
 
 
-async def _valid(tx: Transaction, campaign_id: str, viewer_id: str) -> store.Certificate:
+async def _valid_certificate(tx: Transaction, campaign_id: str, viewer_id: str) -> store.Certificate:
+    """The viewer's valid certificate, locked. Refused as `no-certificate` or `already-revoked`."""
     await store.one_issuer(tx, campaign_id)
     row = await store.last_of(tx, campaign_id, viewer_id, lock=True)
     if row is None:
@@ -472,9 +500,10 @@ def _revoked_event(row: store.Certificate, reason: str, reissued_as: str | None,
 
 
 async def certificate_shown(tx: Transaction, campaign_id: str, serial: str, request_id: str | None) -> str:
-    """The viewer of the certificate that a page of the office showed when somebody decided to change it.
+    """The viewer whose certificate a page of the office showed when somebody there decided to change it.
 
-    Refused as `replaced-meanwhile` once the viewer has another one, unless that is what this very request made."""
+    Refused as `no-certificate`, or as `replaced-meanwhile` when the viewer has got another certificate since, unless this same
+    request made that one."""
     await store.one_issuer(tx, campaign_id)
     row = await store.by_serial(tx, serial)
     if row is None or row.campaign_id != campaign_id:
@@ -489,7 +518,7 @@ async def certificate_shown(tx: Transaction, campaign_id: str, serial: str, requ
 
 
 async def look_up(tx: Transaction, keys: Keys, campaign_id: str, typed: str) -> store.Certificate | None:
-    """The campaign's certificate with this serial or claim code, or else the last one of this account."""
+    """The campaign's certificate with this serial or claim code, else the last one of the account with this id; None if none."""
     row: store.Certificate | None = None
     if (serial := domain.normalise_serial(typed)) is not None:
         row = await store.by_serial(tx, serial)
@@ -503,7 +532,7 @@ async def look_up(tx: Transaction, keys: Keys, campaign_id: str, typed: str) -> 
 async def why_none(
     tx: Transaction, definitions: Definitions[CampaignRules], campaign_id: str, viewer_id: str, now: datetime
 ) -> str:
-    """Why a viewer has no certificate so far."""
+    """Why a viewer has no certificate yet: `not_completed`, `claim_time_not_come` or `about_to_be_issued`."""
     if not await store.completed(tx, campaign_id, viewer_id):
         return "not_completed"
     rules = await definitions.in_force(tx, campaign_id)

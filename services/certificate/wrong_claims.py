@@ -1,8 +1,8 @@
 """How many wrong tries to claim are allowed, per code and per address, over all replicas.
 
-Only wrong tries count, and the address's limit refuses only wrong ones: of the many viewers who share a carrier's address none
-locks another out. Once the limit of a code is reached, a right tail is refused like a wrong one. How many guesses that leaves,
-and what they find: docs/decisions/claim-tries.md.
+Only wrong tries count. The limit of an address refuses only wrong tries, so that of the many viewers who share a carrier's
+address nobody can lock out another. The limit of a code refuses a right phone tail like a wrong one. How many guesses that
+leaves, and how likely one of them is right: docs/decisions/claim-tries.md.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from shared.people.at_rest import lookup_hash
 from shared.service.refusals import Refused
 
 BY_CODE_MAX, BY_CODE_WITHIN = 5, timedelta(hours=1)  # whoever has a code needs 80 days for 10,000 phone tails
-BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # then wrong tries are told to wait
+BY_ADDRESS_MAX, BY_ADDRESS_WITHIN = 60, timedelta(minutes=1)  # further wrong tries are told to wait
 
 
 class Limit(NamedTuple):
-    """`who` is a keyed hash: the table tells neither codes nor addresses."""
+    """At most `most` wrong tries within a time. `who`: a keyed hash of the code or address, so that the table names neither."""
 
     who: bytes
     within: timedelta
@@ -32,12 +32,13 @@ class Limit(NamedTuple):
 
 
 def by_code(key: str, claim_code: str) -> Limit:
+    """The limit for a claim code. `key`: the service's lookup key (base64)."""
     who = lookup_hash(key, f"wrong claims of code {claim_code}")
     return Limit(who, BY_CODE_WITHIN, BY_CODE_MAX, "code-tried-too-often")
 
 
 def by_address(key: str, address: str) -> Limit:
-    """The limit for an address. Of IPv6 the /64 counts, which belongs to one subscriber."""
+    """The limit for an address; all addresses of an IPv6 /64, which belongs to one subscriber, have one limit together."""
     who = lookup_hash(key, f"wrong claims from {network_of(address)}")
     return Limit(who, BY_ADDRESS_WITHIN, BY_ADDRESS_MAX, "address-tried-too-often")
 

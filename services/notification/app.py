@@ -1,4 +1,4 @@
-"""The composition root of notification."""
+"""Composes notification, which texts people; tests call `build_app` with their own settings and channels."""
 
 from collections.abc import Mapping
 

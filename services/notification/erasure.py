@@ -8,7 +8,7 @@ from shared.people.campaign_keys import AT_REST_PREFIX
 from shared.people.erasure import NewName
 from shared.people.forgetting import Counts, ServiceErasure
 
-# Texts that wait are not sent any more. The certificate's row is deleted, so that no later definition plans the text again.
+# Waiting texts are not sent any more. The certificate's row is deleted too, so that no later definition plans its text again.
 CANCEL = (
     "UPDATE notification SET status = 'cancelled', reason = 'erased' "
     "WHERE campaign_id = $1 AND ($2::text IS NULL OR recipient = $2) AND status = 'queued'"
@@ -28,7 +28,7 @@ class Erasure(ServiceErasure):
         return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """Removes phones and claim codes. Texts that wait are not sent any more."""
+        """Removes phones and claim codes. Waiting texts are not sent any more."""
         counts = await _forget(tx, campaign_id, None)
         return counts | {"ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id)}
 

@@ -115,7 +115,7 @@ async def test_claiming_again_answers_the_same_and_counts_once(service: Certific
 
 
 async def test_claiming_at_the_same_moment_counts_once(service: CertificateService) -> None:
-    await connect_all(service)  # else the first is done before the others have a connection
+    await connect_all(service)  # otherwise the first claim is done before the others have a connection
     answers = await asyncio.gather(*(service.claim(BO) for _ in range(10)))
     assert [answer.status_code for answer in answers] == [200] * 10
     assert len(await service.published(CertificateClaimedV1)) == 1
@@ -164,7 +164,7 @@ async def two_replicas(service: CertificateService, folder: Path) -> AsyncIterat
 
 
 async def time_passes(service: CertificateService, by: timedelta) -> None:
-    """As the database will see it."""
+    """Moves the counted tries back, as if this much time had passed by the database's clock."""
     async with service.db.transaction() as tx:
         await tx.execute(
             "UPDATE wrong_claim SET expires_at = expires_at - $1::interval, "
@@ -195,7 +195,7 @@ async def test_the_minute_moves_with_the_tries(service: CertificateService) -> N
     for _ in range(BY_ADDRESS_MAX // 2):
         await service.post_claim(UNKNOWN)
     assert (await service.post_claim(UNKNOWN)).status_code == 429
-    await time_passes(service, timedelta(seconds=21))  # now only the later half is of the last minute
+    await time_passes(service, timedelta(seconds=21))  # now only the second half was within the last minute
     answers = [await service.post_claim(UNKNOWN) for _ in range(BY_ADDRESS_MAX // 2 + 1)]
     assert statuses(answers) == {404: BY_ADDRESS_MAX // 2, 429: 1}
 
@@ -209,8 +209,8 @@ async def test_an_ipv6_address_is_one_of_its_subscribers_many(service: Certifica
 
 
 async def test_neighbours_do_not_stop_who_knows_the_code(service: CertificateService, tmp_path: Path) -> None:
-    """Behind a carrier's address, or Docker's own proxy, all viewers have one; they meet any replica. Who does not know the tail
-    is told what a wrong guess is told."""
+    """Many viewers share one address behind a carrier or Docker's proxy, and any replica may answer them. Once the address has
+    had too many wrong tries, a right claim still succeeds, and a claim without the right tail is refused like a wrong guess."""
     async with two_replicas(service, tmp_path) as replicas:
         for number in range(BY_ADDRESS_MAX):
             await replicas[number % 2].post_claim(UNKNOWN)
@@ -242,7 +242,7 @@ async def test_a_revoked_certificates_code_is_a_wrong_try(service: CertificateSe
     answers = [await service.claim(BO) for _ in range(BY_CODE_MAX + 1)]
     assert statuses(answers) == {410: BY_CODE_MAX, 429: 1}
     counted = await service.rows("SELECT cardinality(tried_at) FROM wrong_claim")
-    assert counted == [(BY_CODE_MAX,), (BY_CODE_MAX,)]  # of the code and of the address
+    assert counted == [(BY_CODE_MAX,), (BY_CODE_MAX,)]  # one row for the code, one for the address
 
 
 async def test_a_tail_left_out_is_no_wrong_try(service: CertificateService) -> None:
@@ -262,24 +262,24 @@ async def test_guessing_at_the_same_moment_at_several_replicas_does_not_get_arou
 ) -> None:
     anna = (await service.claim_codes())[ANNA]
     async with two_replicas(service, tmp_path) as replicas:
-        for each in replicas:
-            await connect_all(each)
-        guesses = await asyncio.gather(*(each.post_claim(UNKNOWN) for each in replicas for _ in range(100)))
+        for replica in replicas:
+            await connect_all(replica)
+        guesses = await asyncio.gather(*(replica.post_claim(UNKNOWN) for replica in replicas for _ in range(100)))
         assert statuses(guesses) == {404: BY_ADDRESS_MAX, 429: 200 - BY_ADDRESS_MAX}
         tails = await asyncio.gather(
-            *(post_from(each, f"10.0.{n}.1", anna, "0000") for n, each in enumerate(replicas * 20))
+            *(post_from(replica, f"10.0.{n}.1", anna, "0000") for n, replica in enumerate(replicas * 20))
         )
         assert statuses(tails) == {403: BY_CODE_MAX, 429: 40 - BY_CODE_MAX}
 
 
 async def test_a_right_tail_among_too_many_wrong_ones_is_sent_away(service: CertificateService) -> None:
-    """At the same moment, too: while wrong tries are being counted, the right one waits for them."""
+    """Also at the same moment: a right claim waits for wrong tries of its code that are being counted."""
     code = (await service.claim_codes())[ANNA]
     limit = wrong_claims.by_code(service.settings.lookup_key, code)
     for number in range(BY_CODE_MAX - 1):
         await post_from(service, f"10.0.2.{number}", code, "0000")
     async with service.db.transaction() as tx:
-        await wrong_claims.count(tx, [limit])  # the last one allowed, not yet committed
+        await wrong_claims.count(tx, [limit])  # the last wrong try that is allowed, not yet committed
         right = asyncio.create_task(service.claim(ANNA, "5678"))
         await asyncio.sleep(0.2)
         assert not right.done()
@@ -294,7 +294,7 @@ async def test_the_table_of_wrong_tries_names_nobody_and_empties_itself(service:
     assert "203.0.113" not in kept
     (forgetting,) = [work for work in service.service.due_work if work.name == "wrong_claims"]
     await time_passes(service, timedelta(seconds=61))
-    assert await forgetting.run(CLAIM_FROM) == 1  # the address's; the code's counts for an hour
+    assert await forgetting.run(CLAIM_FROM) == 1  # the address's row; the code's row counts for an hour
     await time_passes(service, timedelta(hours=1))
     assert await forgetting.run(CLAIM_FROM) == 1
     assert await service.rows("SELECT count(*) FROM wrong_claim") == [(0,)]
@@ -360,11 +360,11 @@ async def test_the_pdf_is_kept_encrypted_and_given_again(service: CertificateSer
 
 
 async def test_half_a_pdf_of_a_killed_process_goes(service: CertificateService) -> None:
-    for name in ("23/tmpab12", f"{SCRATCH}/dead"):  # as earlier versions called it, and as this one does
-        half = service.settings.pdf_dir / name
-        half.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(b"k1:half")
-        os.utime(half, (0, 0))
+    for name in ("23/tmpab12", f"{SCRATCH}/dead"):  # unfinished files of an earlier version and of this one
+        unfinished = service.settings.pdf_dir / name
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(b"k1:half")
+        os.utime(unfinished, (0, 0))
     await download(service, ANNA, "pdf", "5678")
     (kept,) = cached(service)
     assert (kept.name.count("-"), kept.suffix) == (5, ".pdf")  # serial, signature, wording, look
@@ -407,7 +407,7 @@ async def test_each_shape_is_kept_as_itself(service: CertificateService) -> None
         pdf, picture = [await download(service, ANNA, kind, "5678") for kind in ("pdf", "picture")]
         preview = await service.client.get(f"/v/{row.code}/preview.png")
         assert pdf.content.startswith(b"%PDF")
-        assert [Image.open(io.BytesIO(each.content)).width for each in (picture, preview)] == [1080, 1200]
+        assert [Image.open(io.BytesIO(image.content)).width for image in (picture, preview)] == [1080, 1200]
     assert sorted(path.suffix for path in cached(service)) == [".pdf", ".picture", ".preview"]
 
 
@@ -664,7 +664,7 @@ async def test_a_character_that_no_font_has_is_shown_to_the_office_and_counted(s
 
 
 async def test_what_cannot_be_a_code_uses_up_nobodys_tries(service: CertificateService) -> None:
-    """Many viewers share one carrier's address: their slips of the pen must not lock out who has a right code."""
+    """Many viewers share one carrier's address: their typing mistakes must not lock out anybody with a right code."""
     for typed in ["", "ABCD234", "反诈96110"] * BY_ADDRESS_MAX:
         assert (await send_form(service, claim_code=typed)).status_code == 404
     assert (await service.claim(BO)).status_code == 200
@@ -750,7 +750,7 @@ async def test_the_public_page_of_a_revoked_certificate_says_so(service: Certifi
 
 
 async def test_what_a_chat_fetches_of_the_lasting_link_is_masked(service: CertificateService) -> None:
-    """The link outlives its holder's own ones and the retention of contacts."""
+    """The page's link works longer than the links to the holder's files, and after contacts were deleted."""
     page = path_of((await service.claim(ANNA, "5678")).json()["page_url"])
     service.clock_is(CLAIM_FROM + 2 * usecases.CONTACT_RETENTION)
     (retention,) = [work for work in service.service.due_work if work.name == "retention"]
@@ -778,7 +778,7 @@ async def test_the_pdf_leads_to_the_pages_that_verify(service: CertificateServic
     pdf = (await download(service, ANNA, "pdf", "5678")).content
     (row, _) = await service.certificates()
     annotations: Any = PdfReader(io.BytesIO(pdf)).pages[0]["/Annots"]
-    (link,) = [each.get_object()["/A"]["/URI"] for each in annotations]
+    (link,) = [annotation.get_object()["/A"]["/URI"] for annotation in annotations]
     assert link == f"http://certificate.test/v/{row.code}"
     assert "http://certificate.test/v/" in text_of(pdf)
     for url in (link, "http://certificate.test/v/"):

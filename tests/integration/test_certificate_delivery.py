@@ -37,9 +37,9 @@ from tests.support.servers import RunningPostgres
 from tests.support.service import NATS_AWAY
 
 VIEWERS = [f"viewer-{number}" for number in range(6)]
-NAMES = ["甲示例", "乙·示例", "丙示例", "长" * 51]  # nobody's certificate can show the last one
+NAMES = ["甲示例", "乙·示例", "丙示例", "长" * 51]  # the last one is too long for a certificate
 PHONES = ["13800000001", "+86 138 0000 0002", "110"]  # the last one has no tail
-ADDRESS = "127.0.0.1"  # of whoever claims
+ADDRESS = "127.0.0.1"  # the address that claims come from
 _campaigns = itertools.count(1)
 
 
@@ -48,12 +48,12 @@ _campaigns = itertools.count(1)
 
 @dataclass
 class History:
-    """What happened in one campaign, and what it comes to."""
+    """Events of one campaign, and the certificates that must result from them."""
 
     campaign_id: str
     events: list[Event] = field(default_factory=list)
     completed_by: dict[str, str] = field(default_factory=dict)
-    told: dict[tuple[str, str], tuple[datetime, str, str]] = field(default_factory=dict)
+    contact_data: dict[tuple[str, str], tuple[datetime, str, str]] = field(default_factory=dict)
 
     def define(self, revision: int, pages: int) -> None:
         self.events += defined(revision, pages=pages, campaign_id=self.campaign_id, title=f"活动第{revision}版")
@@ -74,17 +74,19 @@ class History:
             "name": name if name and len(name) <= 50 else None,
             "phone_tail": phone_tail(phone) if phone else None,
         }
-        for what, text in usable.items():
+        for field_name, text in usable.items():
             if text is not None:
-                known = self.told.get((viewer_id, what))
-                self.told[viewer_id, what] = max(known or (at, enrolment_id, text), (at, enrolment_id, text))
+                known = self.contact_data.get((viewer_id, field_name))
+                self.contact_data[viewer_id, field_name] = max(
+                    known or (at, enrolment_id, text), (at, enrolment_id, text)
+                )
 
-    def latest(self, viewer_id: str, what: str) -> str | None:
-        return self.told[viewer_id, what][2] if (viewer_id, what) in self.told else None
+    def latest(self, viewer_id: str, field_name: str) -> str | None:
+        return self.contact_data[viewer_id, field_name][2] if (viewer_id, field_name) in self.contact_data else None
 
     def nameless(self) -> list[str]:
-        """Who may claim at any time: their certificate waits for no name."""
-        return [viewer for viewer in self.completed_by if (viewer, "name") not in self.told]
+        """Viewers who completed and never told a name. They may claim at any time, since no name can come too late for them."""
+        return [viewer for viewer in self.completed_by if (viewer, "name") not in self.contact_data]
 
     def comes_to(self) -> dict[str, tuple[Any, ...]]:
         """viewer → (name, lessons, unit, group, phone tail, claimed)."""
@@ -100,7 +102,7 @@ Step = Event | str  # an event, "sweep", or a viewer who tries to claim
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[History, list[Step]]:
-    """A history; its events shuffled, some more than once, with sweeps and claims in between."""
+    """A history, and steps: its events in any order, some of them repeated, with sweeps and claims in between."""
     history = History(f"campaign-{next(_campaigns)}")
     for revision in range(1, draw(st.integers(1, 3)) + 1):
         history.define(revision, draw(st.integers(1, 3)))
@@ -112,10 +114,10 @@ def deliveries(draw: st.DrawFn) -> tuple[History, list[Step]]:
         else:
             name, phone = draw(st.sampled_from([None, *NAMES])), draw(st.sampled_from([None, *PHONES]))
             history.enrol(viewer_id, name, phone, BEFORE + timedelta(seconds=draw(st.integers(0, 3))), f"e-{number}")
-    again = draw(st.lists(st.sampled_from(history.events), max_size=8))
+    repeated = draw(st.lists(st.sampled_from(history.events), max_size=8))
     claims = draw(st.lists(st.sampled_from(history.nameless()), max_size=4)) if history.nameless() else []
     sweeps = ["sweep"] * draw(st.integers(0, 4))
-    return history, draw(st.permutations([*history.events, *again, *claims, *sweeps]))
+    return history, draw(st.permutations([*history.events, *repeated, *claims, *sweeps]))
 
 
 @pytest.fixture(scope="module")
@@ -156,19 +158,20 @@ async def take(service: CertificateService, history: History, step: Step) -> Non
 
 
 async def claim(service: CertificateService, history: History, viewer_id: str) -> None:
-    """Claims where there is a certificate yet, with whatever phone tail is known by now."""
+    """Claims the viewer's certificate, where there is one already, with the phone tail that is known by now."""
     async with service.db.transaction() as tx:
         row = await store.last_of(tx, history.campaign_id, viewer_id)
-        known = (await store.contacts(tx, history.campaign_id, [viewer_id])).get(viewer_id, store.KnownContact())
+        contact = (await store.contacts(tx, history.campaign_id, [viewer_id])).get(viewer_id, store.KnownContact())
     if row is not None:
         bound_to = f"{history.campaign_id}/{viewer_id}"
-        tail = (await service.keys_to_read(history.campaign_id)).decrypt(known.phone_tail, bound_to)
+        tail = (await service.keys_to_read(history.campaign_id)).decrypt(contact.phone_tail, bound_to)
         code = usecases.claim_code_of(row, service.keys)
         await service.db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, tail, ADDRESS, CLAIM_FROM))
 
 
 async def state(service: CertificateService, campaign_id: str) -> dict[str, tuple[Any, ...]]:
-    """As `History.comes_to`, opened with the service's keys. Every certificate is genuine and valid."""
+    """What the service holds, decrypted, in the form of `History.comes_to`. Fails for a certificate that is not genuine or
+    valid."""
     rows = await service.certificates(campaign_id)
     async with service.db.transaction() as tx:
         contacts = await store.contacts(tx, campaign_id, [row.viewer_id for row in rows])
@@ -197,8 +200,10 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
 async def published_once(service: CertificateService, history: History) -> None:
     for contract in (CertificateIssuedV1, CertificateClaimedV1):
         events = [event for event in await service.published(contract) if event.campaign_id == history.campaign_id]
-        told = sorted(pair for event in events for pair in zip(event.viewer_ids, event.serials, strict=True))
-        assert told == [(row.viewer_id, row.serial) for row in await service.certificates(history.campaign_id)]
+        published_pairs = sorted(pair for event in events for pair in zip(event.viewer_ids, event.serials, strict=True))
+        assert published_pairs == [
+            (row.viewer_id, row.serial) for row in await service.certificates(history.campaign_id)
+        ]
 
 
 # ---- a crash between any two steps -----------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ class Killed(Exception):
 
 
 class Mortal(Database):
-    """Dies before its `dies_at`-th step: a statement, or the commit."""
+    """A database on which step number `dies_at` raises `Killed` before it is done. A step is a statement or a commit."""
 
     dies_at = 0
     steps = 0
@@ -329,7 +334,7 @@ async def test_a_crash_before_any_step_leaves_nothing_and_the_next_try_does_it_o
     assert len(rows) == certificates
     assert sum(row.revoked_at is None for row in rows) == (operation is not revoke)
     assert [event.FACT for event in await service.published()] == ["certificate_key_made", *events]
-    assert mortal.steps == deaths  # the last, living run took all of them
+    assert mortal.steps == deaths  # the last run, which was not killed, took all steps
 
 
 async def everything(db: Database) -> dict[str, list[str]]:

@@ -132,9 +132,9 @@ async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateS
     with capture_logs() as logged:
         await service.issue(enrolled(("anna", "刘\x85亮", None), ("bo", "刘亮", None)), checked_in("anna", "bo"))
     assert await service.names() == {"anna": None, "bo": "刘亮"}
-    told = [entry for entry in logged if entry["event"] == "a name of an enrolment is not taken"]
-    assert [entry["reason"] for entry in told] == ["姓名里有看不见的控制字符"]
-    assert "刘" not in str(told)
+    warnings = [entry for entry in logged if entry["event"] == "a name of an enrolment is not taken"]
+    assert [entry["reason"] for entry in warnings] == ["姓名里有看不见的控制字符"]
+    assert "刘" not in str(warnings)
 
 
 async def test_a_certificate_is_signed_and_its_numbers_are_valid(service: CertificateService) -> None:
@@ -225,7 +225,7 @@ async def test_a_name_that_arrives_while_its_certificate_is_issued_is_not_missed
 
 @pytest.mark.parametrize("name_first", [True, False])
 async def test_neither_of_two_open_transactions_misses_the_other(service: CertificateService, name_first: bool) -> None:
-    """The name and the certificate of one viewer, one transaction still open when the other begins."""
+    """One transaction keeps a viewer's name, the other issues the certificate; the second begins while the first is open."""
     await service.deliver(*defined(), checked_in("anna"))
     service.clock_is(CLAIM_FROM)
     event = enrolled(("anna", "王示例", None))
@@ -295,7 +295,7 @@ async def test_contacts_are_forgotten_when_their_time_is_over_and_certificates_k
 async def test_the_campaign_says_how_long_contacts_are_kept_and_the_pages_say_so(
     service: CertificateService, late: bool
 ) -> None:
-    """Whether its definition comes before the enrolment or after it."""
+    """`late`: the definition comes after the enrolment."""
     events = [*defined(retain_days=30), enrolled(("anna", "王示例", "13800000001"))]
     await service.deliver(*(reversed(events) if late else events))
     (retention,) = [work for work in service.service.due_work if work.name == "retention"]

@@ -1,4 +1,4 @@
-"""The office's pages about certificates: found, revoked, reissued as by the API; masked, and of the session's campaign only."""
+"""The office's pages to find, revoke and reissue certificates: holders are masked, and only the session's campaign is reached."""
 
 import re
 from collections.abc import AsyncIterator
@@ -37,9 +37,9 @@ async def serials(service: CertificateService) -> list[str]:
 
 
 async def request_id(browser: httpx.AsyncClient, page: str) -> str:
-    found = re.search(r'name="request_id" value="([^"]+)"', (await browser.get(page)).text)
-    assert found
-    return found[1]
+    field = re.search(r'name="request_id" value="([^"]+)"', (await browser.get(page)).text)
+    assert field
+    return field[1]
 
 
 async def test_a_certificate_is_found_by_what_the_office_has_and_shown_masked(service: CertificateService) -> None:
@@ -52,15 +52,15 @@ async def test_a_certificate_is_found_by_what_the_office_has_and_shown_masked(se
     assert (serial in page, "欧阳**" in page, "有效" in page) == (True, True, True)
     for secret in (NAME, PHONE, PHONE[-4:], code):
         assert secret not in page
-    for typed, told in (("bert", "请核对"), ("2222-2222-2222", "请核对"), ("a\0b", "请核对"), ("x" * 5_000, "请核对")):
+    for typed, says in (("bert", "请核对"), ("2222-2222-2222", "请核对"), ("a\0b", "请核对"), ("x" * 5_000, "请核对")):
         answer = await submit(browser, FIND, FIND, typed=typed)
-        assert (answer.status_code, told in answer.text) == (404, True), typed
+        assert (answer.status_code, says in answer.text) == (404, True), typed
     await service.deliver(checked_in("carl"))
     assert "正在签发" in (await submit(browser, FIND, FIND, typed="carl")).text
 
 
 async def test_another_campaigns_office_neither_finds_nor_changes_it(service: CertificateService) -> None:
-    """Not even where the same account has one there, too."""
+    """Not even where the same account has a certificate in both campaigns."""
     (serial,), code = await serials(service), (await service.claim_codes())["anna"]
     other = defined(campaign_id=OTHER, certificate=certificate_rules())
     await service.deliver(*other, checked_in("anna", campaign_id=OTHER))

@@ -260,7 +260,11 @@ async def test_metrics_tell_what_should_have_been_issued(service: CertificateSer
 
 async def certificates_by_metrics(service: CertificateService) -> dict[tuple[str, str], float]:
     page = (await service.client.get("/metrics")).text
-    (family,) = [each for each in text_string_to_metric_families(page) if each.name == "fanzha_certificates"]
+    (family,) = [
+        metric_family
+        for metric_family in text_string_to_metric_families(page)
+        if metric_family.name == "fanzha_certificates"
+    ]
     return {(sample.labels["campaign"], sample.labels["state"]): sample.value for sample in family.samples}
 
 
@@ -268,7 +272,7 @@ async def certificates_by_metrics(service: CertificateService) -> dict[tuple[str
 
 
 async def test_names_phones_and_claim_codes_are_nowhere_but_where_they_belong(service: CertificateService) -> None:
-    """Not in logs, metrics, problems, tables or events, whatever goes wrong."""
+    """They must not appear in logs, metrics, problems, tables or events, whatever goes wrong."""
     log, root = io.StringIO(), logging.getLogger()
     handlers, structure = root.handlers[:], structlog.get_config()
     with redirect_stdout(log):
@@ -283,7 +287,7 @@ async def test_names_phones_and_claim_codes_are_nowhere_but_where_they_belong(se
 
 
 async def much_goes_wrong(service: CertificateService) -> tuple[list[str], list[str]]:
-    """All answers but a holder's own files, and the claim codes."""
+    """Makes many calls and faults happen; returns all answers except the holder's files, and the claim codes."""
     await service.issue(enrolled(("anna", NAME, PHONE), ("bo", "李示例", PHONE)), checked_in("anna", "bo"))
     codes = list((await service.claim_codes()).values())
     answers = [await service.claim("anna", "0000"), await service.claim("anna", "5678")]
@@ -293,7 +297,7 @@ async def much_goes_wrong(service: CertificateService) -> tuple[list[str], list[
     answers += [await service.reissue("anna", NAME + "\x00"), await service.reissue("anna", "李示例", PHONE + "\x00")]
     answers += [await service.reissue("anna", "李示例"), await service.client.get("/metrics")]
     async with service.app.router.lifespan_context(service.app):
-        async with service.db.transaction() as tx:  # a completion that no certificate can be made of
+        async with service.db.transaction() as tx:  # a completion from which no certificate can be made
             await tx.execute(
                 "INSERT INTO completion VALUES ($1, 'chen', 'u', 'g', '{2024-06-30,2024-06-29}')", CAMPAIGN
             )
@@ -308,7 +312,7 @@ def failing(service: CertificateService) -> bool:
 
 
 async def tables(service: CertificateService) -> list[str]:
-    """Every column of every table as text; bytes also as the text they may be."""
+    """Every value of every table as text; bytes are read as UTF-8, as far as they can be."""
     async with service.db.transaction() as tx:
         names = await tx.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         rows = [row for name in names for row in await tx.fetch(f'SELECT * FROM "{name[0]}"')]

@@ -1,4 +1,4 @@
-"""Any order, any duplication: a valid history ends in the same tables, before and after sending (DESIGN §4.5)."""
+"""Whatever the order and repetition of its events, a history ends in the same tables, before and after sending (DESIGN §4.5)."""
 
 import asyncio
 import random
@@ -102,10 +102,10 @@ async def test_the_whole_history_ends_as_it_should(work: NotificationWork) -> No
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[list[Event], list[Event], set[int]]:
-    """A part of the history; the same shuffled, with repeats; and after which of these it is planned."""
+    """Some events of the history; the same events shuffled, some repeated; and the positions after which plans are made."""
     events = draw(st.lists(st.sampled_from(HISTORY), unique_by=id))
-    again = draw(st.lists(st.sampled_from(events), max_size=5)) if events else []
-    shuffled = draw(st.permutations(events + again))
+    repeated = draw(st.lists(st.sampled_from(events), max_size=5)) if events else []
+    shuffled = draw(st.permutations(events + repeated))
     return events, shuffled, draw(st.sets(st.integers(0, len(HISTORY))))
 
 
@@ -116,9 +116,9 @@ async def test_any_order_and_duplication_ends_in_the_same_tables(
 ) -> None:
     events, shuffled, plan_after = delivery
     await empty(work.db, postgres)
-    wanted = await play(work.db, events, set())
+    expected = await play(work.db, events, set())
     await empty(work.db, postgres)
-    assert await play(work.db, shuffled, plan_after) == wanted
+    assert await play(work.db, shuffled, plan_after) == expected
 
 
 async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_each_other(work: NotificationWork) -> None:
@@ -142,7 +142,7 @@ async def test_a_phone_and_a_certificate_that_arrive_at_the_same_moment_find_eac
 
 @pytest.mark.parametrize("contact_first", [True, False])
 async def test_neither_of_two_open_transactions_misses_the_other(work: NotificationWork, contact_first: bool) -> None:
-    """The contact and the certificate of one viewer, one transaction still open when the other begins."""
+    """One transaction keeps a viewer's contact, the other the certificate; the second begins while the first is open."""
     await work.deliver(defined())
     contact, certificate = enrolled(("v1", "13800000001")), issued(("v1", "S1"))
     async with work.db.transaction() as tx:

@@ -41,7 +41,7 @@ ANNAS_PHONE, BOS_PHONE = "13800000001", "13800000002"
 
 
 class Parts(NotificationWork):
-    """Over a fake provider."""
+    """Notification's work over a fake provider."""
 
     def __init__(self, db: Database) -> None:
         self.provider = FakeProvider()
@@ -176,7 +176,7 @@ async def test_a_planned_text_is_not_sent_after_the_revocation_even_before_it_is
 
 
 async def test_texts_that_must_not_be_sent_hold_up_none_behind_them(parts: Parts) -> None:
-    """A whole batch of revoked certificates, due first, and not planned again yet."""
+    """The first messages due are a whole batch whose certificates are revoked, and which were not planned again yet."""
     viewers = [f"ks_{n:06}" for n in range(10, usecases.BATCH_MAX + 10)]
     certificates = [(viewer, f"S-{viewer}") for viewer in viewers]
     await parts.deliver(defined(), enrolled((ANNA, ANNAS_PHONE), *((viewer, BOS_PHONE) for viewer in viewers)))
@@ -323,13 +323,13 @@ async def test_a_report_about_an_earlier_attempt_comes_too_late(parts: Parts) ->
 
 
 class Crash(BaseException):
-    """The process is gone: nothing catches it."""
+    """The process is gone. A BaseException, so that no `except Exception` catches it."""
 
 
 class CrashingDatabase(Database):
-    """Dies at the n-th step: before a transaction begins (even n) or before it commits (odd n)."""
+    """Raises `Crash` at step number `steps_left` from now. A step is the beginning or the commit of a transaction."""
 
-    steps_left = -1  # never
+    steps_left = -1  # it never crashes
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -370,7 +370,7 @@ async def test_a_crash_between_any_two_steps_sends_every_text_exactly_once(
 
 
 async def test_a_living_senders_messages_are_left_alone(parts: Parts) -> None:
-    """Another replica sweeps while the first is still calling its channel."""
+    """One replica is calling its channel while another one looks for messages whose sender has crashed."""
     await ready(parts)
     async with store.attempt(parts.db) as attempt:
         async with parts.db.transaction() as tx:
@@ -399,7 +399,7 @@ async def test_what_cannot_be_opened_is_poison_and_leaves_nothing(parts: Parts) 
     assert column is not None
     others = enrolled((BO, BOS_PHONE)).model_copy(update={"contacts": column})
     for event in (
-        others,  # boxes of another viewer
+        others,  # sealed contacts of another viewer
         others.model_copy(update={"contacts": column.model_copy(update={"keys": {}})}),
         issued((ANNA, A1)).model_copy(update={"claim_codes": enrolled((ANNA, ANNAS_PHONE)).contacts}),
         defined().model_copy(update={"rules": {"campaign_id": CAMPAIGN}}),
@@ -415,7 +415,7 @@ async def test_phones_and_claim_codes_are_forgotten_when_their_time_is_over(part
     await ready(parts)
     await parts.run_all(NOON)
     end = NOON + timedelta(days=181)
-    await parts.run_all(NOON + timedelta(days=168))  # enrolled before the last lesson: kept with the campaign
+    await parts.run_all(NOON + timedelta(days=168))  # kept for 180 days after the certificate was issued
     async with parts.db.transaction() as tx:
         assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL") == 2
     await parts.run_all(end)
@@ -427,11 +427,11 @@ async def test_phones_and_claim_codes_are_forgotten_when_their_time_is_over(part
 
 @pytest.mark.parametrize("late", [True, False])
 async def test_the_campaign_says_how_long_phones_are_kept(parts: Parts, late: bool) -> None:
-    """Whether its definition comes first or last."""
+    """`late`: the definition comes after the enrolment and the certificate."""
     facts = [enrolled((ANNA, ANNAS_PHONE)), issued((ANNA, A1))]
     definition = defined(content=campaign(retain_days=30))
     await parts.deliver(*([*facts, definition] if late else [definition, *facts]))
-    for days, phones in ((29, 1), (31, 0)):  # after the issue, which came after the last lesson
+    for days, phones in ((29, 1), (31, 0)):  # after the certificate was issued, which was after the last lesson
         await parts.run_all(NOON + timedelta(days=days))
         async with parts.db.transaction() as tx:
             assert await tx.fetchval("SELECT count(*) FROM contact WHERE phone IS NOT NULL") == phones

@@ -138,7 +138,7 @@ async def test_metrics_are_exact(service: NotificationService) -> None:
 
 
 async def test_messages_of_every_status_begin_with_0(service: NotificationService) -> None:
-    """A series that begins with the first thousand failures has not grown: alert MessagesFailing would not hear of them."""
+    """A series that appears with its first thousand failures has not grown: the alert MessagesFailing would not fire."""
     await service.deliver(defined())
     page = (await service.client.get("/metrics")).text
     labels = f'campaign="{CAMPAIGN}",channel="file",kind="certificate_ready"'
@@ -205,7 +205,7 @@ async def test_phone_name_and_claim_code_are_nowhere_but_in_the_message(
 
 
 async def tables(db: Database) -> list[str]:
-    """Every column of every table as text; bytes also as the text they may be."""
+    """Every value of every table as text; bytes are read as UTF-8, as far as they can be."""
     async with db.transaction() as tx:
         names = await tx.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         rows = [await tx.fetch(f'SELECT * FROM "{name[0]}"') for name in names]
@@ -215,7 +215,7 @@ async def tables(db: Database) -> list[str]:
 async def test_without_a_channel_texts_wait_are_not_said_to_be_delivered_and_do_not_expire(
     database: DatabaseFactory, tmp_path: Path
 ) -> None:
-    """In production a text in a file reached nobody and was counted as delivered."""
+    """In production a text in a file would reach nobody and be counted as delivered."""
     service = NotificationService((await database("notification")).url, tmp_path, {})
     await service.deliver(defined(), enrolled((ANNA, PHONES[0])), issued((ANNA, "S-A")))
     await service.do_due_work()

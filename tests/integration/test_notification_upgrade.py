@@ -21,9 +21,9 @@ from tests.support.notification import (
 )
 from tests.support.servers import RunningPostgres
 
-EARLIER = "0006"  # the schema that the rows below were written by; none of them follows later changes of the code
+EARLIER = "0006"  # the schema of the rows below, which must not be changed when the code changes
 VIEWER, PHONE = "ks_000001", "13800000001"
-IDS = {  # as the earlier version made them: of (campaign, kind, "S-" and the status, viewer)
+IDS = {  # as the earlier version made them from (campaign, kind, "S-" and the status, viewer)
     "queued": "e6b599b5-b0e8-ba16-6646-b9a39fb9cfcb",
     "sending": "9b126ae3-f396-a4c0-644d-77dba889f1d4",
     "unknown": "cf42bfb1-e6f3-37d1-4d8d-6931f54d0115",
@@ -78,7 +78,7 @@ async def test_after_an_upgrade_what_was_sent_is_not_sent_again(earlier: str) ->
     await migrate("notification", earlier)
     db = Database(earlier)
     provider = FakeProvider()
-    provider.blind = True  # what nobody knows stays unknown
+    provider.blind = True  # so that unknown messages stay unknown
     work = NotificationWork(db, {"file": provider})
     await work.deliver(defined(revision=2))
     await work.run_all(NOON)

@@ -53,8 +53,8 @@ async def test_an_invitation_is_used_once_and_signs_in(service: ReportingService
     assert {part.strip().lower() for part in cookie.split(";")[1:]} == {"path=/", "secure", "httponly", "samesite=lax"}
     page = await browser.get("/account")
     assert page.status_code == 200
-    for told in ("王 芳", "反诈办", C, "140902", 'href="/account" aria-current="page"', "退出"):
-        assert told in page.text
+    for says in ("王 芳", "反诈办", C, "140902", 'href="/account" aria-current="page"', "退出"):
+        assert says in page.text
     again = await accept(service.browser(), code)
     assert (again.status_code, "已经用过" in again.text) == (404, True)
     for table in ("person", "session", "person_change", "outbox"):
@@ -87,7 +87,7 @@ async def test_one_is_never_led_elsewhere(service: ReportingService, to: str) ->
 
 
 @pytest.mark.parametrize(
-    ("passphrase", "repeated", "told"),
+    ("passphrase", "repeated", "says"),
     [
         ("a" * 11, "a" * 11, "至少 12 个字符"),
         ("1" * 30, "1" * 30, "重复的字符太多"),
@@ -97,13 +97,13 @@ async def test_one_is_never_led_elsewhere(service: ReportingService, to: str) ->
     ],
 )
 async def test_a_poor_passphrase_is_not_taken_and_the_invitation_stays(
-    service: ReportingService, passphrase: str, repeated: str, told: str
+    service: ReportingService, passphrase: str, repeated: str, says: str
 ) -> None:
     code = (await invite(service, C, "王芳"))["code"]
     browser = service.browser()
     answer = await submit(browser, "/invitation", "/invitation", code=code, passphrase=passphrase, repeated=repeated)
     assert (answer.status_code in (413, 422), await is_signed_in(browser)) == (True, False)
-    assert answer.status_code == 413 or told in answer.text
+    assert answer.status_code == 413 or says in answer.text
     assert (await accept(browser, code)).status_code == 303
 
 
@@ -139,7 +139,7 @@ async def test_revoking_inviting_again_and_leaving_everywhere_end_all_sessions(s
     again = await invite(service, C, "王芳", role="auditor", again=True)
     assert again["person_id"] == invited["person_id"]
     assert not await is_signed_in(second)
-    assert (await sign_in(third, "王芳")).status_code == 401  # the passphrase is void, too
+    assert (await sign_in(third, "王芳")).status_code == 401  # inviting again has made the old passphrase void
     await accept(third, again["code"])
     assert "只读" in (await third.get("/account")).text
     path = f"/v1/campaigns/{C}/people/{invited['person_id']}/revoke"
@@ -166,8 +166,8 @@ async def test_a_form_from_elsewhere_or_without_its_token_changes_nothing(servic
         answer = await submit(browser, "/account", "/sign-out", origin=origin)
         assert (answer.status_code, await is_signed_in(browser)) == (403, True)
     no_origin = await browser.post("/sign-out", data={})
-    for given in ({}, {"form_token": "0" * 64}):
-        answer = await browser.post("/sign-out", data=given, headers={"origin": ORIGIN})
+    for form in ({}, {"form_token": "0" * 64}):
+        answer = await browser.post("/sign-out", data=form, headers={"origin": ORIGIN})
         assert (answer.status_code, no_origin.status_code, await is_signed_in(browser)) == (403, 403, True)
     visitor = service.browser()
     for headers in ({"origin": ORIGIN}, {"origin": "https://evil.test"}, {}):
@@ -238,7 +238,11 @@ async def test_forgetting_a_campaigns_people_forgets_the_office_too(service: Rep
     await forget(service, C)
     assert (await is_signed_in(browser), await is_signed_in(other)) == (False, True)
     kept = {table: await rows(service, table) for table in ("person", "person_change", "session")}
-    assert {table: len(found) for table, found in kept.items()} == {"person": 1, "person_change": 2, "session": 1}
+    assert {table: len(kept_rows) for table, kept_rows in kept.items()} == {
+        "person": 1,
+        "person_change": 2,
+        "session": 1,
+    }
     assert "王芳" not in str(kept)
 
 

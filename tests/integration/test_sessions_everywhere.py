@@ -37,11 +37,13 @@ async def office(bus: RunningNats, database: DatabaseFactory) -> AsyncIterator[R
     await service.close()
 
 
-async def status_there(service: CertificateService, browser: httpx.AsyncClient) -> tuple[int, Any]:
-    """What certificate answers to this browser's cookie."""
+async def certificate_answers(service: CertificateService, browser: httpx.AsyncClient) -> tuple[int, Any]:
+    """Status and redirection of certificate's answer to this browser's cookie."""
     transport = httpx.ASGITransport(service.app)
-    async with httpx.AsyncClient(transport=transport, base_url="https://office.test", cookies=browser.cookies) as there:
-        answer = await there.get("/certificates")
+    async with httpx.AsyncClient(
+        transport=transport, base_url="https://office.test", cookies=browser.cookies
+    ) as client:
+        answer = await client.get("/certificates")
         return answer.status_code, answer.headers.get("location")
 
 
@@ -52,31 +54,31 @@ async def test_who_signs_out_or_is_revoked_is_out_everywhere_also_where_the_serv
     leaving, staying = await person_at(office, C, "王芳"), office.browser()
     await sign_in(staying, "王芳")
     revoked = await person_at(office, C, "李强")
-    former = dict(leaving.cookies)
+    signed_in_cookies = dict(leaving.cookies)
     async with AsyncExitStack() as running:
         first = CertificateService(fresh.url, tmp_path, nats_url=bus.url("certificate"))
         await running.enter_async_context(first.app.router.lifespan_context(first.app))
         for browser in (leaving, staying, revoked):
-            assert await status_there(first, browser) == (200, None)
+            assert await certificate_answers(first, browser) == (200, None)
         await submit(leaving, "/account", "/sign-out")
-        leaving.cookies.update(former)
+        leaving.cookies.update(signed_in_cookies)
 
         async def is_out() -> bool:
-            return (await status_there(first, leaving))[0] == 303
+            return (await certificate_answers(first, leaving))[0] == 303
 
         await eventually(is_out, within_s=WITHIN_S, what="certificate knows that the session ended")
-        assert await status_there(first, leaving) == (303, "/sign-in?to=/certificates")
-        assert await status_there(first, staying) == (200, None)
-    listed = (await invite(office, C, "李强", again=True))["person_id"]  # a new generation, while certificate is away
-    assert listed
+        assert await certificate_answers(first, leaving) == (303, "/sign-in?to=/certificates")
+        assert await certificate_answers(first, staying) == (200, None)
+    # Inviting again ends the person's sessions while certificate is away.
+    assert (await invite(office, C, "李强", again=True))["person_id"]
     second = CertificateService(fresh.url, tmp_path, nats_url=bus.url("certificate"))
     async with second.app.router.lifespan_context(second.app):
 
         async def is_revoked() -> bool:
-            return (await status_there(second, revoked))[0] == 303
+            return (await certificate_answers(second, revoked))[0] == 303
 
         await eventually(is_revoked, within_s=WITHIN_S, what="certificate knows the new generation")
-        assert await status_there(second, leaving) == (303, "/sign-in?to=/certificates")
-        assert await status_there(second, staying) == (200, None)
+        assert await certificate_answers(second, leaving) == (303, "/sign-in?to=/certificates")
+        assert await certificate_answers(second, staying) == (200, None)
     await second.close()
     await first.close()

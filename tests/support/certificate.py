@@ -1,4 +1,4 @@
-"""The certificate service on a fresh database, without a bus; and the events it hears."""
+"""The certificate service on a fresh database, without a bus; and the events that it consumes."""
 
 import json
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def enrolled(
 
 
 def checked_in(*viewers: str, completes: bool = True, campaign_id: str = CAMPAIGN) -> CheckinRecordedV1:
-    """Check-ins of the last lesson; with them the viewers complete, or not."""
+    """Check-ins of the last lesson, by which these viewers complete the course if `completes`."""
     size = len(viewers)
     return CheckinRecordedV1(
         **_head(campaign_id),
@@ -121,7 +121,7 @@ def _head(campaign_id: str, at: datetime = BEFORE) -> dict[str, Any]:
 
 
 class CertificateService(ServiceUnderTest):
-    """Its clock stands just before the claim time; office people call it."""
+    """The service with a clock that stands just before the claim time; calls are made with a token of the office."""
 
     def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
         values = settings_of("certificate", database_url, folder, BEFORE) | {
@@ -139,7 +139,7 @@ class CertificateService(ServiceUnderTest):
         self.definitions = Definitions(lambda in_force: in_force.rules)
 
     async def sweep(self, now: datetime | None = None) -> int:
-        """Issues until nothing is left; returns how many."""
+        """Issues until nothing is due any more; returns how many certificates. `now`: sets the clock first."""
         if now is not None:
             self.clock_is(now)
         return await self.service.due_work[0].run_until_done(self.service.clock, self.service.metrics)
@@ -149,7 +149,7 @@ class CertificateService(ServiceUnderTest):
         await self.deliver(*defined(certificate=certificate_rules()), *events)
         await self.sweep(CLAIM_FROM)
 
-    # ---- what it knows ----
+    # ---- what the service holds ----
 
     async def certificates(self, campaign_id: str = CAMPAIGN) -> list[store.Certificate]:
         """Certificates by viewer, the valid one first."""

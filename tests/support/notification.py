@@ -57,7 +57,7 @@ def new_settings(database_url: str, folder: Path, **changes: Any) -> Settings:
 
 
 class NotificationService(ServiceUnderTest):
-    """The whole service; office people call it."""
+    """The whole service; calls are made with a token of the office."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class NotificationWork:
         )
 
     async def deliver(self, *events: Event) -> None:
-        """Hands events to the handlers as the bus would, body and all."""
+        """Hands events to the handlers as the bus would, as encoded bodies."""
         for event in events:
             await self._bus.handle(DURABLES[event.subject()], event.model_dump_json().encode())
 
@@ -93,7 +93,7 @@ class NotificationWork:
             pass
 
     async def run_all(self, now: datetime) -> None:
-        """Does what is due until nothing is left, as the service does."""
+        """Does due work until nothing is due any more, as the service does."""
         while await self.plan(now) or await self.send(now) or await self.forget(now):
             pass
 
@@ -186,9 +186,10 @@ def claim_code(serial: str) -> str:
 
 
 class FakeProvider:
-    """Keeps what arrived by notification id, as a gateway would. `trouble` is what happens to the next calls of `send`.
+    """Records the messages that it was sent, as a gateway would. `trouble`: what happens at the next calls of `send`, in turn.
 
-    `before`: fails without taking anything; `after`: takes everything, then the answer is lost; `half`: takes the first half.
+    `before`: it fails and takes nothing; `after`: it takes everything and the answer is lost; `half`: it takes the first half and
+    the answer is lost.
     """
 
     def __init__(self) -> None:
@@ -210,16 +211,16 @@ class FakeProvider:
     async def query(self, references: Sequence[Reference]) -> Mapping[UUID, Outcome]:
         if self.blind:
             return {}
-        here = {message.reference.notification_id for message in self.arrived}
+        arrived_ids = {message.reference.notification_id for message in self.arrived}
         return {
             reference.notification_id: Outcome(
-                Report.ACCEPTED if reference.notification_id in here else Report.NOT_SENT
+                Report.ACCEPTED if reference.notification_id in arrived_ids else Report.NOT_SENT
             )
             for reference in references
         }
 
 
-# --- what is left ------------------------------------------------------------------------------------------------------
+# --- the service's tables ----------------------------------------------------------------------------------------------
 
 
 async def empty(db: Database, postgres: RunningPostgres) -> None:
@@ -244,7 +245,7 @@ async def statuses(db: Database) -> dict[str, tuple[str, str | None]]:
 
 
 async def final_state(db: Database) -> dict[str, Any]:
-    """All of the service's state, decrypted, without what depends on the way there (inbox, attempt numbers) or is random
+    """All of the service's state, decrypted, without what depends on the order of events (inbox, attempt numbers) or is random
     (keys)."""
     async with db.transaction() as tx:
         campaign_keys = await new_secrets().recipient.keys_to_read(tx, CAMPAIGN)

@@ -1,4 +1,4 @@
-"""Somebody of the office at a browser: types an invitation's code, signs in, submits the forms that pages show."""
+"""Acts as somebody of the office at a browser: uses an invitation, signs in, and sends the forms of pages."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ ORIGIN = OFFICE
 
 
 async def invite(service: ReportingService, campaign_id: str, name: str, role: str = "office", **more: Any) -> Any:
-    """The answer's body."""
+    """Invites a person; returns the body of the answer, with the invitation's code."""
     answer = await service.post(f"/v1/campaigns/{campaign_id}/people", {"name": name, "role": role, **more})
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -23,11 +23,11 @@ async def invite(service: ReportingService, campaign_id: str, name: str, role: s
 async def submit(
     browser: httpx.AsyncClient, page: str, action: str, origin: str = ORIGIN, **typed: str
 ) -> httpx.Response:
-    """Opens the page and sends its form with what is typed; the form's token is the page's."""
+    """Opens the page and sends its form to `action`, with the page's token and the typed fields."""
     shown = await browser.get(page)
-    found = re.search(r'name="form_token" value="([0-9a-f]{64})"', shown.text)
-    assert found, shown.text
-    return await browser.post(action, data={"form_token": found[1], **typed}, headers={"origin": origin})
+    token_field = re.search(r'name="form_token" value="([0-9a-f]{64})"', shown.text)
+    assert token_field, shown.text
+    return await browser.post(action, data={"form_token": token_field[1], **typed}, headers={"origin": origin})
 
 
 async def accept(browser: httpx.AsyncClient, code: str, passphrase: str = PASSPHRASE) -> httpx.Response:

@@ -128,7 +128,7 @@ class TestSerial:
 
 
 class Drawn:
-    """In place of `secrets.randbelow`: gives this number, and keeps what it was asked to stay below."""
+    """Stands for `secrets.randbelow`: returns a fixed number, and records the limits that it was given."""
 
     def __init__(self, number: int) -> None:
         self.number = number

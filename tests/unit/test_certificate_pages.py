@@ -37,7 +37,7 @@ UNKNOWN = VerificationPage(Status.UNKNOWN, specimen=False)
 
 
 class Visible(HTMLParser):
-    """The text a person sees, and every tag with its attributes."""
+    """Parses a page into the text that a person sees, and every tag with its attributes."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def test_what_a_chat_reads_is_masked_and_leads_back() -> None:
     address = "https://fanzha.example/v/7K3M"
     page = VerificationPage.of(CONTENT, ZONE, revoked=False, specimen=False, address=address)
     tags = [attributes for tag, attributes in Visible(verification_html(page)).tags if tag == "meta"]
-    graph = {each["property"]: each["content"] for each in tags if "property" in each}
+    graph = {tag["property"]: tag["content"] for tag in tags if "property" in tag}
     assert graph == {
         "og:type": "website",
         "og:title": "结课证书 · 晋善警美 全民反诈",

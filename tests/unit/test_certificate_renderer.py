@@ -58,7 +58,7 @@ def picture(renderer: Renderer, content: CertificateContent = CONTENT, **options
 
 
 def text(reader: PdfReader) -> str:
-    """The text layer without white space: where lines break is the layout's business."""
+    """The text of the page without white space, because lines may break anywhere."""
     assert len(reader.pages) == 1
     return "".join(reader.pages[0].extract_text().split())
 
@@ -137,7 +137,9 @@ class TestContent:
         page = text(reader)
         assert "扫码验证真伪也可打开下面的网址，输入编号https://fanzha.example/v/" in page
         annotations: Any = reader.pages[0]["/Annots"]
-        assert [each.get_object()["/A"]["/URI"] for each in annotations] == [f"https://fanzha.example/v/{CODE}"]
+        assert [annotation.get_object()["/A"]["/URI"] for annotation in annotations] == [
+            f"https://fanzha.example/v/{CODE}"
+        ]
         everything = "".join(path.read_text() for path in TEMPLATES.iterdir()) + page
         for talk in ("Ed25519", "签名", "公钥", "指纹", "加密", "算法", "JSON）"):
             assert talk not in everything
@@ -168,8 +170,11 @@ class TestContent:
         segno.make_qr("seal").save(buffer, kind="png", scale=9, dark="#00ff00", light=None)
         sealed = Renderer(public_url="https://fanzha.example/", specimen=True, seal=buffer.getvalue())
         assert len(pdf(sealed).pages[0].images) == 1
-        colours = [{colour for _, colour in picture(each).getcolors(1 << 24) or []} for each in (renderer, sealed)]
-        assert [(0, 255, 0) in each for each in colours] == [False, True]
+        colours = [
+            {colour for _, colour in picture(one_renderer).getcolors(1 << 24) or []}
+            for one_renderer in (renderer, sealed)
+        ]
+        assert [(0, 255, 0) in palette for palette in colours] == [False, True]
         assert sealed.look != renderer.look, "else what was rendered without it stays"
         for damaged in (buffer.getvalue()[:-30], buffer.getvalue()[:20]):
             with pytest.raises(ValueError, match="损坏"):
@@ -177,17 +182,18 @@ class TestContent:
 
 
 def lesson_box(reader: PdfReader) -> tuple[float, float]:
-    """Foot and top, in mm above the foot of the page, of the only wide thing that is filled."""
+    """Foot and top, in mm above the foot of the page, of the box of lessons: the only filled shape wider than 100 mm."""
     boxes: list[tuple[float, float]] = []
     path: list[float] = []
-    scale, foot, kept = 1.0, 0.0, list[tuple[float, float]]()  # vertical part of the matrix; nothing wide is turned
+    # The vertical part of the matrix is enough, since no wide shape is rotated.
+    scale, foot, saved = 1.0, 0.0, list[tuple[float, float]]()
     for operands, operator in ContentStream(reader.pages[0].get_contents(), reader).operations:
-        numbers = [float(each) for each in operands] if operator in (b"cm", b"m", b"l", b"c") else []
+        numbers = [float(operand) for operand in operands] if operator in (b"cm", b"m", b"l", b"c") else []
         match operator:
             case b"q":
-                kept.append((scale, foot))
+                saved.append((scale, foot))
             case b"Q":
-                scale, foot = kept.pop()
+                scale, foot = saved.pop()
             case b"cm":
                 scale, foot = scale * numbers[3], foot + scale * numbers[5]
             case b"m" | b"l" | b"c":
@@ -234,14 +240,14 @@ class TestLessons:
 class TestPreview:
     def test_it_tells_no_more_of_a_holder_than_the_mask(self, renderer: Renderer) -> None:
         other = replace(CONTENT, name="欧阳王五", viewer_id="ks_1", serial="9XXX-9QXV-2HD4")
-        drawn = [renderer.render(each, Shape.PREVIEW, code=CODE) for each in (CONTENT, other)]
+        drawn = [renderer.render(content, Shape.PREVIEW, code=CODE) for content in (CONTENT, other)]
         assert drawn[0] == drawn[1]
         assert Image.open(io.BytesIO(drawn[0])).size == (1200, 630)
         assert picture(renderer) != picture(renderer, other)
 
     def test_it_hides_an_account_as_well(self, renderer: Renderer) -> None:
-        accounts = [replace(CONTENT, name=None, viewer_id=account) for account in ("ks_8812", "kt_9992")]
-        assert len({renderer.render(each, Shape.PREVIEW, code=CODE) for each in accounts}) == 1
+        contents = [replace(CONTENT, name=None, viewer_id=account) for account in ("ks_8812", "kt_9992")]
+        assert len({renderer.render(content, Shape.PREVIEW, code=CODE) for content in contents}) == 1
 
 
 class TestAnyText:

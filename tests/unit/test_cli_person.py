@@ -15,7 +15,7 @@ INVITED = {"name": "王芳", "code": "7K3M-9QXV-2HDN-P4RT", "page": "/invitation
 
 
 def people(query: dict[str, list[str]]) -> dict[str, Any]:
-    """Two pages."""
+    """A list of people in two pages."""
     if query.get("cursor") == ["next"]:
         return {"rows": [ROW | {"name": "王芳", "person_id": "p-2"}], "next_cursor": None}
     return {"rows": [ROW | {"name": "李强", "person_id": "p-1"}], "next_cursor": "next"}

@@ -1,4 +1,4 @@
-"""What a campaign may ask for, this version does: every kind has a planner, and every channel a sender."""
+"""This version can do what a campaign may ask for: every kind of message has a planner, and every channel a sender."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The frame around the office's pages: its menu leads only to pages that exist, and shows nobody what is not for them."""
+"""The frame around the office's pages: its menu leads to pages that exist, and lists only pages that the role may see."""
 
 from collections.abc import Sequence
 
@@ -15,15 +15,15 @@ from shared.service.tokens import ROLES
 
 
 def pages(routes: Sequence[BaseRoute]) -> dict[str, tuple[str, ...]]:
-    """The pages that need a sign-in → who may see them."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Path of each page that needs a sign-in → the roles that may see it."""
+    roles_by_page: dict[str, tuple[str, ...]] = {}
     for context in iter_route_contexts(routes):
         route = context.original_route
         if isinstance(route, GuardedRoute) and "GET" in (route.methods or ()):
             for gate in route.gates:
                 if isinstance(gate, PageGate):
-                    found[route.path] = gate.roles
-    return found
+                    roles_by_page[route.path] = gate.roles
+    return roles_by_page
 
 
 def test_the_menu_leads_to_pages_that_exist_and_shows_them_to_whom_they_let_in() -> None:
@@ -48,7 +48,7 @@ def test_the_frame_says_who_is_signed_in_and_escapes_it(role: str) -> None:
 
 
 def test_a_browser_may_name_the_origin_of_its_forms_to_us_alone() -> None:
-    """With `no-referrer` it would send `Origin: null`, and every form would be refused."""
+    """With `no-referrer` a browser would send `Origin: null`, and every form would be refused."""
     headers = OfficePages().headers(form=True)
     assert headers["referrer-policy"] == "same-origin"
     assert "form-action 'self'" in headers["content-security-policy"]

@@ -1,1 +1,1 @@
-"""Ways to people: one file each, behind the `Channel` of `domain.py`."""
+"""The channels through which people are reached; each is one file that implements `Channel` of domain.py."""

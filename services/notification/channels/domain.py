@@ -1,4 +1,4 @@
-"""What a channel is given, and what it answers."""
+"""The messages that a channel is given, and what it answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Report(StrEnum):
 
 
 class Reference(NamedTuple):
-    """Identifies a message to a channel; it is the same in every attempt."""
+    """Identifies a message for a channel; every attempt to send the message has the same one."""
 
     campaign_id: str
     kind: str

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 from shared.contracts.campaign import RETAIN_DAYS, CampaignRules, MessageRule, SendWindow, fill
 from shared.people.phones import normalise_phone
 
-SEND_FOR: Final = timedelta(days=7)  # a contact that comes later than this after `due_at` is not texted any more
+SEND_FOR: Final = timedelta(days=7)  # after `due_at`; a phone that arrives later is not texted any more
 RETAIN_FOR: Final = timedelta(
     days=RETAIN_DAYS
 )  # after the enrolment or issue, where the campaign does not say `retain_days`
@@ -22,7 +22,7 @@ RETAIN_FOR: Final = timedelta(
 
 
 class Key(NamedTuple):
-    """There is one notification per key, for ever."""
+    """Identifies a notification: for each key there is one, for ever."""
 
     campaign_id: str
     kind: str
@@ -42,11 +42,13 @@ class Plan(NamedTuple):
 
 
 def rule_for(rules: CampaignRules, kind: str) -> MessageRule | None:
+    """The campaign's rule for a kind of message; None where it sends none."""
     return next((rule for rule in rules.messages if rule.event == kind), None)
 
 
 def next_opening(at: datetime, rules: CampaignRules, window: SendWindow | None) -> datetime:
-    """`at` where the send window is open, else when it opens next (FACTS, "Texting in China": 08:00–22:00 local time)."""
+    """`at` itself where the send window is open, else the time when it next opens (FACTS, "Texting in China": 08:00–22:00 local
+    time)."""
     if window is None:
         return at
     today = at.astimezone(rules.zone).date()

@@ -1,4 +1,4 @@
-"""What `/metrics` says about plans; figures are read from the database at scrape time and exact."""
+"""The metrics of plans; exact, read from the database at scrape time."""
 
 from collections.abc import Iterable
 

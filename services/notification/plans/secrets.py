@@ -1,4 +1,4 @@
-"""The keys of plans: they open what is personal, and make the ids of messages."""
+"""The keys of plans, which decrypt phones and claim codes and make the ids of messages."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Secrets:
 
 
 def opened(column: SealedColumn | None, viewer_ids: list[str], campaign_keys: CampaignKeys) -> list[bytes | None]:
-    """Opens what was sealed for notification, row by row. Raises `Poison` where no key opens it."""
+    """What was sealed for notification, opened, row by row; None for a row without. Raises `Poison` where no key opens it."""
     try:
         return campaign_keys.open(column, viewer_ids)
     except CannotOpen as error:

@@ -27,7 +27,7 @@ class ContactRow(NamedTuple):
     retain_until: datetime
 
 
-# What a campaign's `retain_days` adds to the days that everybody counts with, before its definition has arrived too.
+# By how much a campaign's `retain_days` exceeds `RETAIN_DAYS`, which callers count with; 0 before its definition has arrived.
 _RETAINED_LONGER = (
     "make_interval(days => coalesce((SELECT (rules->>'retain_days')::int FROM definition "  # noqa: S608
     f"WHERE definition.campaign_id = given.campaign_id), {RETAIN_DAYS}) - {RETAIN_DAYS})"
@@ -35,7 +35,8 @@ _RETAINED_LONGER = (
 
 
 async def retain_for(tx: Transaction, campaign_id: str, days: int) -> None:
-    """Keeps the campaign's phones and claim codes for so long after the enrolment, and after the certificate was issued."""
+    """From now on the campaign's phones and claim codes are kept until `days` after the enrolment or the newest certificate,
+    whichever is later."""
     await tx.execute(
         """
         UPDATE contact SET retain_until = given.retain_until
@@ -146,6 +147,7 @@ async def rules_unknown(tx: Transaction) -> dict[str, int]:
 
 
 async def lock_contacts_to_forget(tx: Transaction, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """Up to `limit` viewers, (campaign, viewer), whose contacts' time is over, locked."""
     rows = await tx.fetch(
         "SELECT campaign_id, viewer_id FROM contact WHERE retain_until <= $1 "
         "ORDER BY retain_until LIMIT $2 FOR UPDATE SKIP LOCKED",
@@ -156,6 +158,7 @@ async def lock_contacts_to_forget(tx: Transaction, now: datetime, limit: int) ->
 
 
 async def retain(tx: Transaction, rows: Sequence[tuple[str, str, datetime]]) -> None:
+    """Keeps contacts, (campaign, viewer), until another time."""
     await tx.execute(
         "UPDATE contact SET retain_until = given.retain_until "
         "FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS given (campaign_id, viewer_id, retain_until) "
@@ -165,7 +168,7 @@ async def retain(tx: Transaction, rows: Sequence[tuple[str, str, datetime]]) -> 
 
 
 async def forget(tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
-    """Removes phones; the notifications stay, they tell of nobody."""
+    """Removes phones. The notifications stay, since they hold no phone and no text."""
     await tx.execute(
         "UPDATE contact SET phone = NULL, phone_hash = NULL, retain_until = NULL "
         "FROM unnest($1::text[], $2::text[]) AS given (campaign_id, viewer_id) "

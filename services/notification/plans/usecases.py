@@ -39,17 +39,18 @@ async def keep_definition(
 
 
 async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> None:
-    """Keeps each viewer's latest phone; an enrolment without a phone never clears it, one that withdraws it does. Messages to
-    them are planned again."""
-    told = _withdrawn(event) if event.contacts_withdrawn else await _told(tx, event, secrets)
-    if newest := latest_enrolments(told, key=lambda contact: contact.viewer_id):
+    """Keeps each viewer's latest phone. An enrolment without a phone never clears it; one that withdraws it does. Messages to
+    these viewers are planned again."""
+    contacts = _withdrawn_contacts(event) if event.contacts_withdrawn else await _enrolled_contacts(tx, event, secrets)
+    if newest := latest_enrolments(contacts, key=lambda contact: contact.viewer_id):
         await store.keep_contacts(tx, sorted(newest.values()))
         for kind in KINDS.values():
             await kind.plan_again_for(tx, [(event.campaign_id, viewer_id) for viewer_id in sorted(newest)])
 
 
-def _withdrawn(event: ViewerEnrolledV1) -> list[store.ContactRow]:
-    """Says of phones that they may not be kept: what earlier enrolments tell comes too late, in any order."""
+def _withdrawn_contacts(event: ViewerEnrolledV1) -> list[store.ContactRow]:
+    """Contacts without phones: these phones may not be kept. They replace what these and earlier enrolments told, in
+    whatever order events arrive."""
     return [
         store.ContactRow(
             event.campaign_id,
@@ -64,7 +65,8 @@ def _withdrawn(event: ViewerEnrolledV1) -> list[store.ContactRow]:
     ]
 
 
-async def _told(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> list[store.ContactRow]:
+async def _enrolled_contacts(tx: Transaction, event: ViewerEnrolledV1, secrets: Secrets) -> list[store.ContactRow]:
+    """The phones in the event, encrypted again for the database. Raises `Poison` where they cannot be read."""
     campaign_keys = await secrets.recipient.keys(tx, event.campaign_id, event.occurred_at)
     contacts = opened(event.contacts, event.viewer_ids, campaign_keys)
     phones = [None if contact is None else readable(domain.phone_in, contact) for contact in contacts]
@@ -121,7 +123,7 @@ async def open_now(
     channel: str,
     now: datetime,
 ) -> list[tuple[CampaignRules, str]]:
-    """Returns those of `due`, (campaign, kind), whose messages may go out now through this channel, by their rule."""
+    """The rules and kind of each (campaign, kind) in `due` whose message rule lets messages go out now, through this channel."""
     in_force = await definitions.of(tx, {campaign_id for campaign_id, _ in due}) if due else {}
     return [
         (in_force[campaign_id].rules, kind)
@@ -133,7 +135,7 @@ async def open_now(
 async def render(
     tx: Transaction, secrets: Secrets, rules: CampaignRules, kind: str, keys: Sequence[Key], claim_page: str
 ) -> Mapping[Key, Rendered]:
-    """Recipients and texts of these messages of a kind that `open_now` named. Those that must not be sent are left out.
+    """Recipients and texts of these messages, whose kind `open_now` has returned. Messages that must not be sent are left out.
 
     Raises where a key of `CONTACT_KEYS` is missing: nothing is sent before it is put back.
     """
@@ -160,19 +162,20 @@ async def phones(
 
 
 async def forget(tx: Transaction, definitions: Definitions[InForce], now: datetime) -> int:
-    """Removes phones and claim codes whose time is over (PIPL: deleted on time)."""
+    """Removes phones and claim codes whose time is over (PIPL: deleted on time), or notes a later time
+    where the campaign keeps them longer (`domain.forget_at`). Handles up to `FORGET_MAX` viewers; returns how many."""
     viewers = await store.lock_contacts_to_forget(tx, now, FORGET_MAX)
     if not viewers:
         return 0
     in_force = await definitions.of(tx, {campaign_id for campaign_id, _ in viewers})
     until = {campaign_id: domain.forget_at(definition.rules) for campaign_id, definition in in_force.items()}
-    kept = [(*viewer, until[viewer[0]]) for viewer in viewers if until.get(viewer[0], now) > now]
-    gone = [viewer for viewer in viewers if until.get(viewer[0], now) <= now]
-    if kept:
-        await store.retain(tx, kept)
-    if gone:
-        await store.forget(tx, gone)
+    kept_longer = [(*viewer, until[viewer[0]]) for viewer in viewers if until.get(viewer[0], now) > now]
+    expired = [viewer for viewer in viewers if until.get(viewer[0], now) <= now]
+    if kept_longer:
+        await store.retain(tx, kept_longer)
+    if expired:
+        await store.forget(tx, expired)
         for kind in KINDS.values():
-            await kind.forget(tx, gone)
-        await erasure.record_retention(tx, {"contact": len(gone)}, now)
+            await kind.forget(tx, expired)
+        await erasure.record_retention(tx, {"contact": len(expired)}, now)
     return len(viewers)

@@ -1,4 +1,4 @@
-"""What the office sees of messages."""
+"""HTTP of sending: the office's list of messages, with counts by status."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime

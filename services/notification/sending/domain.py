@@ -10,7 +10,7 @@ from services.notification.channels.domain import Report
 class Status(StrEnum):
     QUEUED = "queued"  # nothing was sent
     SENDING = "sending"  # the intent is stored, the channel is being called
-    UNKNOWN = "unknown"  # the channel was called and nobody knows; only a query or a receipt resolves it
+    UNKNOWN = "unknown"  # the channel was called, and nobody knows what it did; a query or a receipt resolves it
     ACCEPTED = "accepted"  # the channel has taken it over
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -40,13 +40,13 @@ _RETRY_DELAYS_S: Final = (0, 0, 0, 60, 300, 900, 3600)
 
 
 def retry_delay(attempts: int) -> timedelta:
-    """How long to wait after the n-th attempt that certainly sent nothing. There is no wait after the first three: most likely
-    this service crashed, and the channel is well."""
+    """How long to wait after attempt number `attempts`, which certainly sent nothing. There is no wait after the first three
+    attempts: then most likely this service has crashed, and the channel is well."""
     return timedelta(seconds=_RETRY_DELAYS_S[min(attempts, len(_RETRY_DELAYS_S)) - 1])
 
 
 def mask_phone(phone: str) -> str:
-    """138****5678"""
+    """The phone with its middle hidden: 138****5678; a short one shows its last two digits only."""
     return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else f"****{phone[-2:]}"
 
 

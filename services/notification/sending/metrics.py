@@ -1,4 +1,4 @@
-"""What `/metrics` says about sending; figures are read from the database at scrape time and exact."""
+"""The metrics of sending; exact, read from the database at scrape time."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -58,7 +58,7 @@ async def _notifications(tx: Transaction, defined: Mapping[str, InForce]) -> Ite
         "with no_contact: these viewers gave no phone.",
         labels=["campaign", "kind", "channel", "status"],
     )
-    counts = {  # at 0, too: a series that begins with the first failures has not grown, and no alert would hear of them
+    counts = {  # begins with 0 everywhere: a series that appears with its first failures has not grown, so no alert would fire
         (campaign_id, rule.event, rule.channel, status.value): 0
         for campaign_id, definition in defined.items()
         for rule in definition.rules.messages

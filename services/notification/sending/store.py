@@ -24,9 +24,9 @@ ATTEMPT_MAY_TAKE_S = 90  # a channel is given 30 s, and its answer has to be sto
 
 @asynccontextmanager
 async def attempt(db: Database) -> AsyncIterator[int]:
-    """A number for one call of a channel, locked for as long as the block runs. The lock shows that the process lives: Postgres
-    frees it the moment the process or its connection is gone, so messages that a crash left are known at once and without a
-    clock."""
+    """A number for one call of a channel, locked as long as the block runs. The lock shows that this process lives: Postgres
+    frees it the moment the process or its connection is gone. So messages that a crash has left in `sending` are recognised at
+    once, without a timeout."""
     async with db.transaction() as guard:
         await guard.may_take(ATTEMPT_MAY_TAKE_S)
         number: int = await guard.fetchval("SELECT nextval('attempt')")
@@ -99,21 +99,21 @@ async def claim(tx: Transaction, ids: Sequence[UUID], attempt: int, now: datetim
     )
 
 
-# --- what became of it ------------------------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
 async def orphans_become_unknown(tx: Transaction, now: datetime) -> int:
-    """Makes messages `unknown` that are `sending` in an attempt which nobody holds any more, after a crash or a failed
-    channel."""
-    left = await tx.fetch("SELECT DISTINCT attempt FROM notification WHERE status = 'sending'")
+    """Makes messages `unknown` that are `sending` in an attempt whose lock nobody holds any more, after a crash or where the
+    channel gave no answer. Returns how many."""
+    attempts = await tx.fetch("SELECT DISTINCT attempt FROM notification WHERE status = 'sending'")
     lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('attempt ' || $1::bigint, 0))"
-    dead = [row["attempt"] for row in left if await tx.fetchval(lock, row["attempt"])]
-    if not dead:
+    abandoned = [row["attempt"] for row in attempts if await tx.fetchval(lock, row["attempt"])]
+    if not abandoned:
         return 0
     rows = await tx.fetch(
         "UPDATE notification SET status = 'unknown', query_at = $2, updated_at = $2 "
         "WHERE status = 'sending' AND attempt = ANY($1) RETURNING id",
-        dead,
+        abandoned,
         now,
     )
     return len(rows)
@@ -154,6 +154,7 @@ class StatusChange(NamedTuple):
 
 
 async def change_statuses(tx: Transaction, changes: Sequence[StatusChange], now: datetime) -> None:
+    """Stores the changes of notifications that `lock_attempted` has locked."""
     await tx.execute(
         """
         UPDATE notification
@@ -169,8 +170,8 @@ async def change_statuses(tx: Transaction, changes: Sequence[StatusChange], now:
 
 
 async def suppress_expired(tx: Transaction, channels: Sequence[str], now: datetime, limit: int) -> int:
-    """Ends messages that could not be sent in time through one of these channels; their reason still says what they waited
-    for."""
+    """Ends up to `limit` messages of these channels that were not sent in time; returns how many. Their reason goes on saying
+    what they waited for."""
     rows = await tx.fetch(
         """
         UPDATE notification SET status = 'suppressed', reason = coalesce(reason, 'expired'), updated_at = $1
@@ -203,6 +204,7 @@ async def distrust_queue(tx: Transaction) -> int:
 
 
 async def counts(tx: Transaction, campaign_id: str, kind: str | None) -> dict[str, int]:
+    """Messages of a campaign by status; a status without messages is left out."""
     rows = await tx.fetch(
         "SELECT status, count(*) AS n FROM notification WHERE campaign_id = $1 AND ($2::text IS NULL OR kind = $2) GROUP BY 1",
         campaign_id,
@@ -220,7 +222,7 @@ async def page(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[Row]:
-    """Rows by `due_at`."""
+    """Up to `limit` rows, ordered by `due_at` and id, that follow the position `after`."""
     return await tx.fetch(
         """
         SELECT id, kind, period, recipient, channel, status, reason, due_at, attempted_at, updated_at
@@ -238,13 +240,14 @@ async def page(
 
 
 async def all_counts(tx: Transaction) -> list[Row]:
+    """Messages by campaign, kind, channel and status."""
     return await tx.fetch(
         "SELECT campaign_id, kind, channel, status, count(*) AS n FROM notification GROUP BY 1, 2, 3, 4"
     )
 
 
 async def without_channel(tx: Transaction, channels: Sequence[str]) -> dict[str, int]:
-    """Channel → messages that could go out if the channel were one of these."""
+    """Channel → how many messages wait for it only because it is none of `channels`."""
     rows = await tx.fetch(
         "SELECT channel, count(*) AS n FROM notification "
         "WHERE status = 'queued' AND reason IS NULL AND channel <> ALL ($1) GROUP BY 1 ORDER BY 1",
@@ -254,7 +257,8 @@ async def without_channel(tx: Transaction, channels: Sequence[str]) -> dict[str,
 
 
 async def oldest(tx: Transaction, channels: Sequence[str], now: datetime) -> list[Row]:
-    """Per channel of these: since when its oldest sendable message is due, and since when its oldest attempt is open."""
+    """For each channel: since when its oldest message that can be sent is due (None outside `channels`), and since when its
+    oldest attempt is unresolved."""
     return await tx.fetch(
         """
         SELECT channel,

@@ -38,10 +38,10 @@ class Sender:
     claim_page: str  # what texts say for {claim_page}
 
     async def send(self, now: datetime) -> int:
-        """Resolves open attempts, ends messages that are too late, sends those that are due. This order keeps any from going out
-        twice.
+        """Resolves open attempts, ends messages that are too late, then sends those that are due. In this order no message goes
+        out twice.
 
-        Does a bounded portion, and returns how many messages that was.
+        Handles a bounded number of messages, and returns how many.
         """
         async with self.db.transaction() as tx:
             done = await store.orphans_become_unknown(tx, now)
@@ -112,6 +112,7 @@ async def claim(
 
 
 async def _answers(channel: str, call: Awaitable[Mapping[UUID, Outcome]]) -> Mapping[UUID, Outcome]:
+    """What the channel answers. Raises `ChannelFailed` where it fails or takes too long."""
     try:
         async with asyncio.timeout(CHANNEL_TIMEOUT_S):
             return await call
@@ -141,6 +142,7 @@ async def record(
 
 
 def _change(row: store.Row, outcome: Outcome, now: datetime) -> store.StatusChange | None:
+    """The change that an outcome makes; None where it changes nothing."""
     before = Status(row["status"])
     status = domain.after(before, outcome.report)
     if status is before and status is not Status.UNKNOWN:

@@ -1,1 +1,1 @@
-"""What units report, and when it is due (DESIGN §5.2). So far: the forms of each campaign, as its definition has them."""
+"""The reports that units owe, and when they are due (DESIGN §5.2). So far it only keeps the forms of each campaign."""

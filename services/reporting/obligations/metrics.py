@@ -1,4 +1,4 @@
-"""What `/metrics` says about forms; read from the database at scrape time."""
+"""The metrics of obligations, read from the database at scrape time."""
 
 from collections.abc import Iterable
 

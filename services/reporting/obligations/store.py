@@ -1,4 +1,5 @@
-"""All SQL of obligations. Every revision of a campaign's forms is kept: a period has those in force when it opened."""
+"""All SQL of obligations. Every revision of a campaign's forms is kept, because a period keeps the forms that were in force
+when it opened."""
 
 import json
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ async def keep_forms(tx: Transaction, event: FormsDefinedV1) -> None:
 
 
 async def forms_in_force(tx: Transaction) -> list[FormsRevision]:
-    """Of every campaign that has or had forms the highest revision, by campaign."""
+    """The highest revision of each campaign that has or had forms, ordered by campaign."""
     rows = await tx.fetch(
         "SELECT DISTINCT ON (campaign_id) campaign_id, revision, forms, indicators FROM forms_revision "
         "ORDER BY campaign_id, revision DESC"

@@ -1,4 +1,4 @@
-"""What reporting does with the forms of campaigns."""
+"""Keeps the forms of campaigns, and counts what this version does not know in them. The caller opens the transaction."""
 
 from pydantic import ValidationError
 
@@ -10,8 +10,10 @@ from shared.failures import Poison
 
 
 async def keep_forms(tx: Transaction, event: FormsDefinedV1) -> None:
-    """Keeps the forms of one revision. Raises `Poison` where this version could not read them: every later question would fail.
-    What only a newer version knows is no reason; it is left out when they are read, and counted."""
+    """Keeps the forms of one revision. Raises `Poison` where they cannot be read, since every later question about them would
+    fail.
+
+    Values that only a newer version knows can be read: they are left out and counted (`forms_unknown`)."""
     try:
         read_forms(event.forms, event.indicators)
     except ValidationError as error:

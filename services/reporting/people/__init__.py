@@ -1,1 +1,1 @@
-"""The office's people: invitations, signing in, and which sessions they have (DESIGN §5.5)."""
+"""The office's people: their invitations, signing in, and their sessions (DESIGN §5.5)."""

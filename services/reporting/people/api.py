@@ -1,4 +1,4 @@
-"""HTTP of people: the office's list of who may sign in, and the pages of signing in and out (DESIGN §5.5)."""
+"""HTTP of people: the list of those who may sign in, for admins, and the pages to sign in and out (DESIGN §5.5)."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ from shared.service.refusals import Refused
 from shared.service.sessions import COOKIE, Session, clear_cookie, form_token, new_secret, set_cookie
 from shared.service.tokens import Principal, requires, wall_now
 
-FORM_COOKIE = "__Host-fanzha-form"  # what forms are tied to while nobody is signed in
+FORM_COOKIE = "__Host-fanzha-form"  # a secret from which form tokens are made while nobody is signed in
 FIRST_PAGE = "/account"
 FORM_FIELDS_MAX = 20
 
@@ -85,9 +85,9 @@ class RevokeRequest(BaseModel):
     reason: TypedReason
 
 
-def build_api(db: Database, keys: PeopleKeys, known: Definitions[Definition]) -> APIRouter:
+def build_api(db: Database, keys: PeopleKeys, definitions: Definitions[Definition]) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute)
-    _people(router, db, keys, known)
+    _people(router, db, keys, definitions)
     passphrases = Passphrases()
     _sign_in(router, db, keys, passphrases)
     _invitation(router, db, keys, passphrases)
@@ -98,13 +98,13 @@ def build_api(db: Database, keys: PeopleKeys, known: Definitions[Definition]) ->
 # ---- who may sign in -------------------------------------------------------------------------------------------------
 
 
-def _people(router: APIRouter, db: Database, keys: PeopleKeys, known: Definitions[Definition]) -> None:
+def _people(router: APIRouter, db: Database, keys: PeopleKeys, definitions: Definitions[Definition]) -> None:
     path = "/v1/campaigns/{campaign_id}/people"
 
     @router.post(path, tags=["people"], summary="Invite somebody of the office")
     async def invite(campaign_id: PathId, body: InviteRequest, principal: Admin) -> InviteAnswer:
         async def work(tx: Transaction) -> usecases.Invited:
-            definition = await known.in_force(tx, campaign_id)
+            definition = await definitions.in_force(tx, campaign_id)
             if definition is None:
                 raise Refused("no-such-campaign")
             if body.unit is not None and body.unit not in definition.tree:
@@ -121,7 +121,8 @@ def _people(router: APIRouter, db: Database, keys: PeopleKeys, known: Definition
                 now=wall_now(),
             )
 
-        person, code = (invited := await db.in_transaction(work)).person, invited.code
+        invited = await db.in_transaction(work)
+        person, code = invited.person, invited.code
         assert person.invitation_until is not None  # noqa: S101 - of an invitation just made
         return InviteAnswer(
             person_id=person.person_id,
@@ -142,7 +143,7 @@ def _people(router: APIRouter, db: Database, keys: PeopleKeys, known: Definition
             rows = await usecases.people(tx, campaign_id, position[0] if position else None, limit)
         now = wall_now()
         following = next_cursor(rows, limit, lambda row: (row.person.name,))
-        return PeopleAnswer(rows=[_shown(row, now) for row in rows], next_cursor=following)
+        return PeopleAnswer(rows=[_person_answer(row, now) for row in rows], next_cursor=following)
 
     @router.post(
         path + "/{person_id}/revoke", tags=["people"], summary="Let somebody sign in no more, and sign them out"
@@ -156,7 +157,7 @@ def _people(router: APIRouter, db: Database, keys: PeopleKeys, known: Definition
         return {"person_id": str(person.person_id), "name": person.name, "state": "revoked"}
 
 
-def _shown(row: Listed, now: datetime) -> PersonAnswer:
+def _person_answer(row: Listed, now: datetime) -> PersonAnswer:
     person = row.person
     state: PersonState = "active"
     if person.revoked_at is not None:
@@ -215,11 +216,11 @@ def _sign_in(router: APIRouter, db: Database, keys: PeopleKeys, passphrases: Pas
         tries = await db.in_transaction(lambda tx: usecases.count_try(tx, keys, _address(request), name))
         async with db.transaction() as tx:
             person = None if name is None else await usecases.person_to_sign_in(tx, name)
-        # Outside of a transaction: comparing takes a tenth of a second, and others may be before us.
+        # Not inside a transaction: comparing takes a tenth of a second, and may have to wait for its turn.
         fits = await passphrases.fits(domain.passphrase_as_kept(typed), person.passphrase if person else None)
         if person is None or not fits:
             raise Refused("wrong-name-or-passphrase")
-        former = _former(request)
+        former = _session_of_cookie(request)
         return await db.in_transaction(lambda tx: usecases.sign_in(tx, person, tries, former, wall_now()))
 
 
@@ -257,8 +258,10 @@ def _invitation(router: APIRouter, db: Database, keys: PeopleKeys, passphrases: 
             raise Refused("invitation-unknown")
         if wrong := domain.wrong_with_passphrase(passphrase, person.name):
             raise Refused("passphrase-unusable", wrong)
-        kept, former = await passphrases.kept(passphrase), _former(request)
-        return await db.in_transaction(lambda tx: usecases.accept(tx, keys, code, kept, tries, former, wall_now()))
+        passphrase_hash, former = await passphrases.hash_to_keep(passphrase), _session_of_cookie(request)
+        return await db.in_transaction(
+            lambda tx: usecases.accept(tx, keys, code, passphrase_hash, tries, former, wall_now())
+        )
 
     def _page(request: Request, code: str, error: str, status: int = 200) -> Response:
         secret = _form_secret(request)
@@ -279,7 +282,8 @@ def _with_form_cookie(response: Response, secret: str) -> Response:
     return response
 
 
-def _former(request: Request) -> Session | None:
+def _session_of_cookie(request: Request) -> Session | None:
+    """The session that this browser had before; None without a valid cookie."""
     session: Session | None = request.app.state.session_verifier.verify(request.cookies.get(COOKIE))
     return session
 
@@ -302,9 +306,10 @@ def _signed_in(router: APIRouter, db: Database, keys: PeopleKeys) -> None:
 
     @router.get("/sign-in/renew", tags=["pages"], summary="Sign the cookie of a session in use anew")
     async def renew(request: Request, to: Annotated[str, Query(max_length=500)] = "") -> Response:
-        """Sets a cookie and changes nothing else; where the session is over it leads to the page to sign in on."""
+        """Sets a new cookie for the session and changes nothing else; where the session is over it redirects to the page to
+        sign in."""
         to = return_to(to, FIRST_PAGE)
-        former = _former(request)
+        former = _session_of_cookie(request)
         session = former and await db.in_transaction(lambda tx: usecases.renew(tx, former, wall_now()))
         if session is None:
             response = RedirectResponse(f"{SIGN_IN}?to={to}", 303, {"cache-control": "no-store"})

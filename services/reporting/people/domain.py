@@ -6,29 +6,31 @@ from datetime import datetime, timedelta
 from typing import Final
 
 DrawBelow = Callable[[int], int]
-"""A random number from 0 to below its argument; `secrets.randbelow` outside tests."""
+"""Returns a random whole number from 0 up to, but without, its argument; `secrets.randbelow` outside tests."""
 
 NAME_MAX_CHARS: Final = 100
 PASSPHRASE_MIN_CHARS, PASSPHRASE_MAX_CHARS = 12, 128
-PASSPHRASE_DIFFERENT_MIN: Final = 5  # characters that differ; 111111111111 is no passphrase
+PASSPHRASE_DIFFERENT_MIN: Final = 5  # different characters; 111111111111 is no passphrase
 INVITATION_VALID_FOR: Final = timedelta(days=3)
 CODE_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L
 CODE_LENGTH: Final = 16  # 79 bits
 
 
 def name_as_kept(typed: str) -> str | None:
-    """A name as it is kept and compared: full-width letters made plain, blanks folded. None for what cannot be one."""
+    """A name as it is kept and compared: full-width letters made plain, runs of blanks made one. None where it is empty, too long
+    or cannot be printed."""
     name = " ".join(unicodedata.normalize("NFKC", typed).split())
     return name if 0 < len(name) <= NAME_MAX_CHARS and name.isprintable() else None
 
 
 def passphrase_as_kept(typed: str) -> str:
-    """Of two keyboards, one may write full-width characters and the other plain ones: it is the same passphrase."""
+    """A passphrase as it is hashed: full-width characters made plain, since the keyboard decides which kind somebody types. One
+    that is far too long is cut off."""
     return unicodedata.normalize("NFKC", typed[: 2 * PASSPHRASE_MAX_CHARS])
 
 
 def wrong_with_passphrase(passphrase: str, name: str) -> str | None:
-    """Why a passphrase is not taken (zh-Hans), or None. Length is what counts; no kind of character is asked for."""
+    """Why a passphrase is refused (zh-Hans), or None. It must be long; it need not have any special characters."""
     if len(passphrase) < PASSPHRASE_MIN_CHARS:
         return f"口令至少 {PASSPHRASE_MIN_CHARS} 个字符，可以用一句只有自己知道的话"
     if len(passphrase) > PASSPHRASE_MAX_CHARS:
@@ -47,7 +49,8 @@ def new_code(draw: DrawBelow) -> str:
 
 
 def code_as_kept(typed: str) -> str | None:
-    """A code as a person types it: any case, full-width, with blanks or hyphens. None for what cannot be one."""
+    """An invitation's code as it is kept, from what a person types: any case, full-width, with blanks or hyphens. None where it
+    cannot be a code."""
     plain = unicodedata.normalize("NFKC", typed[: 4 * CODE_LENGTH]).upper()
     symbols = "".join(symbol for symbol in plain if symbol.isalnum())
     fits = len(symbols) == CODE_LENGTH and all(symbol in CODE_ALPHABET for symbol in symbols)
@@ -55,4 +58,5 @@ def code_as_kept(typed: str) -> str | None:
 
 
 def is_invited(invitation_until: datetime | None, revoked_at: datetime | None, now: datetime) -> bool:
+    """Whether a person's invitation can be used now."""
     return revoked_at is None and invitation_until is not None and now < invitation_until

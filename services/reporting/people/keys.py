@@ -1,4 +1,4 @@
-"""What reporting's session key is used for: to sign cookies, and to keep codes, names and addresses only as keyed hashes."""
+"""The keys of people, made from reporting's session key: one signs cookies, the other hashes codes, names and addresses."""
 
 import base64
 
@@ -11,7 +11,7 @@ from shared.service.sessions import SessionSigner
 
 
 class PeopleKeys:
-    """`session_signing_key`: Ed25519, raw, base64; None where the deployment has none yet, and nobody can sign in."""
+    """`session_signing_key`: Ed25519, raw, base64; None where the deployment has none yet, so that nobody can sign in."""
 
     def __init__(self, session_signing_key: str | None) -> None:
         self._signer = None if session_signing_key is None else SessionSigner(session_signing_key)
@@ -25,12 +25,13 @@ class PeopleKeys:
         return self._signer
 
     def hash_of(self, what: str, text: str) -> bytes:
-        """Keyed by the deployment, apart for each `what`. Raises `Refused` without a key."""
+        """A hash of the text under the deployment's key, different for each `what`. Raises `Refused` without a key."""
         if self._lookup_key is None:
             raise Refused("no-session-key")
         return lookup_hash(self._lookup_key, f"{what} {text}")
 
 
 def _derived(private_key: str) -> str:
+    """The lookup key (base64)."""
     raw = base64.b64decode(private_key)
     return base64.b64encode(HKDF(SHA256(), 32, salt=None, info=b"fanzha people lookup").derive(raw)).decode()

@@ -1,4 +1,4 @@
-"""Pages of signing in, and of who is signed in."""
+"""The pages to sign in and to use an invitation, and the page about the session that one is signed in with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,7 @@ class InvitationPage:
 
 @dataclass(frozen=True)
 class AccountPage:
-    """Times as they are shown."""
-
-    signed_in_until: str
+    signed_in_until: str  # as it is shown, such as 2024-07-14 20:30
 
 
 def sign_in_html(page: SignInPage) -> str:

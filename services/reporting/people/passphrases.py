@@ -1,4 +1,4 @@
-"""Passphrases as argon2id keeps them: 64 MiB and a tenth of a second each, off the event loop, few at a time."""
+"""Hashes and compares passphrases by argon2id: a tenth of a second and 64 MiB each, in threads, two at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,29 +9,31 @@ from nacl.pwhash import argon2id
 from shared.service.refusals import Refused
 
 AT_ONCE = 2  # of 64 MiB each; the container has 512
-WAITING_MAX = 20  # two seconds of work; beyond that one is told to come back
+WAITING_MAX = 20  # two seconds of work; further requests are refused and told to come back
 RETRY_AFTER_S = 2
 
 
 class Passphrases:
-    """Keeps and compares passphrases; one for a process. What they are given is short (domain.PASSPHRASE_MAX_CHARS)."""
+    """Hashes and compares passphrases; a process has one. Callers limit the length of what they
+    pass (`domain.passphrase_as_kept`)."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._nobodys: str | None = None
+        self._hash_of_nobody: str | None = None
 
-    async def kept(self, passphrase: str) -> str:
-        """The text to keep. Raises `Refused` where too many wait."""
-        return await self._in_turn(_kept, passphrase)
+    async def hash_to_keep(self, passphrase: str) -> str:
+        """The hash to keep in place of the passphrase. Raises `Refused` where too many requests wait."""
+        return await self._in_turn(_hash, passphrase)
 
-    async def fits(self, passphrase: str, kept: str | None) -> bool:
-        """Whether it is this one. Takes as long where there is none: nobody learns by the time who is known here."""
-        if kept is None:
-            self._nobodys = self._nobodys or await self.kept("nobody signs in with this")
-            await self._in_turn(_fits, passphrase, self._nobodys)
+    async def fits(self, passphrase: str, kept_hash: str | None) -> bool:
+        """Whether the passphrase has this hash. Where there is no hash it is compared with another one, which takes as long: the
+        time of the answer must not tell who is known here. Raises `Refused` where too many requests wait."""
+        if kept_hash is None:
+            self._hash_of_nobody = self._hash_of_nobody or await self.hash_to_keep("nobody signs in with this")
+            await self._in_turn(_verify, passphrase, self._hash_of_nobody)
             return False
-        return await self._in_turn(_fits, passphrase, kept) == "yes"
+        return await self._in_turn(_verify, passphrase, kept_hash) == "yes"
 
     async def _in_turn(self, work: Callable[..., str], *arguments: str) -> str:
         if self._waiting >= WAITING_MAX:
@@ -44,15 +46,16 @@ class Passphrases:
             self._waiting -= 1
 
 
-def _kept(passphrase: str) -> str:
+def _hash(passphrase: str) -> str:
     return argon2id.str(
         passphrase.encode(), opslimit=argon2id.OPSLIMIT_INTERACTIVE, memlimit=argon2id.MEMLIMIT_INTERACTIVE
     ).decode()
 
 
-def _fits(passphrase: str, kept: str) -> str:
+def _verify(passphrase: str, kept_hash: str) -> str:
+    """Whether the passphrase has this hash: `yes` or `no`."""
     try:
-        argon2id.verify(kept.encode(), passphrase.encode())
+        argon2id.verify(kept_hash.encode(), passphrase.encode())
     except nacl.exceptions.InvalidkeyError:
         return "no"
     return "yes"

@@ -1,4 +1,4 @@
-"""All SQL of people. Times are wall time, as cookies expire by it."""
+"""All SQL of people. Times are wall time, because cookies expire by wall time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,8 +15,8 @@ class Person(NamedTuple):
     name: str
     role: Role
     unit_code: str | None
-    generation: int
-    passphrase: str | None
+    generation: int  # sessions of an earlier one are over
+    passphrase: str | None  # its hash; None before an invitation is accepted, and after revoking
     invitation_until: datetime | None
     revoked_at: datetime | None
 
@@ -25,12 +25,12 @@ class Listed(NamedTuple):
     """A person as the office's list shows it."""
 
     person: Person
-    sessions: int
+    sessions: int  # open ones
     seen_at: datetime | None
 
 
 class SessionRow(NamedTuple):
-    session: bytes
+    session: bytes  # the hash of its secret
     person_id: UUID
     generation: int
     begun_at: datetime
@@ -43,22 +43,26 @@ _SESSION = ", ".join(SessionRow._fields)
 
 
 async def person_named(tx: Transaction, name: str) -> Person | None:
+    """The person with this name (`domain.name_as_kept`), locked."""
     row = await tx.fetchrow(f"SELECT {_PERSON} FROM person WHERE name = $1 FOR UPDATE", name)  # noqa: S608
     return None if row is None else Person(*row)
 
 
 async def person(tx: Transaction, person_id: UUID) -> Person | None:
+    """The person with this id, locked."""
     row = await tx.fetchrow(f"SELECT {_PERSON} FROM person WHERE person_id = $1 FOR UPDATE", person_id)  # noqa: S608
     return None if row is None else Person(*row)
 
 
 async def invited_with(tx: Transaction, invitation: bytes) -> Person | None:
+    """The person whose invitation's code has this hash, locked."""
     sql = f"SELECT {_PERSON} FROM person WHERE invitation = $1 FOR UPDATE"  # noqa: S608
     row = await tx.fetchrow(sql, invitation)
     return None if row is None else Person(*row)
 
 
 async def keep(tx: Transaction, person: Person, invitation: bytes | None) -> None:
+    """Stores a new person, or replaces a known one but for name and campaign. `invitation`: the hash of its code."""
     await tx.execute(
         """
         INSERT INTO person (person_id, campaign_id, name, role, unit_code, generation, passphrase, invitation_until, revoked_at,
@@ -74,6 +78,7 @@ async def keep(tx: Transaction, person: Person, invitation: bytes | None) -> Non
 
 
 async def record(tx: Transaction, person: Person, what: str, actor: str, reason: str | None, now: datetime) -> None:
+    """Records that `actor` changed a person; `what`: a stable slug such as `invited` or `revoked`."""
     await tx.execute(
         "INSERT INTO person_change (campaign_id, person_id, changed_at, what, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)",
         person.campaign_id,
@@ -86,7 +91,7 @@ async def record(tx: Transaction, person: Person, what: str, actor: str, reason:
 
 
 async def people(tx: Transaction, campaign_id: str, after: str | None, limit: int) -> Sequence[Listed]:
-    """Of a campaign, by name."""
+    """Up to `limit` people of a campaign, by name, from the name that follows `after`."""
     rows = await tx.fetch(
         f"""
         SELECT {_PERSON}, open.number, open.seen_at FROM person
@@ -109,7 +114,7 @@ async def begin(tx: Transaction, session: SessionRow) -> None:
 
 
 async def seen(tx: Transaction, session: bytes, now: datetime) -> SessionRow | None:
-    """Notes that the session is in use. None where there is none such."""
+    """Notes that the session is in use, and returns it; None where it is over or there is no such session."""
     row = await tx.fetchrow(
         f"UPDATE session SET seen_at = $2 WHERE session = $1 AND ends_at > $2 RETURNING {_SESSION}",  # noqa: S608
         session,
@@ -119,6 +124,7 @@ async def seen(tx: Transaction, session: bytes, now: datetime) -> SessionRow | N
 
 
 async def end(tx: Transaction, session: bytes) -> SessionRow | None:
+    """Deletes the session, and returns it; None where there was none."""
     row = await tx.fetchrow(f"DELETE FROM session WHERE session = $1 RETURNING {_SESSION}", session)  # noqa: S608
     return None if row is None else SessionRow(*row)
 
@@ -128,5 +134,5 @@ async def end_all(tx: Transaction, person_id: UUID) -> int:
 
 
 async def forget_expired(tx: Transaction) -> int:
-    """Deletes sessions that are over by themselves; returns how many."""
+    """Deletes sessions whose time is over; returns how many."""
     return await tx.change("DELETE FROM session WHERE ends_at <= now()")

@@ -1,7 +1,7 @@
-"""What happens to the office's people; the caller opens the transaction. `now` is wall time.
+"""Invites the office's people, signs them in and out, and revokes them. The caller opens the transaction. `now` is wall time.
 
-Whatever changes what a person may do begins a new generation: it ends all sessions here at once and, by event, in the other
-services within seconds.
+Every change of what a person may do raises the person's `generation`, and sessions of an earlier generation are over: here at
+once, in the other services as soon as the event arrives, within seconds.
 """
 
 import secrets
@@ -32,7 +32,7 @@ BY_ADDRESS_MAX = 60  # an office shares an address
 @dataclass(frozen=True)
 class Invited:
     person: Person
-    code: str  # shown once
+    code: str  # in clear; only its hash is kept, so it is shown once
 
 
 # ---- who may sign in -------------------------------------------------------------------------------------------------
@@ -50,23 +50,23 @@ async def invite(
     actor: str,
     now: datetime,
 ) -> Invited:
-    """Invites somebody new; or, `again`, somebody known: with this role and unit from now on, and a new passphrase.
+    """Invites somebody new. With `again` it invites somebody known anew: role and unit are replaced, the old passphrase is void.
 
-    The same name is the same person, so what was recorded of it stays one person's. Raises `Refused`."""
-    kept = domain.name_as_kept(name)
-    if kept is None:
+    Two people cannot have the same name, so what is recorded under a name is always about one person. Raises `Refused`."""
+    kept_name = domain.name_as_kept(name)
+    if kept_name is None:
         raise Refused("name-unusable", f"姓名或岗位，最多 {domain.NAME_MAX_CHARS} 个字符")
-    known = await store.person_named(tx, kept)
-    if known is not None and known.campaign_id != campaign_id:
+    existing = await store.person_named(tx, kept_name)
+    if existing is not None and existing.campaign_id != campaign_id:
         raise Refused("name-of-other-campaign", "每人一个名字，全系统不重复：请加上单位或年份，例如“王芳（忻府）”")
-    if known is not None and not again:
+    if existing is not None and not again:
         raise Refused("already-invited", "忘了口令、换了角色或单位：再次邀请，fanzha person invite --again")
-    generation = 1 if known is None else known.generation + 1
+    generation = 1 if existing is None else existing.generation + 1
     code = domain.new_code(secrets.randbelow)
     person = Person(
-        uuid4() if known is None else known.person_id,
+        uuid4() if existing is None else existing.person_id,
         campaign_id,
-        kept,
+        kept_name,
         role,
         unit,
         generation,
@@ -83,12 +83,16 @@ async def invite(
 async def revoke(
     tx: Transaction, campaign_id: str, person_id: UUID, *, actor: str, reason: str, now: datetime
 ) -> Person:
-    """From now on this person cannot sign in, and is signed out everywhere. Raises `Refused`."""
-    known = await store.person(tx, person_id)
-    if known is None or known.campaign_id != campaign_id:
+    """Signs the person out everywhere and voids passphrase and invitation. Nobody signs in again without being invited again.
+    Raises `Refused`."""
+    existing = await store.person(tx, person_id)
+    if existing is None or existing.campaign_id != campaign_id:
         raise Refused("no-such-person")
-    person = known._replace(
-        generation=known.generation + 1, passphrase=None, invitation_until=None, revoked_at=known.revoked_at or now
+    person = existing._replace(
+        generation=existing.generation + 1,
+        passphrase=None,
+        invitation_until=None,
+        revoked_at=existing.revoked_at or now,
     )
     await store.keep(tx, person, None)
     await store.record(tx, person, "revoked", actor, reason, now)
@@ -101,6 +105,7 @@ async def people(tx: Transaction, campaign_id: str, after: str | None, limit: in
 
 
 async def _tell_changed(tx: Transaction, person: Person, now: datetime) -> None:
+    """Ends all sessions of the person here, and tells the other services the new generation."""
     await store.end_all(tx, person.person_id)
     await sessions.keep_generation(tx, person.person_id, person.generation)
     await outbox.add(
@@ -119,7 +124,8 @@ async def _tell_changed(tx: Transaction, person: Person, now: datetime) -> None:
 
 
 async def count_try(tx: Transaction, keys: PeopleKeys, address: str, name: str | None) -> Tries:
-    """Counts a try to sign in, or with an invitation (without a name). Raises `Refused` beyond the limits."""
+    """Counts a try to sign in, by address and name, or to use an invitation, by address alone (`name` is None). Raises `Refused`
+    beyond a limit."""
     limits = [Limit(keys.hash_of("address", address), BY_ADDRESS_MAX, TRIES_WITHIN, "address-tried-too-often")]
     if name is not None:
         limits.append(Limit(keys.hash_of("name", name), BY_NAME_MAX, TRIES_WITHIN, "name-tried-too-often"))
@@ -127,35 +133,37 @@ async def count_try(tx: Transaction, keys: PeopleKeys, address: str, name: str |
 
 
 async def person_to_sign_in(tx: Transaction, name: str) -> Person | None:
-    """None also for somebody revoked, or who has not accepted the invitation."""
-    found = await store.person_named(tx, name)
-    return found if found is not None and found.passphrase is not None else None
+    """The person with this name; None also for somebody who was revoked or has not accepted the invitation."""
+    person = await store.person_named(tx, name)
+    return person if person is not None and person.passphrase is not None else None
 
 
 async def sign_in(tx: Transaction, person: Person, tries: Tries, former: Session | None, now: datetime) -> Session:
-    """A new session for somebody whose passphrase was right. `former`, the session this browser had, ends: nobody can have
-    brought it along. Raises `Refused` where the person was changed while the passphrase was compared."""
+    """Begins a session for somebody whose passphrase was right. `tries` no longer count. `former`, the session that this
+    browser had before, ends, so that nobody goes on with a session that somebody else left there. Raises `Refused` where the
+    person was changed while the passphrase was compared."""
     if await store.person(tx, person.person_id) != person:
         raise Refused("wrong-name-or-passphrase")
     await wrong_tries.take_back(tx, tries)
     if former is not None:
         await sign_out(tx, former, now)
-    return await _begin(tx, person, now)
+    return await _begin_session(tx, person, now)
 
 
 async def invited(tx: Transaction, keys: PeopleKeys, code: str, now: datetime) -> Person | None:
-    """Whom this code invites; None for a wrong, used or expired one."""
+    """The person whom this code invites; None for a wrong, used or expired code."""
     symbols = domain.code_as_kept(code)
-    found = None if symbols is None else await store.invited_with(tx, keys.hash_of("invitation", symbols))
-    if found is None or not domain.is_invited(found.invitation_until, found.revoked_at, now):
+    person = None if symbols is None else await store.invited_with(tx, keys.hash_of("invitation", symbols))
+    if person is None or not domain.is_invited(person.invitation_until, person.revoked_at, now):
         return None
-    return found
+    return person
 
 
 async def accept(
     tx: Transaction, keys: PeopleKeys, code: str, passphrase: str, tries: Tries, former: Session | None, now: datetime
 ) -> Session:
-    """Uses the invitation up. `passphrase` as it is kept. Raises `Refused` where it is used already."""
+    """Accepts an invitation, which can then not be used again, and begins a session. `passphrase`: its hash. `tries` and
+    `former`: as for `sign_in`. Raises `Refused` where the invitation is no longer valid."""
     person = await invited(tx, keys, code, now)
     if person is None:
         raise Refused("invitation-unknown")
@@ -165,10 +173,10 @@ async def accept(
     person = person._replace(passphrase=passphrase, invitation_until=None)
     await store.keep(tx, person, None)
     await store.record(tx, person, "accepted", person.name, None, now)
-    return await _begin(tx, person, now)
+    return await _begin_session(tx, person, now)
 
 
-async def _begin(tx: Transaction, person: Person, now: datetime) -> Session:
+async def _begin_session(tx: Transaction, person: Person, now: datetime) -> Session:
     principal = Principal(person.name, person.role, person.campaign_id, person.unit_code)
     session = Session(new_secret(), person.person_id, person.generation, principal, now, now + LONGEST)
     row = SessionRow(session.hash, person.person_id, person.generation, now, now, session.ends_at)
@@ -180,7 +188,7 @@ async def _begin(tx: Transaction, person: Person, now: datetime) -> Session:
 
 
 async def renew(tx: Transaction, session: Session, now: datetime) -> Session | None:
-    """The same session, to be signed anew; None where it is over."""
+    """The same session with a new time of signing, to be put into a new cookie; None where the session is over."""
     row = await store.seen(tx, session.hash, now)
     if row is None or row.generation != session.generation:
         return None
@@ -207,14 +215,15 @@ async def sign_out(tx: Transaction, session: Session, now: datetime) -> None:
 
 async def sign_out_everywhere(tx: Transaction, session: Session, now: datetime) -> None:
     """Ends all of a person's sessions; the passphrase stays."""
-    known = await store.person(tx, session.person_id)
-    if known is None or known.generation != session.generation:
+    existing = await store.person(tx, session.person_id)
+    if existing is None or existing.generation != session.generation:
         return
-    person = known._replace(generation=known.generation + 1)
+    person = existing._replace(generation=existing.generation + 1)
     await store.keep(tx, person, None)
     await store.record(tx, person, "signed_out_everywhere", person.name, None, now)
     await _tell_changed(tx, person, now)
 
 
 async def forget_expired(tx: Transaction) -> int:
+    """Deletes sessions that are over and tries that no longer count; returns how many rows."""
     return await store.forget_expired(tx) + await wrong_tries.forget_expired(tx)

@@ -30,7 +30,7 @@ class Certificate:
 
 
 class Text(NamedTuple):
-    """A certificate's text that has been sent, or may be. Pages of them come in the order of these fields."""
+    """A text about a certificate that was sent or may still be sent. Pages are ordered by these fields."""
 
     campaign_id: str
     serial: str
@@ -57,6 +57,7 @@ def plan(certificate: Certificate, rules: CampaignRules) -> Plan | None:
 
 
 def _waits_for(certificate: Certificate, rule: MessageRule) -> str | None:
+    """What is missing before the text can be sent, as a stable slug; None where nothing is."""
     if not certificate.has_phone:
         return "no_contact"
     if "{claim_code}" in rule.template and not certificate.has_claim_code:
@@ -65,6 +66,7 @@ def _waits_for(certificate: Certificate, rule: MessageRule) -> str | None:
 
 
 def claim_code_in(secret: bytes) -> str:
+    """The claim code in an opened secret. Raises `UnreadableSecret`."""
     try:
         code = secret.decode("ascii")
     except UnicodeDecodeError:

@@ -31,8 +31,8 @@ class IssuedRow(NamedTuple):
 
 
 async def keep_issued(tx: Transaction, rows: Sequence[IssuedRow]) -> None:
-    """Keeps certificates, to be planned. The caller has touched their holders' contacts before (`store.touch_contacts` of
-    plans)."""
+    """Keeps issued certificates, whose messages are then planned. The caller must have called `touch_contacts` (plans/store.py)
+    for their holders in this transaction."""
     await tx.execute(
         """
         INSERT INTO certificate (campaign_id, viewer_id, serial, issued_at, claim_code)
@@ -45,6 +45,7 @@ async def keep_issued(tx: Transaction, rows: Sequence[IssuedRow]) -> None:
 
 
 async def keep_revoked(tx: Transaction, rows: Sequence[Cause]) -> None:
+    """Marks certificates as revoked, known or not yet known; their messages are planned again."""
     await tx.execute(
         """
         INSERT INTO certificate (campaign_id, viewer_id, serial, revoked)
@@ -111,6 +112,7 @@ async def mark_planned(tx: Transaction, planned: Mapping[Cause, int]) -> None:
 
 
 async def plan_again(tx: Transaction, causes: Sequence[Cause]) -> None:
+    """Makes `lock_to_plan` return these certificates again."""
     await tx.execute(
         """
         UPDATE certificate SET planned_revision = 0
@@ -123,6 +125,7 @@ async def plan_again(tx: Transaction, causes: Sequence[Cause]) -> None:
 
 
 async def plan_again_for(tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
+    """Makes `lock_to_plan` return the certificates of these viewers, (campaign, viewer), again."""
     await tx.execute(
         "UPDATE certificate SET planned_revision = 0 FROM unnest($1::text[], $2::text[]) AS given (campaign_id, viewer_id) "
         "WHERE certificate.campaign_id = given.campaign_id AND certificate.viewer_id = given.viewer_id",
@@ -144,6 +147,7 @@ async def sendable(tx: Transaction, causes: Sequence[Cause]) -> list[Row]:
 
 
 async def unplanned(tx: Transaction) -> int:
+    """The number of issued certificates whose message does not follow the definition in force."""
     n: int = await tx.fetchval(
         """
         SELECT count(*) FROM certificate LEFT JOIN definition USING (campaign_id)
@@ -204,7 +208,7 @@ async def certificates_known(tx: Transaction) -> dict[str, int]:
 
 
 async def forget(tx: Transaction, viewers: Sequence[tuple[str, str]]) -> None:
-    """Removes claim codes."""
+    """Removes the claim codes of these viewers, (campaign, viewer)."""
     await tx.execute(
         "UPDATE certificate SET claim_code = NULL "
         "FROM unnest($1::text[], $2::text[]) AS given (campaign_id, viewer_id) "

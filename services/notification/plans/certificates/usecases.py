@@ -1,4 +1,6 @@
-"""Certificates as facts, and the kind of message that they cause (`Kind` in plans/kinds.py)."""
+"""Keeps certificates as facts, and plans the messages that they cause: an implementation of `Kind` (plans/kinds.py).
+
+The caller opens the transaction."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,6 +23,7 @@ NAME: Final = domain.CERTIFICATE_READY
 
 
 async def keep_issued(tx: Transaction, event: CertificateIssuedV1, secrets: Secrets) -> None:
+    """Keeps issued certificates with their claim codes. Raises `Poison` where the codes cannot be read."""
     campaign_id = event.campaign_id
     campaign_keys = await secrets.recipient.keys(tx, campaign_id, event.occurred_at)
     codes = opened(event.claim_codes, event.viewer_ids, campaign_keys)
@@ -50,7 +53,7 @@ def _encrypted(claim_code: bytes | None, campaign_keys: CampaignKeys, bound_to: 
     return campaign_keys.vault.encrypt(readable(domain.claim_code_in, claim_code), bound_to)
 
 
-# --- the kind ---------------------------------------------------------------------------------------------------------
+# --- the methods of `Kind` --------------------------------------------------------------------------------------------
 
 
 async def plan(tx: Transaction, definitions: Definitions[InForce], limit: int) -> dict[Key, Plan | None]:
@@ -107,9 +110,10 @@ async def texts(tx: Transaction, after: Text | None, limit: int) -> list[Text]:
 
 
 async def cancel_texts(tx: Transaction, unfounded: Sequence[Text], now: datetime) -> int:
-    """Lets no text be sent for these certificates, which do not exist; returns how many texts this cancels."""
+    """Marks these certificates, which do not exist, so that no text is sent about them; returns how many texts this cancels."""
     return await store.cancel_texts(tx, unfounded, now)
 
 
 def _cause_of(key: Key) -> Cause:
+    """The certificate that a message is about: its serial is the key's period."""
     return Cause(key.campaign_id, key.recipient, key.period)
