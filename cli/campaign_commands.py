@@ -44,9 +44,9 @@ def apply(
     new = _loaded(file)
     path = f"/v1/campaigns/{new.campaign_id}"
     with client("checkin") as checkin:
-        found = checkin.find(path)
+        stored = checkin.find(path)
         answer = checkin.put(f"{path}?dry_run=true" if dry_run else path, new.model_dump(mode="json"))
-    old = None if found is None else found.json()
+    old = None if stored is None else stored.json()
     told = {
         "campaign_id": new.campaign_id,
         "revision": answer["revision"],
@@ -137,7 +137,10 @@ def _loaded(file: Path) -> CampaignDefinition:
     try:
         return load(file)
     except CampaignFileError as error:
-        fail(f"{file} 有 {len(error.findings)} 处需要修改：\n" + "\n".join(f"  - {found}" for found in error.findings))
+        fail(
+            f"{file} 有 {len(error.findings)} 处需要修改：\n"
+            + "\n".join(f"  - {finding}" for finding in error.findings)
+        )
 
 
 @app.command("list")
@@ -164,15 +167,15 @@ def show(
     """显示系统中的活动定义。"""
     campaign_id = chosen_campaign(campaign_id)
     with client("checkin") as checkin:
-        found = checkin.find(f"/v1/campaigns/{campaign_id}")
-    if found is None:
+        stored = checkin.find(f"/v1/campaigns/{campaign_id}")
+    if stored is None:
         fail(f"系统中没有活动 {campaign_id}。请先运行 fanzha campaign apply 活动文件")
-    revision = int(found.headers["x-revision"])
+    revision = int(stored.headers["x-revision"])
     if as_json:
-        answer = {"campaign_id": campaign_id, "revision": revision, "definition": found.json()}
+        answer = {"campaign_id": campaign_id, "revision": revision, "definition": stored.json()}
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
-    _print(CampaignDefinition.model_validate(found.json(), extra="ignore"), revision)
+    _print(CampaignDefinition.model_validate(stored.json(), extra="ignore"), revision)
 
 
 def _redirected(old: dict[str, Any], new: CampaignDefinition) -> list[str]:
@@ -260,9 +263,11 @@ def _print(definition: CampaignDefinition, revision: int) -> None:
 def _lessons(definition: CampaignDefinition) -> Table:
     lessons = Table("日期", "课程", "自己的时段")
     for lesson in definition.lessons:
-        own = lesson.windows
+        windows = lesson.windows
         lessons.add_row(
-            str(lesson.date), lesson.title, f"首播 {_hours(own.live)}；重播 {_hours(own.replay)}" if own else ""
+            str(lesson.date),
+            lesson.title,
+            f"首播 {_hours(windows.live)}；重播 {_hours(windows.replay)}" if windows else "",
         )
     return lessons
 

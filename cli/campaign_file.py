@@ -72,8 +72,8 @@ def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition
         definition = CampaignDefinition.model_validate(content)
     except ValidationError as error:
         texts = {at: value.text for at, value in written.items() if value.text is not None}
-        found = [_placed(finding, units, channels) for finding in explain(error, texts)]
-        raise CampaignFileError([_with_line(finding, path, written) for finding in found]) from error
+        findings = [_placed(finding, units, channels) for finding in explain(error, texts)]
+        raise CampaignFileError([_with_line(finding, path, written) for finding in findings]) from error
     in_forms = [Finding(fault.at, None, fault.message) for fault in form_faults(definition)]
     if contradictions := _contradictions(definition) + in_forms:
         raise CampaignFileError([_with_line(finding, path, written) for finding in contradictions])
@@ -216,7 +216,7 @@ def _unit(row: Row) -> dict[str, Any]:
 
 
 def _iso_date(cell: str) -> str:
-    return SPREADSHEET_DATE.sub(lambda found: f"{found[1]}-{int(found[2]):02}-{int(found[3]):02}", cell)
+    return SPREADSHEET_DATE.sub(lambda match: f"{match[1]}-{int(match[2]):02}-{int(match[3]):02}", cell)
 
 
 def _channels(table: Table) -> dict[str, str]:
@@ -237,12 +237,12 @@ def _channels(table: Table) -> dict[str, str]:
 
 def _placed(finding: Finding, units: Table | None, channels: Table | None) -> Finding:
     """The finding with file, line and column where its key came from a CSV file."""
-    if units is not None and (found := UNIT_PATH.match(finding.at)):
+    if units is not None and (match := UNIT_PATH.match(finding.at)):
         columns = {f"residents.{key}": column for column, key in RESIDENTS_COLUMNS.items()}
-        column = columns.get(found[2], found[2])
-        return finding._replace(at=units.at(units.rows[int(found[1])].line, column))
-    if channels is not None and (found := CHANNEL_PATH.match(finding.at)):
-        line = next((row.line for row in channels.rows if row["channel"] == found[1]), 1)
+        column = columns.get(match[2], match[2])
+        return finding._replace(at=units.at(units.rows[int(match[1])].line, column))
+    if channels is not None and (match := CHANNEL_PATH.match(finding.at)):
+        line = next((row.line for row in channels.rows if row["channel"] == match[1]), 1)
         return finding._replace(at=channels.at(line, ""))
     return finding
 

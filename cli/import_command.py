@@ -90,10 +90,10 @@ def import_file(
     campaign_id = chosen_campaign(campaign_id)
     told = _told(columns or [])
     with client("checkin") as checkin:
-        found = checkin.find(f"/v1/campaigns/{campaign_id}")
-    if found is None:
+        answer = checkin.find(f"/v1/campaigns/{campaign_id}")
+    if answer is None:
         fail(f"系统中没有活动 {campaign_id}。请先运行 fanzha campaign apply 活动文件")
-    definition = CampaignDefinition.model_validate(found.json(), extra="ignore")
+    definition = CampaignDefinition.model_validate(answer.json(), extra="ignore")
     reading = Reading.of(definition, event_type)
     tally = Tally()
     with ExitStack() as opened:

@@ -221,12 +221,12 @@ def moment(cell: Any, zone: tzinfo) -> datetime | None:
 
 
 def _from_text(text: str, zone: tzinfo) -> datetime | None:
-    found = _LOCAL_TIME.fullmatch(text)
+    match = _LOCAL_TIME.fullmatch(text)
     try:
-        if found is None:
+        if match is None:
             at = datetime.fromisoformat(text) if ":" in text else None
             return at.replace(tzinfo=zone) if at and at.tzinfo is None else at
-        year, month, day, half, hour, minute, second = found.groups()
+        year, month, day, half, hour, minute, second = match.groups()
         at = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=zone)
     except ValueError:
         return None
@@ -266,8 +266,8 @@ def code_text(value: Any) -> str:
     """A code or phone as text: `8812.0`, `8,812`, `="8812"` and `'8812`, which spreadsheets and exports write for them, are
     8812."""
     text = cell_text(value)
-    if found := _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text):
-        return next(group for group in found.groups() if group is not None)
+    if match := _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text):
+        return next(group for group in match.groups() if group is not None)
     return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 

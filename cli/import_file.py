@@ -200,23 +200,23 @@ def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
     """Field → column: those told, and those recognised by their names. Raises `FileFault` where one is missing, or two could be
     meant."""
-    found = {field: _told_column(header, column) for field, column in _two_columns(header, told).items()}
+    columns = {field: _told_column(header, column) for field, column in _two_columns(header, told).items()}
     alike: dict[str, list[str]] = {}
     for column in header:
         alike.setdefault(_plain(column), []).append(column)
     for field, names in COLUMNS.items():
-        if field in found:
+        if field in columns:
             continue
         candidates = [
-            column for name in names for column in alike.get(_plain(name), []) if column not in found.values()
+            column for name in names for column in alike.get(_plain(name), []) if column not in columns.values()
         ]
         if len(candidates) > 1 and (field in REQUIRED or _plain(candidates[0]) == _plain(candidates[1])):
             raise FileFault(
                 f"有几列都像 {field}：{_listed(candidates)}。请用 --map {field}=列名 指明（列名相同的，请先改得不同）"
             )
         if candidates:
-            found[field] = candidates[0]
-    missing = [field for field in REQUIRED if field not in found]
+            columns[field] = candidates[0]
+    missing = [field for field in REQUIRED if field not in columns]
     if not header:
         raise FileFault("文件是空的")
     if missing:
@@ -228,7 +228,7 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
         mark = "分隔符是全角逗号，应为半角" if "，" in header[0] else "分隔符应为逗号、分号或制表符"
         one = f"整行只成了一列，{mark}。" if len(header) == 1 else ""
         raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{one}请用 {hints} 指明")
-    return found
+    return columns
 
 
 def _two_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
@@ -281,14 +281,14 @@ def _map(field: str, column: str) -> str:
 
 def _told_column(header: Sequence[str], column: str) -> str:
     """The column of that very name, else the one whose name differs in dress only. Raises `FileFault`."""
-    found = [each for each in header if each == column.strip()] or [
-        each for each in header if each and _plain(each) == _plain(column)
+    matches = [name for name in header if name == column.strip()] or [
+        name for name in header if name and _plain(name) == _plain(column)
     ]
-    if not found:
+    if not matches:
         raise FileFault(f"文件里没有“{column}”这一列。文件的列有：{_listed(header)}")
-    if len(found) > 1:
-        raise FileFault(f"“{column}”可以指几列：{_listed(found)}。请写出完整的列名；列名相同的，请先在文件里改得不同")
-    return found[0]
+    if len(matches) > 1:
+        raise FileFault(f"“{column}”可以指几列：{_listed(matches)}。请写出完整的列名；列名相同的，请先在文件里改得不同")
+    return matches[0]
 
 
 # ---- NDJSON ----------------------------------------------------------------------------------------------------------
@@ -366,15 +366,15 @@ def _plain(column: str) -> str:
 def zone_of(column: str) -> ZoneInfo | timezone | None:
     """The time zone that a column's name says, such as `签到时间（UTC）`; None where it says none. Raises `FileFault` where it
     says one that is not understood."""
-    if found := _UTC.search(column):
-        sign, hours, minutes = found.groups()
+    if match := _UTC.search(column):
+        sign, hours, minutes = match.groups()
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
         return timezone(-offset if sign in ("-", "−") else offset)
     if _BEIJING.search(column):
         return ZoneInfo("Asia/Shanghai")
-    if found := _OTHER_ZONE.search(column):
+    if match := _OTHER_ZONE.search(column):
         raise FileFault(
-            f"列名“{column}”里的 {found[0]} 是哪个时区，看不懂。请把列名里的时区写成 UTC、UTC+8 这样，"
+            f"列名“{column}”里的 {match[0]} 是哪个时区，看不懂。请把列名里的时区写成 UTC、UTC+8 这样，"
             "或者把时间换成北京时间并去掉列名里的时区"
         )
     return None

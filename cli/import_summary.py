@@ -80,10 +80,10 @@ def _print_unknown(tally: Tally) -> None:
         ("channel", "渠道码", "没有给出单位"),
         ("group", "人群", "照原样计在这些代码下"),
     ):
-        found = [(code, number) for (of, code), number in tally.unknown.most_common() if of == field]
-        if found:
-            listed = "、".join(f"{code}（{number:,} 行）" for code, number in found[:COLUMNS_LISTED_MAX])
-            more = f" 等 {len(found):,} 个" if len(found) > COLUMNS_LISTED_MAX else ""
+        counts = [(code, number) for (of, code), number in tally.unknown.most_common() if of == field]
+        if counts:
+            listed = "、".join(f"{code}（{number:,} 行）" for code, number in counts[:COLUMNS_LISTED_MAX])
+            more = f" 等 {len(counts):,} 个" if len(counts) > COLUMNS_LISTED_MAX else ""
             typer.secho(
                 f"活动里没有的{name}，{meaning}：{listed}{more}。请核对文件，或在活动文件里补上", fg=typer.colors.YELLOW
             )

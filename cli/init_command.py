@@ -180,8 +180,8 @@ def _append_to_env(directory: Path, env: Path, kept: str, lines: str) -> None:
 
 def _public_of(env: str) -> PublicAddress | None:
     """The value that `--domain` had, as far as `.env` tells."""
-    found = re.search(r"^(?:CHECKIN|CERTIFICATE)_PUBLIC_URL=['\"]?(https://[\w.:-]+)", env, re.MULTILINE)
+    match = re.search(r"^(?:CHECKIN|CERTIFICATE)_PUBLIC_URL=['\"]?(https://[\w.:-]+)", env, re.MULTILINE)
     try:
-        return public_address.parse(found[1]) if found else None
+        return public_address.parse(match[1]) if match else None
     except ValueError:
         return None

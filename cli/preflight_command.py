@@ -36,7 +36,7 @@ def preflight(
         fail(f"读不了 {error.filename}：{os_reason(error)}。先运行 fanzha init")
     wanted = check_host.needs(env)
     folders = [directory.resolve(), DOCKER_DATA if DOCKER_DATA.is_dir() else Path("/")]
-    found = [
+    findings = [
         check_host.judge_engine(engine or _ask(DOCKER)),
         check_host.judge_compose(compose or _ask(COMPOSE)),
         check_host.judge_memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), wanted),
@@ -44,7 +44,7 @@ def preflight(
         *(check_host.judge_disk(folder, shutil.disk_usage(folder).free, wanted) for folder in folders),
         *check_host.judge_ports(env, _sees_the_machines_ports()),
     ]
-    report(found, everything=everything, as_json=as_json)
+    report(findings, everything=everything, as_json=as_json)
 
 
 def _ask(commands: tuple[tuple[str, ...], ...]) -> str | None:

@@ -67,20 +67,20 @@ def totals(
     if _written(path, {"by": by, **filters}, csv, xlsx):
         return
     with client("reporting") as reporting:
-        found = reporting.get(path, by=by, **filters)
+        answer = reporting.get(path, by=by, **filters)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     console = Console(markup=False, highlight=False)
-    console.print(_table(found, BY_NAMES[by], "，".join([campaign_id, *filters.values()])))
-    share = found["sum"].get("attributed_share")
+    console.print(_table(answer, BY_NAMES[by], "，".join([campaign_id, *filters.values()])))
+    share = answer["sum"].get("attributed_share")
     if share is not None:
         console.print(f"有单位归属的观众：{share:.1%}")
-    if by == "platform" and found["sum"]["made_good"]:
+    if by == "platform" and answer["sum"]["made_good"]:
         console.print("补记不分平台，只在合计里")
-    if found.get("withheld"):
-        console.print(f"有 {found['withheld']} 个人群因人数过少未列出，已计入合计")
-    console.print(f"数据截至 {local_text(datetime.fromisoformat(found['as_of']))}")
+    if answer.get("withheld"):
+        console.print(f"有 {answer['withheld']} 个人群因人数过少未列出，已计入合计")
+    console.print(f"数据截至 {local_text(datetime.fromisoformat(answer['as_of']))}")
 
 
 def live_room(
@@ -98,9 +98,9 @@ def live_room(
     if _written(path, {"by": by, **filters}, csv, xlsx):
         return
     with client("reporting") as reporting:
-        found = reporting.get(path, by=by, **filters)
+        answer = reporting.get(path, by=by, **filters)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     console = Console(markup=False, highlight=False)
     table = Table(title="，".join([campaign_id, *filters.values()]), box=SIMPLE, padding=0, pad_edge=False)
@@ -108,10 +108,10 @@ def live_room(
     table.add_column(BY_NAMES[by], overflow="fold")
     for title in ACTIONS.values():
         table.add_column(title, justify="right", no_wrap=True)
-    for row in found["rows"]:
+    for row in answer["rows"]:
         table.add_row(row["key"], row["name"] or "—", *(_figure(row[action]) for action in ACTIONS))
     console.print(table)
-    console.print(f"数据截至 {local_text(datetime.fromisoformat(found['as_of']))}")
+    console.print(f"数据截至 {local_text(datetime.fromisoformat(answer['as_of']))}")
 
 
 def _written(path: str, asked: Mapping[str, str], csv: Path | None, xlsx: Path | None) -> bool:

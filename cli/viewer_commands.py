@@ -94,17 +94,17 @@ def _listed(path: Path) -> list[str]:
     named = next((index for index, cell in enumerate(header) if cell in COLUMNS["viewer_id"]), None)
     if named is None and len(header) > 1:
         fail(f"{path} 有几列，却没有“账号”一列（也可以叫 {'、'.join(COLUMNS['viewer_id'][:3])}）")
-    found: dict[str, None] = {}
+    accounts: dict[str, None] = {}
     for number, row in enumerate(rows, 1):
         cell = row[named or 0].strip() if len(row) > (named or 0) else ""
         if (named is not None and number == 1) or not cell:
             continue
         if not re.fullmatch(ID_PATTERN, cell):
             fail(f"{path} 第 {number} 行：“{cell[:40]}”不是账号（字母、数字和 . _ : -，最多 64 个）")
-        found[cell] = None
-    if not found:
+        accounts[cell] = None
+    if not accounts:
         fail(f"{path} 里没有账号")
-    return list(found)
+    return list(accounts)
 
 
 @contextmanager
@@ -164,18 +164,18 @@ def show(
     """一位观众每节课的情况和原因。联络员用自己的令牌（环境变量 ADMIN_TOKEN）。"""
     with client("checkin") as checkin:
         path = f"/v1/campaigns/{chosen_campaign(campaign_id)}/units/{unit}/viewers/{viewer_id}"
-        found = checkin.get(path)
+        answer = checkin.get(path)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     table = Table("课程", "名称", "情况", "原因", box=SIMPLE)
-    for lesson in found["lessons"]:
+    for lesson in answer["lessons"]:
         reason = REASONS.get(lesson["reason"] or "", "")
         table.add_row(lesson["lesson_date"], lesson["title"], STATES[lesson["state"]], reason)
     console = Console(markup=False, highlight=False)
     console.print(table)
-    claimed = {"claimed": "，证书已领取", "revoked": "，证书已撤销"}.get(found["certificate"] or "", "")
+    claimed = {"claimed": "，证书已领取", "revoked": "，证书已撤销"}.get(answer["certificate"] or "", "")
     console.print(
-        f"已计入 {found['credited_days']} 天，最多可达 {found['reachable_days']} 天，"
-        f"结课需要 {found['required_days']} 天{claimed}"
+        f"已计入 {answer['credited_days']} 天，最多可达 {answer['reachable_days']} 天，"
+        f"结课需要 {answer['required_days']} 天{claimed}"
     )

@@ -116,7 +116,7 @@ def read(path: Path) -> Campaign:
         groups={group["code"]: group["name"] for group in content["groups"]},
         units=_units(path.parent / content["units_file"]),
         channels={row["channel"]: row["unit_code"] for row in _rows(path.parent / content["channels_file"])},
-        platforms={each["source"]: each.get("modes", ["live", "replay"]) for each in content["platforms"]},
+        platforms={platform["source"]: platform.get("modes", ["live", "replay"]) for platform in content["platforms"]},
         claim_from=datetime.fromisoformat(content["certificate"]["claim_from"]),
         template=message["template"],
         send_from=message["send_window"]["from"],

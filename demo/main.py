@@ -107,7 +107,7 @@ def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> Non
     table = Table("what", title="Sent against found")
     for column in ("compared", "expected", "found", "differences"):
         table.add_column(column, justify="right")
-    for check in outcome.found.checks:
+    for check in outcome.comparison.checks:
         style = "bold red" if check.differences else None
         numbers = (check.compared, check.expected, check.found, len(check.differences))
         table.add_row(check.what, *(f"{number:,}" for number in numbers), style=style)
@@ -128,7 +128,7 @@ def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> Non
 
 
 def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None:
-    result = outcome.found
+    result = outcome.comparison
     say = partial(console.print, soft_wrap=True, markup=False)
     if result.pdfs:
         say(

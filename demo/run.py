@@ -15,12 +15,12 @@ from demo.traffic import Traffic
 
 @dataclass
 class Outcome:
-    found: Comparison
+    comparison: Comparison
     events: int
 
     @property
     def differences(self) -> list[str]:
-        return [f"{check.what}: {difference}" for check in self.found.checks for difference in check.differences]
+        return [f"{check.what}: {difference}" for check in self.comparison.checks for difference in check.differences]
 
 
 class Run:

@@ -30,7 +30,7 @@ async def check(deployment: Deployment) -> list[Finding]:
         *unreadable,
         *judge_passwords(files),
         *judge_receivers(files.get("alerts")),
-        *judge_expiries(expiry.found(deployment.secrets_folder), datetime.now(UTC)),
+        *judge_expiries(expiry.expiries_in(deployment.secrets_folder), datetime.now(UTC)),
     ]
 
 

@@ -25,7 +25,7 @@ class Expiry(NamedTuple):
     at: datetime
 
 
-def found(folder: Path) -> list[Expiry]:
+def expiries_in(folder: Path) -> list[Expiry]:
     """When each certificate and token below `folder` runs out. Files that cannot be read are left out; doctor names them."""
     expiries = [*_certificate(folder / TLS_CERTIFICATE)]
     for path in sorted(folder.glob("*.env")):
@@ -62,7 +62,7 @@ def write_metrics(secrets: Path, folder: Path) -> None:
     name = "fanzha_expires_timestamp_seconds"
     samples = [
         f'{name}{{kind="{expiring.kind}",name="{expiring.name}"}} {expiring.at.timestamp():.0f}\n'
-        for expiring in found(secrets)
+        for expiring in expiries_in(secrets)
     ]
     head = f"# HELP {name} when the certificate or token in secrets/ runs out\n# TYPE {name} gauge\n"
     write_whole(folder / METRICS, head + "".join(samples), 0o644)

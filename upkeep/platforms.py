@@ -43,9 +43,9 @@ async def named(deployment: Deployment) -> list[Platform]:
 def senders(deployment: Deployment, named: list[Platform]) -> list[Sender]:
     """Every source, by name."""
     verified = json.loads(deployment.environments["checkin"].get("WEBHOOK_SOURCES") or "{}")
-    found = []
+    listed: list[Sender] = []
     for source in sorted(verified.keys() | {platform.source for platform in named}):
         settings = verified.get(source, {})
         campaigns = [platform for platform in named if platform.source == source]
-        found.append(Sender(source, settings.get("verifier"), settings.get("secrets", []), campaigns))
-    return found
+        listed.append(Sender(source, settings.get("verifier"), settings.get("secrets", []), campaigns))
+    return listed

@@ -566,8 +566,8 @@ def _unit_viewers(router: APIRouter, db: Database, clock: Clock, catalogue: Cata
             return
         campaign = await usecases.campaign_in_force(tx, catalogue, campaign_id)
         tree = campaign.definition.unit_by_code
-        own = usecases.subtree(campaign, principal.unit) if principal.unit in tree else frozenset()
-        if unit_code not in own:
+        subtree = usecases.subtree(campaign, principal.unit) if principal.unit in tree else frozenset()
+        if unit_code not in subtree:
             raise Problem(403, "other-unit", "该令牌只适用于自己单位及其下级")
 
     @router.get(path, tags=["liaison"], summary="A unit's viewers and their days")

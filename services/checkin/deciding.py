@@ -267,9 +267,9 @@ def _decide_checkins(decisions: Decisions, part: Part, changes: dict[str, _Chang
                 course.dates(change.credited_after) if reached else None,
             )
         )
-    for (lesson, mode, source), found in sorted(rows.items()):
+    for (lesson, mode, source), recorded in sorted(rows.items()):
         fields = {"lesson_date": campaign.lesson_texts[lesson], "mode": mode, "source": source}
-        decisions.publish(CheckinRecordedV1, campaign, found, fields)
+        decisions.publish(CheckinRecordedV1, campaign, recorded, fields)
 
 
 # ---- enrolments ------------------------------------------------------------------------------------------------------
@@ -370,6 +370,6 @@ def _decide_actions(decisions: Decisions, part: Part, stored: Stored) -> None:
             unit, group = stored.units.get(event.viewer_id, (UNASSIGNED, UNASSIGNED))
             action = LIVE_ROOM_ACTIONS[event.type]
             rows[slot.lesson, action].append((event.viewer_id, unit, group, event.occurred_at, event.item))
-    for (lesson, action), found in sorted(rows.items()):
+    for (lesson, action), recorded in sorted(rows.items()):
         fields = {"lesson_date": campaign.lesson_texts[lesson], "action": action}
-        decisions.publish(LiveRoomActionsRecordedV1, campaign, found, fields)
+        decisions.publish(LiveRoomActionsRecordedV1, campaign, recorded, fields)

@@ -232,8 +232,8 @@ def _lenient(raw: msgspec.Raw) -> LiveEvent:
 
 
 def _field_of(error: msgspec.MsgspecError) -> str | None:
-    found = _FIELD.search(str(error))
-    return (found[1] or found[2]) if found else None
+    match = _FIELD.search(str(error))
+    return (match[1] or match[2]) if match else None
 
 
 def _item(event: LiveEvent, raw: msgspec.Raw) -> Item:

@@ -53,7 +53,7 @@ def _standard(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     except ValueError:  # the secret is not base64
         return False
     expected = b"v1," + b64encode(digest)
-    return any(hmac.compare_digest(expected, each.encode()) for each in given.signatures.split(" "))
+    return any(hmac.compare_digest(expected, signature.encode()) for signature in given.signatures.split(" "))
 
 
 class _StandardHeaders(NamedTuple):

@@ -131,7 +131,7 @@ async def has_checkins(tx: Transaction, campaign_id: str) -> bool:
 async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable[Enrolment]) -> set[Key]:
     """Stores enrolment events; returns the (viewer_id, enrolment_id) of those that were new by id and by what they say."""
     rows = sorted(enrolments, key=itemgetter(0, -1, 1))
-    found = await tx.fetch(
+    new = await tx.fetch(
         """
         INSERT INTO enrolment (campaign_no, viewer_id, enrolment_id, enrolled_at, unit_code, group_code, channel, received_at,
                                guardian_consent, has_contact, said)
@@ -142,7 +142,7 @@ async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable
         campaign_no,
         *columns(rows, len(Enrolment._fields)),
     )
-    return {(row[0], row[1]) for row in found}
+    return {(row[0], row[1]) for row in new}
 
 
 async def replaced_enrolments(
@@ -295,7 +295,7 @@ async def upsert_viewers(
     kind_of_each = array("H", [kinds.setdefault(_kind(lessons), len(kinds)) for _, lessons, _ in rows])
     if sys.byteorder == "little":
         kind_of_each.byteswap()
-    found = await tx.fetch(
+    changed = await tx.fetch(
         _UPSERT_VIEWERS,
         campaign_no,
         [viewer_id for viewer_id, _, _ in rows],
@@ -303,7 +303,7 @@ async def upsert_viewers(
         *columns(list(kinds), 6),
         *_enrolment_columns([told for _, _, told in rows]),
     )
-    return [_viewer_row(row) for row in found]
+    return [_viewer_row(row) for row in changed]
 
 
 def _kind(lessons: Lessons) -> tuple[int | None, ...]:
@@ -313,7 +313,7 @@ def _kind(lessons: Lessons) -> tuple[int | None, ...]:
 def _enrolment_columns(told: Sequence[Told | None]) -> list[list[Any]]:
     if not any(told):
         return [[] for _ in range(9)]
-    return columns([_told_values(each) if each else (None,) * 9 for each in told], 9)
+    return columns([_told_values(enrolled) if enrolled else (None,) * 9 for enrolled in told], 9)
 
 
 def _told_values(told: Told) -> tuple[Any, ...]:
@@ -675,7 +675,7 @@ async def certificates_of(tx: Transaction, campaign_id: str, viewer_id: str) -> 
 async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tuple[str, str]]:
     """Keeps each event once; returns the (source, event_key) that were new."""
     by_key = {(row.source, row.event_key): row for row in reversed(list(rows))}
-    found = await tx.fetch(
+    new = await tx.fetch(
         """
         INSERT INTO uncounted (source, event_key, verdict, reason, campaign_id, viewer_id, type,
                                occurred_at, received_at, body_hmac)
@@ -685,7 +685,7 @@ async def keep_uncounted(tx: Transaction, rows: Iterable[Uncounted]) -> set[tupl
         """,
         *columns([by_key[key] for key in sorted(by_key)], len(Uncounted._fields)),
     )
-    return {(row[0], row[1]) for row in found}
+    return {(row[0], row[1]) for row in new}
 
 
 async def uncounted_of(tx: Transaction, campaign_id: str, viewer_id: str, limit: int) -> list[Any]:
@@ -701,7 +701,7 @@ async def uncounted_of(tx: Transaction, campaign_id: str, viewer_id: str, limit:
 async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Action]) -> set[Key]:
     """Stores live-room actions; returns the (viewer_id, event_id) of those that were new by id and by what was done."""
     rows = sorted(actions, key=_action_key)
-    found = await tx.fetch(
+    new = await tx.fetch(
         """
         INSERT INTO live_room_action (campaign_no, viewer_id, event_id, lesson_date, action, item, happened_at)
         SELECT $1, * FROM unnest($2::text[], $3::text[], $4::date[], $5::text[], $6::text[], $7::timestamptz[])
@@ -710,7 +710,7 @@ async def add_actions(tx: Transaction, campaign_no: int, actions: Iterable[Actio
         campaign_no,
         *columns(rows, len(Action._fields)),
     )
-    return {(row[0], row[1]) for row in found}
+    return {(row[0], row[1]) for row in new}
 
 
 def _action_key(action: Action) -> tuple[str, ...]:

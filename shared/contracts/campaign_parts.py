@@ -368,8 +368,8 @@ class RulesContent(Part):
         for window in self.timeline:
             if window.mode not in platform.modes:
                 continue
-            own = self._instants(self.lessons[window.lesson_index], platform.windows)
-            spans = [(opens, closes + grace) for opens, closes in own] or [(window.opens_at, window.closes_at)]
+            hours = self._instants(self.lessons[window.lesson_index], platform.windows)
+            spans = [(opens, closes + grace) for opens, closes in hours] or [(window.opens_at, window.closes_at)]
             for opens, closes in spans:
                 cut = window._replace(opens_at=max(opens, window.opens_at), closes_at=min(closes, window.closes_at))
                 if cut.opens_at < cut.closes_at:

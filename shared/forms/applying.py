@@ -50,10 +50,10 @@ def _period_faults(at: str, form: Form, definition: CampaignDefinition, working_
     first, last = definition.first_day, definition.last_day
     if form.by is not None and form.by < first:
         return [Fault(f"{at}.by", f"{form.by} 早于活动开始的 {first}；请改日期")]
-    found = periods(form, definition)
-    if not found:
+    form_periods = periods(form, definition)
+    if not form_periods:
         return [Fault(f"{at}.every", f"从 {first} 到 {last} 没有一期；请核对 every 和它的日子")]
-    for period in found:
+    for period in form_periods:
         try:
             due(form, period, definition, working_days)
         except UnknownYear as unknown:

@@ -93,8 +93,8 @@ class _Seen:
             case "v":
                 self._in_value = False
             case "c" if self._formula and not self._value:
-                if found := _REFERENCE.fullmatch(self._cell.get("r", "")):
-                    self.cells.append((int(found[2]), _place(found[1])))
+                if match := _REFERENCE.fullmatch(self._cell.get("r", "")):
+                    self.cells.append((int(match[2]), _place(match[1])))
 
 
 def _local(name: str) -> str:

@@ -18,7 +18,7 @@ async def test_sixteen_days_leave_no_difference_and_a_wrong_expectation_many() -
                 await run.finish(step)
             outcome = await run.compare()
             assert outcome.differences == []
-            assert all(check.compared for check in outcome.found.checks)
+            assert all(check.compared for check in outcome.comparison.checks)
             await _notices_what_is_wrong(run)
 
 

@@ -379,7 +379,7 @@ async def test_a_token_of_a_unit_reads_the_definition_as_if_there_were_no_other(
     for role in ROLES:
         answer = await service.client.get(PATH, headers={"Authorization": f"Bearer {token(role, unit=unit)}"})
         read = answer.json()
-        assert [each["unit_code"] for each in read["units"]] == units
+        assert [row["unit_code"] for row in read["units"]] == units
         assert (read["units"][0]["parent_code"], read["channels"]) == (None, channels)
         assert (read["title"], len(read["lessons"]), answer.headers["x-revision"]) == ("小活动", 2, "2")
     entire = await service.client.get(PATH)
@@ -402,7 +402,7 @@ async def test_a_viewer_is_told_what_counts_why_and_what_is_possible(service: Ch
     )
     answer = (await service.client.get(f"{PATH}/viewers/a")).json()
     assert (answer["unit_name"], answer["credited_days"], answer["required_days"]) == ("单位111", 0, 2)
-    assert [(each["state"], each["final"], each["reason"], each["modes"]) for each in answer["lessons"]] == [
+    assert [(lesson["state"], lesson["final"], lesson["reason"], lesson["modes"]) for lesson in answer["lessons"]] == [
         ("not_credited", False, "replay_not_credited", ["replay"]),
         ("not_seen", False, None, []),
     ]

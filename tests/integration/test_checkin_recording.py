@@ -405,22 +405,22 @@ async def test_a_batch_may_hold_more_kinds_of_viewers_than_a_byte_counts(service
     enrolled = Enrolment(
         "v0300", "n-1", datetime.fromisoformat(LIVE), "111", "student", None, datetime.fromisoformat(LIVE)
     )
-    changes = [(viewer, each, Told.of(enrolled) if viewer == "v0300" else None) for viewer, each in lessons.items()]
+    changes = [(viewer, bits, Told.of(enrolled) if viewer == "v0300" else None) for viewer, bits in lessons.items()]
 
     async with service.service.db.transaction() as tx:
         changed = await upsert_viewers(tx, 1, changes)
 
-    assert {row.viewer_id: row.live_after for row in changed} == {viewer: each.live for viewer, each in lessons.items()}
+    assert {row.viewer_id: row.live_after for row in changed} == {viewer: bits.live for viewer, bits in lessons.items()}
     rows = await service.rows("SELECT viewer_id, live, replay, first, unit_code, group_code FROM viewer ORDER BY 1")
     assert rows == [
         (
             viewer,
-            each.live,
-            each.replay,
-            each.first,
+            bits.live,
+            bits.replay,
+            bits.first,
             *(("111", "student") if viewer == "v0300" else ("unassigned",) * 2),
         )
-        for viewer, each in lessons.items()
+        for viewer, bits in lessons.items()
     ]
 
 
@@ -458,4 +458,4 @@ def places_of(facts: list[tuple[str, dict[str, Any]]], viewer_id: str) -> set[st
         (row.enrolled_at, row.enrolment_id, row.to_unit_code) for row in rows if row.from_unit_code != row.to_unit_code
     ]
     groups = [(row.enrolled_at, row.enrolment_id, row.to_group) for row in rows if row.from_group != row.to_group]
-    return {max(found)[-1] for found in (units, groups) if found}
+    return {max(places)[-1] for places in (units, groups) if places}

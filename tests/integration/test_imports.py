@@ -125,7 +125,7 @@ async def test_the_digest_of_what_was_said_needs_a_key_and_is_forgotten_with_peo
         async with running_checkin(fresh, tmp_path, link_key=link_key) as service:
             await service.define(campaign_content())
             assert await import_rows(service, tmp_path, header, row) == verdicts(recorded=1)
-            digests = [found for (found,) in await service.rows("SELECT said FROM enrolment")]
+            digests = [said for (said,) in await service.rows("SELECT said FROM enrolment")]
     assert len(set(digests)) == 2
     owner = await asyncpg.connect(fresh.owner_url)
     tx, erasure = Transaction(owner), Erasure({})

@@ -18,7 +18,7 @@ def past(number: int, group: str, consent: bool = False, has_contact: bool = Tru
 def barred(*groups: str) -> list[str]:
     """`pupil+` is one with consent."""
     history = [past(number, group.rstrip("+"), group.endswith("+")) for number, group in enumerate(groups, 1)]
-    return [each.enrolment_id for each in without_contact(history, {CHILD})]
+    return [enrolment.enrolment_id for enrolment in without_contact(history, {CHILD})]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_minors_contact_needs_consent(groups: list[str], expected: list[str]) 
 def test_the_order_of_arrival_makes_no_difference() -> None:
     for groups in product((CHILD, ADULT, NONE), repeat=3):
         for consents in product((True, False), repeat=3):
-            history = [past(n, *each) for n, each in enumerate(zip(groups, consents, strict=True))]
+            history = [past(n, group, consent) for n, (group, consent) in enumerate(zip(groups, consents, strict=True))]
             answers = {tuple(without_contact(order, {CHILD})) for order in permutations(history)}
             assert len(answers) == 1
 

@@ -22,10 +22,12 @@ def checkin(monkeypatch: pytest.MonkeyPatch) -> Iterator[JsonServer]:
     def links(body: dict[str, Any]) -> tuple[int, Any]:
         listed = body.get("viewer_ids")
         if listed is None:
-            found, cursor = (["c"], None) if body["cursor"] else (["a", "b"], "b")
+            viewers, cursor = (["c"], None) if body["cursor"] else (["a", "b"], "b")
         else:
-            found, cursor = listed, None
-        rows = [{"viewer_id": viewer, "unit_code": None if listed else "111", "url": f"u/{viewer}"} for viewer in found]
+            viewers, cursor = listed, None
+        rows = [
+            {"viewer_id": viewer, "unit_code": None if listed else "111", "url": f"u/{viewer}"} for viewer in viewers
+        ]
         return 200, {"rows": rows, "next_cursor": cursor}
 
     server.routes["POST", LINKS] = links

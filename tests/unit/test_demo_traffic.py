@@ -125,7 +125,7 @@ def test_a_viewers_check_ins_of_a_step_are_of_one_source(steps: list[Step]) -> N
             for value in (item.value for item in items if isinstance(item.value, dict)):
                 if value.get("type") == "viewer.checked_in":
                     sources.setdefault(str(value["viewer_id"]), set()).add(source)
-        assert [viewer for viewer, found in sources.items() if len(found) > 1] == [], step.title
+        assert [viewer for viewer, used_by in sources.items() if len(used_by) > 1] == [], step.title
     assert min(used[source] for source in ("standard", "douyin", "bus", "import")) > VIEWERS
 
 

@@ -60,8 +60,8 @@ def test_a_new_once_opens_when_it_is_applied_unless_it_is_due_already() -> None:
 )
 def test_what_changes_only_the_due_times_is_told_too(changes: dict[str, Any], due: str) -> None:
     assert told(rules(form()), rules(form(), **changes)) == [("daily", "changed", ["due_times"], "2024-07-03", due)]
-    own = form(deadline={"at": "18:00"})
-    assert told(rules(own), rules(own, closing_time="17:00")) == []
+    with_time = form(deadline={"at": "18:00"})
+    assert told(rules(with_time), rules(with_time, closing_time="17:00")) == []
 
 
 TABLE = form()["fields"][1]

@@ -93,8 +93,8 @@ def by_hand(node: ast.expr, values: dict[str, Any]) -> Fraction | None:
                 return None
             signs: dict[type, Any] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
             return Fraction(signs.get(type(op), operator.truediv)(first, second))
-    found = values[ast.unparse(node)]
-    return None if found is None else Fraction(found)
+    value = values[ast.unparse(node)]
+    return None if value is None else Fraction(value)
 
 
 @given(formula=trees(), values=st.fixed_dictionaries(dict.fromkeys(NAMES, VALUES)))

@@ -145,7 +145,9 @@ def test_an_answer_of_something_else_is_told() -> None:
     ],
 )
 def test_accounts_that_all_end_in_zeros_are_pointed_out(accounts: list[str], rounded: int) -> None:
-    source = (Row(at, [], {"viewer_id": each, "occurred_at": "2024/6/29 19:31"}) for at, each in enumerate(accounts))
+    source = (
+        Row(at, [], {"viewer_id": account, "occurred_at": "2024/6/29 19:31"}) for at, account in enumerate(accounts)
+    )
     tally, _ = send(Checkin(), source)
     assert tally.as_json().get("rounded_ids", 0) == rounded
 
@@ -179,13 +181,13 @@ def test_refused_rows_are_explained_where_they_stand() -> None:
 def test_refused_rows_are_counted_by_reason_and_field_with_the_first_lines() -> None:
     def malformed(events: list[dict[str, Any]]) -> httpx.Response:
         fields = ["phone" if event["viewer_id"] in ("ks3", "ks9") else "name" for event in events]
-        results = [{"event_id": None, "verdict": "rejected", "reason": "malformed", "field": each} for each in fields]
+        results = [{"event_id": None, "verdict": "rejected", "reason": "malformed", "field": field} for field in fields]
         return httpx.Response(200, json={"results": results})
 
     tally, refusals = send(Checkin(malformed), rows(12))
     assert {why[-7:] for number, why in refusals.rows if number in (3, 9)} == {"（phone）"}
-    found = [(each["field"], each["rows"], each["first_rows"]) for each in tally.as_json()["refused"]]
-    assert found == [("name", 10, [2, 4, 5, 6, 7]), ("phone", 2, [3, 9])]
+    refused = [(group["field"], group["rows"], group["first_rows"]) for group in tally.as_json()["refused"]]
+    assert refused == [("name", 10, [2, 4, 5, 6, 7]), ("phone", 2, [3, 9])]
     assert tally.as_json()["reasons"] == {"rejected": {"malformed": 12}}
 
 

@@ -231,7 +231,7 @@ def test_told_columns_go_before_recognised_ones(tmp_path: Path) -> None:
 def test_a_column_is_taken_by_its_whole_name(tmp_path: Path, header: str, told: dict[str, str], column: str) -> None:
     with open_table(write(tmp_path, "a.csv", f"{header}\na,b,c\n"), told) as table:
         assert table.columns["viewer_id"] == column
-        assert list(table.unused) == [each for each in header.split(",")[:2] if each != column]
+        assert list(table.unused) == [name for name in header.split(",")[:2] if name != column]
 
 
 @pytest.mark.parametrize(

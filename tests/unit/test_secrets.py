@@ -202,7 +202,7 @@ def test_whether_anybody_hears_of_an_alert(alerts: dict[str, str], level: Level)
 
 def test_what_runs_out_is_said_before_it_does(tmp_path: Path) -> None:
     issued = datetime.now(UTC)
-    expiries = expiry.found(written(tmp_path))
+    expiries = expiry.expiries_in(written(tmp_path))
     assert {expiring.name for expiring in expiries} == {"tls_certificate.pem", "operator.env（ADMIN_TOKEN）"}
     year = timedelta(days=365)
     for before, level in (

@@ -17,7 +17,7 @@ from shared.service.problems import Problem, not_found
 from shared.service.refusals import Answer, Refused
 
 
-def _own_rule(text: str) -> str:
+def _refuses_no(text: str) -> str:
     if text == "no":
         raise ValueError("不可以是 no")
     return text
@@ -30,7 +30,7 @@ class Order(BaseModel):
     at: AwareDatetime
     kind: Literal["a", "b"]
     words: Annotated[list[Annotated[str, Field(max_length=2)]], Field(max_length=1)]
-    own: Annotated[str, AfterValidator(_own_rule)] = "x"
+    checked: Annotated[str, AfterValidator(_refuses_no)] = "x"
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ SOUND = {"day": "2024-06-29", "at": "2024-06-29T19:30:00+08:00", "kind": "a", "w
         (SOUND | {"words": ["a", "b"]}, "words：最多 1 项"),
         (SOUND | {"words": ["abc"]}, "words.0：最多 2 个字符"),
         (SOUND | {"words": "abc"}, "words：应为列表"),
-        (SOUND | {"own": "no"}, "own：不可以是 no"),
+        (SOUND | {"checked": "no"}, "checked：不可以是 no"),
         (SOUND | {"dya": 1}, "dya：不是这里能用的名称，请核对拼写或去掉"),
         ({key: value for key, value in SOUND.items() if key != "day"}, "day：没有写，请补上"),
         ("{", "请求：不是有效的 JSON"),
