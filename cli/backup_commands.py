@@ -49,7 +49,7 @@ def backup(
 
     if daily_at is not None:
         _daily(daily_at, to, keep, not without_secrets, passphrase_file)
-    deployment = found_deployment()
+    deployment = this_deployment()
     work = keeping.take(
         deployment,
         (to or deployment.backups).resolve(),
@@ -108,7 +108,7 @@ def restore(
         if verify_only:
             description = manifest.read(path)
         else:
-            work = keeping.restore(found_deployment(), path, wipe=wipe, other_keys=other_keys, tell=progress.print)
+            work = keeping.restore(this_deployment(), path, wipe=wipe, other_keys=other_keys, tell=progress.print)
             description = asyncio.run(work)
     except keys.WrongPassphrase:
         fail("口令不对，打不开备份里的密钥")
@@ -147,11 +147,11 @@ def _daily(at: time, to: Path | None, keep: int, with_secrets: bool, passphrase_
         )
         asyncio.run(work)
 
-    folder = (to or found_deployment().backups).resolve()
+    folder = (to or this_deployment().backups).resolve()
     daily.keep_going(folder, at, take, now=lambda: datetime.now(UTC), sleep=sleep)
 
 
-def found_deployment() -> Deployment:
+def this_deployment() -> Deployment:
     try:
         return Deployment.from_environment()
     except NotFound as error:

@@ -179,7 +179,7 @@ def show(
 
 
 def _redirected(old: dict[str, Any], new: CampaignDefinition) -> list[str]:
-    """The channels that were known and now lead to another unit."""
+    """The channels that existed before and now lead to another unit."""
     before: dict[str, str] = old.get("channels") or {}
     return [channel for channel, unit in new.channels.items() if before.get(channel, unit) != unit]
 

@@ -29,8 +29,8 @@ SPREADSHEET_DATE = re.compile(r"^(\d{4})/(\d{1,2})/(\d{1,2})$")  # what Excel ma
 UNIT_PATH = re.compile(r"^units\[(\d+)\]\.?(.*)$")
 BRACES = re.compile(r"[{｛﹛]\s*(\w+)\s*[}｝﹜]|[{｛﹛}｝﹜]")
 BRACES_SHOWN_AROUND = 6  # characters before and after, so that they are found in a long text
-WHOLE_AS_FRACTION = re.compile(r"^([0-9]+)\.0+$")  # what a spreadsheet makes of a code that it took for a number
-SCIENTIFIC = re.compile(r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$")  # and of a long one
+WHOLE_AS_FRACTION = re.compile(r"^([0-9]+)\.0+$")  # what a spreadsheet makes of a code that it reads as a number
+SCIENTIFIC = re.compile(r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$")  # what it makes of a long code
 CODE_COLUMNS = ("unit_code", "parent_code", "channel")
 CODE_PATH = re.compile(r"(^|\.)(code|unit_code|parent_code|units\[[0-9]+\])$|^channels\.")
 IN_CSV = re.compile(r" 第 [0-9]+ 行")
@@ -81,7 +81,7 @@ def load(path: Path, yaml_max_bytes: int = YAML_MAX_BYTES) -> CampaignDefinition
 
 
 def _contradictions(definition: CampaignDefinition) -> list[Finding]:
-    """What is a valid definition, and not what its author can have meant."""
+    """Findings about what is valid in a definition but cannot be what its author meant."""
     findings = []
     texts = {f"messages[{index}].template": rule.template for index, rule in enumerate(definition.messages)}
     if definition.certificate:
@@ -89,10 +89,10 @@ def _contradictions(definition: CampaignDefinition) -> list[Finding]:
     for at, text in texts.items():
         findings += _wrong_braces(at, text)
     claim_from = definition.certificate.claim_from if definition.certificate else None
-    there = claim_from.astimezone(definition.zone) if claim_from else None
-    if claim_from and there and claim_from.utcoffset() and claim_from.utcoffset() != there.utcoffset():
+    local = claim_from.astimezone(definition.zone) if claim_from else None
+    if claim_from and local and claim_from.utcoffset() and claim_from.utcoffset() != local.utcoffset():
         message = (
-            f"时区是 UTC{there:%z}，与 certificate.claim_from 的 UTC{claim_from:%z} 矛盾；中国大陆请写 Asia/Shanghai"
+            f"时区是 UTC{local:%z}，与 certificate.claim_from 的 UTC{claim_from:%z} 矛盾；中国大陆请写 Asia/Shanghai"
         )
         findings.append(Finding("time_zone", repr(definition.time_zone), message))
     return findings
@@ -248,7 +248,7 @@ def _placed(finding: Finding, units: Table | None, channels: Table | None) -> Fi
 
 
 def _with_line(finding: Finding, path: Path, written: Mapping[str, Written]) -> Finding:
-    """The finding with file and line of its key, or of the nearest key around it; of a CSV file they are told already."""
+    """The finding with file and line of its key, or of the nearest key around it. A finding in a CSV file has them already."""
     if IN_CSV.search(finding.at):
         return finding
     key = finding.at

@@ -143,7 +143,8 @@ def _at(mark: yaml.Mark | None, message: str) -> NotReadable:
 
 
 def _not_yaml(text: str, error: yaml.MarkedYAMLError) -> NotReadable:
-    """What an input method or a tab key left behind, which YAML complains about elsewhere and otherwise; else its complaint."""
+    """The fault in words for its author. For tabs and full-width signs, which PyYAML reports in another place and in other
+    words, it names the place where they stand; for anything else it is the translated message of PyYAML."""
     mark, begin = error.problem_mark, error.context_mark
     problem = str(error.problem)
     if mark is not None and r"'\t'" in problem:

@@ -18,10 +18,10 @@ from shared.clock import CHINA, local_text, read_clock, write_clock
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="模拟时钟：拨到某一刻、查看")
 
-QUIET_ROUNDS = 2  # a settled service may get work from one that is asked after it
+QUIET_ROUNDS = 2  # a service that has answered "settled" may get work from a service that is asked later
 SETTLE_WITHIN_S = 120
 PAUSE_S = 0.1
-ASK_MIN_S = 1  # with less time the last answer would only be a time-out
+ASK_MIN_S = 1  # with less time left, the last request would only time out
 READY_TIMEOUT_S = 5
 
 AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供脚本使用")]
@@ -122,7 +122,7 @@ def _complaint(http: httpx.Client, urls: Mapping[str, str], waiting: Mapping[str
 
 
 def _checks(http: httpx.Client, url: str) -> dict[str, str]:
-    """What the service's readiness says, which often is the reason for waiting."""
+    """The service's readiness checks, which often say why it is not settled. Empty where it does not answer."""
     try:
         checks: dict[str, str] = http.get(f"{url}/health/ready", timeout=READY_TIMEOUT_S).json()["checks"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):

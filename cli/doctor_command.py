@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.backup_commands import found_deployment
+from cli.backup_commands import this_deployment
 from upkeep.deployment import Deployment
 from upkeep.findings import Finding, Level, problem
 
@@ -47,11 +47,11 @@ def doctor(
         "密钥": check_secrets.check,
         "本机": check_machine.check,
     }
-    report(asyncio.run(examine(found_deployment(), checks)), everything=everything, as_json=as_json)
+    report(asyncio.run(examine(this_deployment(), checks)), everything=everything, as_json=as_json)
 
 
 def report(findings: list[Finding], *, everything: bool, as_json: bool) -> None:
-    """Says what was found; ends with exit code 1 when there is a problem."""
+    """Prints the findings; ends with exit code 1 when there is a problem."""
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings], ensure_ascii=False))
     else:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.backup_commands import found_deployment
+from cli.backup_commands import this_deployment
 from cli.client import fail
 from shared.clock import CHINA, local_text
 from upkeep.deployment import Deployment
@@ -62,7 +62,7 @@ def viewer(
     from upkeep import forget
 
     _check_actor(by, yes)
-    counts = _run(forget.viewer(found_deployment(), campaign_id, viewer_id, by, dry_run=not yes))
+    counts = _run(forget.viewer(this_deployment(), campaign_id, viewer_id, by, dry_run=not yes))
     _tell(counts, yes, as_json)
     if yes:
         _empty_live()
@@ -95,7 +95,7 @@ def campaign(
     from upkeep import forget
 
     _check_actor(by, yes)
-    deployment = found_deployment()
+    deployment = this_deployment()
     if destroy_keys:
         folders = _backup_folders(deployment, backups)
         counts = _run(forget.with_keys(deployment, campaign_id, by, folders, dry_run=not yes))
@@ -117,7 +117,7 @@ def due(
     """到期自动删除：到那一刻，各服务会删除多少人的姓名、手机号。"""
     from upkeep import forget
 
-    deployment = found_deployment()
+    deployment = this_deployment()
     moment = _moment(at) if at else _now(deployment)
     counts = _run(forget.due(deployment, moment))
     if as_json:
@@ -134,7 +134,7 @@ def show_log(as_json: AsJson = False) -> None:
     """删除记录：谁、何时、删了多少。记录里没有个人信息。"""
     from upkeep import forget
 
-    rows = _run(forget.log(found_deployment(), LOG_MAX))
+    rows = _run(forget.log(this_deployment(), LOG_MAX))
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
@@ -210,14 +210,14 @@ def _counted(counts: dict[str, int]) -> str:
 def _empty_live() -> None:
     from upkeep import forget
 
-    if left := _run(forget.empty_live(found_deployment())):
+    if left := _run(forget.empty_live(this_deployment())):
         typer.echo(f"直播平台发来的消息还有 {left:,} 条没有处理，里面可能有他：等 checkin 处理完，再运行一次", err=True)
 
 
 def _rebuild() -> None:
     from upkeep import forget
 
-    marked = _run(forget.rebuild_stream(found_deployment()))
+    marked = _run(forget.rebuild_stream(this_deployment()))
     typer.echo(f"事件流已重建，{marked:,} 个事件正在重新发布：fanzha outbox status", err=True)
 
 

@@ -190,12 +190,12 @@ def with_day(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def says_nothing(text: str) -> bool:
-    """Whether a cell is empty in the words of databases, programs and people."""
+    """Whether a cell is blank or holds a word for an empty value, such as NULL, nan or 无."""
     return not text.strip(_BLANKS) or text.strip(_BLANKS).casefold() in NOTHING
 
 
 def _spoilt(value: Any, text: str) -> str | None:
-    """As what a spreadsheet took a code, where that cannot be undone."""
+    """What a spreadsheet turned a code into (zh-Hans), where the code cannot be restored; else None."""
     if isinstance(value, date | time | bool):  # a datetime is a date
         return "日期或是非"
     rounded = isinstance(value, float) and abs(value) >= SHEET_INTEGER_MAX
@@ -279,9 +279,10 @@ def _unused(event: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def derived_id(event: Mapping[str, Any]) -> str:
-    """The same row has the same id in every file. Names and phones stay out of it: an id is kept and seen.
+    """An id for a row that has none: the same row gets the same id in every file. Names and phones are not part of it, because
+    ids are stored and shown.
 
-    It names the row in answers. What is counted once is known by what it says, and checkin decides that (DESIGN §4.5).
+    It only names the row in answers. Whether a row is a repeat is decided by checkin, from its content (DESIGN §4.5).
     """
     kept = (*OF_EVERY_EVENT, *SAYS.get(event["type"], ()))
     parts = [event.get(field, "") for field in kept]
@@ -290,7 +291,7 @@ def derived_id(event: Mapping[str, Any]) -> str:
 
 
 def _note(event: Mapping[str, Any], occurred_at: datetime | None) -> str:
-    """What is most likely wrong, if checkin says `malformed`."""
+    """What is most likely wrong with the row, in case checkin answers `malformed` (zh-Hans)."""
     if not event.get("viewer_id"):
         return "没有账号（空格，或 NULL、nan、无 之类的字样）"
     if not event["occurred_at"]:

@@ -33,8 +33,8 @@ from shared.sheets import (
 )
 
 COLUMNS_LISTED_MAX = 30
-ROWS_ABOVE_MAX = 20  # of titles above a header that are looked through
-ROWS_LOOKED_AT = 20  # to see whether a column of times has only times of day
+ROWS_ABOVE_MAX = 20  # rows above a header, such as titles, that are searched
+ROWS_LOOKED_AT = 20  # rows that show whether a column of times has only times of day
 
 LINES = (".ndjson", ".jsonl")
 
@@ -160,7 +160,8 @@ def _of_sheet(sheet: Sheet, told: Mapping[str, str]) -> Table:
 
 
 def _header_below(sheet: Sheet, told: Mapping[str, str]) -> FileFault | None:
-    """Where a title stands above the header: which row is it?"""
+    """The fault to report where a title stands above the header: it names the row of the header. None where no row looks like
+    one."""
     for row in islice(sheet.rows, ROWS_ABOVE_MAX):
         with suppress(FileFault):
             match_columns([str(cell).strip() for cell in row.cells], told)
@@ -179,7 +180,8 @@ def _row(row: SheetRow, places: Mapping[str, int], header: Sequence[str]) -> Row
 
 
 def _check_merged(sheet: Sheet, places: Mapping[str, int], columns: Mapping[str, str]) -> None:
-    """Rows below a merged cell are empty there, and would be taken for rows that do not say it. Raises `FileFault`."""
+    """Raises `FileFault` where a column that is read has merged cells: only their first row has the value, and the rows below
+    would be read as rows without it."""
     for field, place in places.items():
         merged = [cells for cells in sheet.merged if cells.place == place]
         if merged:
@@ -191,15 +193,16 @@ def _check_merged(sheet: Sheet, places: Mapping[str, int], columns: Mapping[str,
 
 
 def _surplus(row: SheetRow, header: Sequence[str]) -> str | None:
-    """A row with more cells than columns has shifted, or has something that would be lost."""
+    """What is wrong with a row that has more cells than the header has columns (zh-Hans): its cells have shifted, or some would
+    be lost. Else None."""
     if not row.beyond(header):
         return None
     return f"这一行有 {len(row.cells)} 格，表头只有 {len(header)} 列：多半是某一格里的分隔符没有放在引号里"
 
 
 def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
-    """Field → column: those told, and those recognised by their names. Raises `FileFault` where one is missing, or two could be
-    meant."""
+    """Field → column: the columns in `told`, and those recognised by their names. Raises `FileFault` where a required column is
+    missing, or several fit."""
     columns = {field: _told_column(header, column) for field, column in _two_columns(header, told).items()}
     alike: dict[str, list[str]] = {}
     for column in header:
@@ -226,13 +229,16 @@ def match_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, s
             asked["occurred_at"] = pairs[0]
         hints = " ".join(_map(field, column) for field, column in asked.items())
         mark = "分隔符是全角逗号，应为半角" if "，" in header[0] else "分隔符应为逗号、分号或制表符"
-        one = f"整行只成了一列，{mark}。" if len(header) == 1 else ""
-        raise FileFault(f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{one}请用 {hints} 指明")
+        shape = f"整行只成了一列，{mark}。" if len(header) == 1 else ""
+        raise FileFault(
+            f"认不出必需的列：{'、'.join(missing)}。文件的列有：{_listed(header)}。{shape}请用 {hints} 指明"
+        )
     return columns
 
 
 def _two_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
-    """Day and time of day may stand in two columns: `日期+时间`, unless one column is called so."""
+    """`told`, with `occurred_at` split in two fields where it names two columns: the day and the time of day, `日期+时间`. A
+    single column of that name is not split."""
     day, plus, clock = told.get("occurred_at", "").partition("+")
     if not plus or told["occurred_at"] in header:
         return dict(told)
@@ -240,8 +246,9 @@ def _two_columns(header: Sequence[str], told: Mapping[str, str]) -> dict[str, st
 
 
 def _day_of(columns: Mapping[str, str], header: Sequence[str], cells: Sequence[Any]) -> dict[str, str]:
-    """The column of days to a column that has only times of day (`cells`: its first ones), where it is beyond doubt: the one that
-    is called like it, or just 日期. Raises `FileFault` where it is not; nothing where the times are whole, or joined already."""
+    """The column of days that belongs to a column with only times of day, as the field `occurred_on`. `cells`: the first cells
+    of the column of times. The column of days is the one with a similar name, or the one called 日期. Raises `FileFault` where
+    none or several fit. Empty where the times have days, or the days are known already."""
     clocks = [cell for cell in cells if cell not in ("", None)]
     if "occurred_on" in columns or not clocks or not all(map(_is_time_of_day, clocks)):
         return {}
@@ -280,7 +287,8 @@ def _map(field: str, column: str) -> str:
 
 
 def _told_column(header: Sequence[str], column: str) -> str:
-    """The column of that very name, else the one whose name differs in dress only. Raises `FileFault`."""
+    """The column of exactly this name, else the one whose name differs only as `_plain` ignores it (case, spaces, brackets).
+    Raises `FileFault` where there is none, or several."""
     matches = [name for name in header if name == column.strip()] or [
         name for name in header if name and _plain(name) == _plain(column)
     ]
@@ -317,7 +325,8 @@ def _of_lines(file: TextIO, told: Mapping[str, str], size: int) -> Table:
 
 
 def _line_rows(file: TextIO, names: Mapping[str, list[str]], time_key: str, unused: list[str]) -> Iterator[Row]:
-    """`time_key`: what the time is called in the first object, which says its zone. `unused` takes in keys of no field."""
+    """`time_key`: the key of the time in the first object; its name may give the time zone. Keys that belong to no field are
+    added to `unused`."""
     field_of = {_plain(name): field for field, known in names.items() for name in reversed(known)}
     zone = zone_of(time_key)
     number = 0

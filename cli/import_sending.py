@@ -38,7 +38,7 @@ class Lost(Exception):
 
 
 class _Transient(Exception):
-    """Worth another try, but not before `after_s`, if the service said so."""
+    """A failure that may be tried again; where the service asked for it, not before `after_s`."""
 
     def __init__(self, text: str, after_s: float = 0) -> None:
         super().__init__(text)

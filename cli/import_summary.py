@@ -60,7 +60,7 @@ def report(tally: Tally, table: Table, rejected: Path | None, as_json: bool) -> 
 
 
 def _print_unused(tally: Tally, columns: Mapping[str, str]) -> None:
-    """Fields that hold something and were not taken, because only other types have a use for them."""
+    """Lists the columns with content that were not imported, because the type of these events has no use for them."""
     for event_type in sorted({event_type for event_type, _ in tally.unused}):
         listed = "、".join(
             f"{columns.get(field, field)}（{number:,} 行）"
@@ -74,7 +74,7 @@ def _print_unused(tally: Tally, columns: Mapping[str, str]) -> None:
 
 
 def _print_unknown(tally: Tally) -> None:
-    """Codes that the campaign does not have: most likely misspelt, or missing in the campaign's file."""
+    """Lists the codes that the campaign does not have: they are probably misspelt, or missing in the campaign's file."""
     for field, name, meaning in (
         ("unit_code", "单位代码", "照原样计在这些代码下，不属于任何单位"),
         ("channel", "渠道码", "没有给出单位"),

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from cli.import_events import SHEET_DIGITS, Outcome
 
-UNKNOWN_MAX = 1000  # codes that are named
-REASONS_MAX = 100  # that are told apart; some name what is in the cell
+UNKNOWN_MAX = 1000  # how many different unknown codes are listed
+REASONS_MAX = 100  # how many reasons are counted apart: some quote the cell, so there is no end to them
 LINES_NAMED_MAX = 5
 OTHER_REASONS = "其他原因"
 ACTIONS = ("quiz.answered", "prize.won", "account.followed")
@@ -17,7 +17,7 @@ NOT_SENT = "not_sent"
 
 
 class Fault(NamedTuple):
-    """Why rows were refused, and because of which field: "" where it is none, or not said."""
+    """Why rows were refused, and because of which field ("" where the reason is no field, or checkin names none)."""
 
     verdict: str
     reason: str
@@ -80,8 +80,8 @@ class Tally:
 
     @property
     def without_seconds(self) -> int:
-        """How many actions have no seconds, most likely, so that they do not meet what the platform sent: all of them are on the
-        minute."""
+        """How many actions probably lack their seconds, so that they are not recognised as repeats of what the platform sent.
+        That is assumed where all actions are on the minute."""
         return (
             self.actions
             if self.actions >= ON_THE_MINUTE_BY_CHANCE and self.actions == self.actions_on_the_minute
@@ -90,7 +90,7 @@ class Tally:
 
     @property
     def rounded_ids(self) -> int:
-        """How many accounts a spreadsheet has rounded, most likely: all long ones end in zeros, and that is hardly by chance."""
+        """How many accounts a spreadsheet has probably rounded. That is assumed where all long accounts end in zeros."""
         return 0 if self._kept_digits or self._lost_digits < ZEROS_BY_CHANCE else self.long_ids
 
     @property

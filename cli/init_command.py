@@ -152,8 +152,8 @@ def _add_missing(
 
 
 def env_additions(kept: str, template: str) -> tuple[str, list[str]]:
-    """The lines of `template` whose keys `kept` lacks, with the comments above them; and those keys. An existing `.env` decides
-    which project this is and which parts run, even where it does not name them."""
+    """The lines of `template` whose keys `kept` lacks, with the comments above them; and these keys. Keys `COMPOSE_…` are never
+    added to an existing `.env`: they would change the name of the project and the parts that run."""
     lines, keys, comments = "", [], ""
     for line in template.splitlines(keepends=True):
         if line.startswith("#"):
@@ -179,7 +179,7 @@ def _append_to_env(directory: Path, env: Path, kept: str, lines: str) -> None:
 
 
 def _public_of(env: str) -> PublicAddress | None:
-    """The value that `--domain` had, as far as `.env` tells."""
+    """The address that `--domain` gave when `.env` was written; None where `.env` has none."""
     match = re.search(r"^(?:CHECKIN|CERTIFICATE)_PUBLIC_URL=['\"]?(https://[\w.:-]+)", env, re.MULTILINE)
     try:
         return public_address.parse(match[1]) if match else None

@@ -74,8 +74,8 @@ def republish(service: OnlyService = None, within_s: WithinS = REPUBLISH_WITHIN_
 
 
 async def _wait_published(databases: dict[str, str], marked: dict[str, int], give_up_at: float) -> None:
-    """Waits until the marked rows are published. They count as infinitely old, so they are done when the oldest row that waits
-    has an age; new traffic does not matter."""
+    """Waits until the marked rows are published. Marked rows count as infinitely old, so all of them are published once the
+    oldest waiting row has a finite age, however many new rows wait."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         for name, url in databases.items():

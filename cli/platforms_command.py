@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.backup_commands import found_deployment
+from cli.backup_commands import this_deployment
 from cli.client import fail
 
-if TYPE_CHECKING:  # what a service has is loaded only where it is used
+if TYPE_CHECKING:  # packages that only services have are imported where they are used
     from upkeep.platforms import Sender
 
 MODE_NAMES = {"live": "首播", "replay": "重播"}
@@ -30,7 +30,7 @@ def platforms(
     from upkeep import platforms as known
     from upkeep.check_agreement import AWAY
 
-    deployment = found_deployment()
+    deployment = this_deployment()
     public_url = deployment.environments["checkin"].get("PUBLIC_URL", "")
     try:
         named = asyncio.run(known.named(deployment))

@@ -48,7 +48,7 @@ def preflight(
 
 
 def _ask(commands: tuple[tuple[str, ...], ...]) -> str | None:
-    """What the first of them that succeeds says."""
+    """The output of the first command that succeeds; None where all fail."""
     for command in commands:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_WITHIN_S)  # noqa: S603
@@ -60,5 +60,6 @@ def _ask(commands: tuple[tuple[str, ...], ...]) -> str | None:
 
 
 def _sees_the_machines_ports() -> bool:
-    """A container sees them with `--network host`: the engine's bridge is among its interfaces then."""
+    """Whether this process sees the machine's own ports. In a container it does with `--network host`: then the engine's bridge
+    is among the interfaces."""
     return not Path("/.dockerenv").exists() or Path("/sys/class/net/docker0").exists()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.backup_commands import found_deployment
+from cli.backup_commands import this_deployment
 from cli.client import fail
 
 
@@ -22,7 +22,7 @@ def repair(
     from upkeep.repair import repair as run
 
     try:
-        repaired: Repaired = asyncio.run(run(found_deployment(), dry_run=not yes))
+        repaired: Repaired = asyncio.run(run(this_deployment(), dry_run=not yes))
     except (CannotRepair, CannotForget) as error:
         fail(str(error))
     if as_json:

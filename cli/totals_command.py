@@ -115,7 +115,7 @@ def live_room(
 
 
 def _written(path: str, asked: Mapping[str, str], csv: Path | None, xlsx: Path | None) -> bool:
-    """Writes the sheets that were asked for; whether any was."""
+    """Writes the sheets that were asked for; returns whether any was."""
     wanted = [(file, kind) for file, kind in ((csv, CSV_TYPE), (xlsx, XLSX_TYPE)) if file is not None]
     for file, kind in wanted:
         with client("reporting") as reporting:
@@ -145,7 +145,7 @@ def _table(answer: dict[str, Any], key_name: str, title: str) -> Table:
 
 
 def _figure(value: float | None) -> str:
-    """Not known is "—", which is not 0 (FACTS A)."""
+    """A figure as text: "—" where it is not known, which is not 0 (FACTS A)."""
     match value:
         case None:
             return "—"

@@ -64,7 +64,7 @@ def _complaint(error: TyperException) -> str:
 
 
 def in_chinese(text: str) -> str:
-    """What typer says, in zh-Hans; a text that is not known stands as it is after a Chinese sentence."""
+    """Typer's message in zh-Hans. An unknown message is shown in English after a Chinese sentence."""
     for pattern, says in _SAYS:
         if matched := re.fullmatch(pattern, text, re.DOTALL):
             parts = {name: _readable(value) for name, value in matched.groupdict().items()}

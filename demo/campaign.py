@@ -56,7 +56,7 @@ class Campaign:
         return None
 
     def can_send(self, source: str, window: Window) -> bool:
-        """Who is no platform (the bus, a file) may send everything."""
+        """Whether this source broadcasts the mode of this window. A source that is no platform (the bus, a file) has both."""
         return window.mode in self.platforms.get(source, [window.mode])
 
     def sealed_at(self, lesson: int) -> datetime:

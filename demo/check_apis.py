@@ -8,7 +8,7 @@ from typing import Any
 
 from demo.comparison import Check
 from demo.expectation import Expectation, Viewer
-from demo.player import Player, each_at_once
+from demo.player import Player, run_concurrently
 from demo.sums import BY, Row, Sums
 from devstack.secrets import load_or_create
 from shared.service.tokens import create_token
@@ -45,7 +45,7 @@ class Apis:
                 checks[by].equal((by, "people"), sum(self._sums.viewers.values()), answer["sum"]["viewers"])
 
         questions = product(BY, lessons, (None, "live", "replay"))
-        await each_at_once(questions, lambda question: ask(*question), REQUESTS_AT_ONCE)
+        await run_concurrently(questions, lambda question: ask(*question), REQUESTS_AT_ONCE)
         return list(checks.values())
 
     async def _ask_totals(self, by: str, lesson: str | None, mode: str | None, token: str | None = None) -> Any:
@@ -74,7 +74,7 @@ class Apis:
             unit=COUNTY,
             valid_for=timedelta(hours=1),
         )
-        for by in (by for by in BY if by != "platform"):  # of the whole campaign only
+        for by in (by for by in BY if by != "platform"):  # platforms have figures only for the whole campaign
             answer = await self._ask_totals(by, None, None, token)
             self._hold_rows(check, (by,), sums.rows(by), answer["rows"])
         for service, path in (("checkin", "viewers/ks_000001"), ("certificate", "certificates/ks_000001")):

@@ -235,7 +235,7 @@ class Expectation:
             before.fresh[identity] = (verdict, reason)
             self._touched.add(viewer_id)
             if reason:
-                # Any of the step's repeats may be the one that is kept, so time and source of the row are not compared.
+                # Any of the step's repeats may be the one that is stored, so time and source of the row are not compared.
                 self.uncounted["stored", reason, viewer_id, CHECKED_IN, lesson, mode] += 1
         self._count(CHECKED_IN, lesson, mode, verdict, reason if first else None, first=first)
         return Expected(identity, verdict, reason, known=identity not in before.fresh)

@@ -19,7 +19,7 @@ HOME_SHARE = 0.7
 SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕欧阳".replace("欧阳", "")
 GIVEN = "澄岚砚舟霁禾苒钧沐璟珩筠蔚翊煦琬骁翎朔棠屿笙柠潼晗蓁祺瀚菀鸢"
 
-# What names can be: rare characters, the middle dot in all its spellings, other scripts, and what looks like markup.
+# Unusual names: rare characters, the middle dot in all its spellings, other scripts, and text that looks like markup.
 SPECIAL_NAMES = (
     "李㐱砚",
     "王𬭎澄",

@@ -123,7 +123,7 @@ class Player:
             progress(len(delivery.items))
 
         await asyncio.gather(
-            each_at_once(step.posts, post, POSTS_AT_ONCE), each_at_once(step.bus, publish, PUBLISHES_AT_ONCE)
+            run_concurrently(step.posts, post, POSTS_AT_ONCE), run_concurrently(step.bus, publish, PUBLISHES_AT_ONCE)
         )
         for export in step.exports:
             await self._import(export)
@@ -172,7 +172,7 @@ class Player:
         post.answer = Answer(response.status_code, body.get("results", []), body.get("counts", {}), kind, tries)
 
     def _signature(self, post: Post, *, wrong: bool) -> dict[str, str]:
-        """The headers that this source's verifier asks for, written from its specification a second time."""
+        """The signature headers of this source. They are written from the specification, independently of checkin's code."""
         source = self.addresses.sources[post.source]
         secret = source["secrets"][0]
         if source["verifier"] == "douyin":
@@ -254,8 +254,8 @@ async def _keep_quiet(error: Exception) -> None:
     """Ignores failed reconnects, all of which are reported here: a publish that fails is tried again and raises in the end."""
 
 
-async def each_at_once(work: Iterable[W], do: Callable[[W], Awaitable[None]], at_once: int) -> None:
-    """Calls `do` for all of `work`, `at_once` at a time."""
+async def run_concurrently(work: Iterable[W], do: Callable[[W], Awaitable[None]], at_once: int) -> None:
+    """Calls `do` for every item of `work`, at most `at_once` of them at a time."""
     waiting = iter(work)
 
     async def worker() -> None:

@@ -70,7 +70,7 @@ def accounts_out_of_place(where: str, subject: str, payload: bytes) -> Iterator[
 
 
 async def everywhere(home: Home, viewers: Iterable[Viewer], metrics: dict[str, str]) -> tuple[int, list[Seen]]:
-    """Looks everywhere; returns how many bytes were read, and what was seen."""
+    """Searches all these places. Returns how many bytes were read, and the names and phones that were seen."""
     watcher = Watcher(viewers)
     size, seen = 0, []
     async for where, data in _sources(home, metrics):

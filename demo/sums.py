@@ -98,8 +98,8 @@ class Sums:
         return {key: self._row(by, key, numbers[key], issued[key], claimed[key], tells=tells) for key in keys}
 
     def _platforms(self, lesson: str | None, mode: str | None) -> dict[str, Row]:
-        """A person counts for who sent the first of their check-ins, of the lesson or of all. What the office granted, nobody
-        sent."""
+        """The rows by platform. A viewer counts for the platform that sent the first of their check-ins (of the lesson, or of
+        the campaign). Lessons granted by the office count for no platform."""
         numbers: dict[str, list[int]] = {source: [0] * 4 for source in self._campaign.platforms}
         for viewer in self._viewers_seen:
             people = 0
@@ -145,7 +145,7 @@ class Sums:
         ]
 
     def _listed(self, by: str, lesson: str | None) -> set[str]:
-        """The rows that are there before anything came."""
+        """The keys of the rows that are shown before anything came."""
         campaign = self._campaign
         units = set(campaign.units) if self._root is None else campaign.below(self._root)
         match by:

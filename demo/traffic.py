@@ -29,7 +29,7 @@ BATCH_ITEMS = (40, 500)
 BUS_ITEMS = (20, 250)
 SINGLE_SHARE = 0.04
 PLATFORMS: tuple[Webhook, ...] = ("standard", "douyin")
-MISTAKEN_SHARE = 0.05  # of the replays that a platform does not broadcast, and sends nevertheless
+MISTAKEN_SHARE = 0.05  # share of replay check-ins that a platform sends although it does not broadcast replays
 
 
 class Traffic:
@@ -109,8 +109,8 @@ class Traffic:
         phone: str | None,
         age: timedelta = timedelta(0),
     ) -> int:
-        """Delivers an enrolment at the noon after lesson `noon` (-1: at the opening); returns the noon at which it really
-        comes."""
+        """Delivers an enrolment at the noon after lesson `noon` (-1: at the opening). Returns the noon at which it arrives,
+        which may be another one."""
         rng = self._rng
         noon = min(noon, len(self.campaign.days) - 1)
         if viewer.way == "file":
@@ -294,7 +294,7 @@ class Traffic:
         ]
 
     def _files(self, lesson: int) -> list[Item]:
-        """Takes out of the mail what partners' viewers did up to that noon."""
+        """Removes from the mail, and returns, the events of partners' viewers up to that noon."""
         return [item for moment in MOMENTS for item in self._take(f"{lesson}.{moment}", "file")]
 
     def _aftermath(self) -> Iterator[Step]:
@@ -318,8 +318,8 @@ class Traffic:
         yield final
 
     def _after_sealing(self) -> list[Item]:
-        """Check-ins of the last lesson that come too late, so they are kept and not credited. Some were known, and stay as they
-        were."""
+        """Check-ins of the last lesson that come too late, so they are stored and not credited. Some repeat check-ins that are
+        known; these stay as they are."""
         live = next(window for window in self.campaign.windows if window.lesson == len(self.campaign.days) - 1)
         chosen = self._rng.sample(self.viewers, min(len(self.viewers), max(10, len(self.viewers) // 100)))
         return [

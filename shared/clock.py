@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-CHINA = ZoneInfo("Asia/Shanghai")  # of what belongs to no campaign; a campaign's times are told in its own zone
+CHINA = ZoneInfo("Asia/Shanghai")  # for times that belong to no campaign; those of a campaign are shown in its own zone
 
 
 class Clock(Protocol):
@@ -73,6 +73,6 @@ def clock_from(path: Path | None) -> Clock:
 
 
 def local_text(at: datetime, zone: tzinfo | None = None) -> str:
-    """A time as people read it, `2024-06-29 19:30:05+08:00`: in `zone`, else in the one that it carries."""
+    """A time as people read it, `2024-06-29 19:30:05+08:00`: in `zone`, or else in the zone of `at` itself."""
     local = at if zone is None else at.astimezone(zone)
     return local.isoformat(sep=" ", timespec="seconds")

@@ -8,7 +8,7 @@ TIMEOUT_S = 4  # readiness asks the database for at most 3 s (shared/service/ser
 
 
 def unready(port: int) -> str | None:
-    """None when ready, else why not."""
+    """None when the service is ready, else what it lacks."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/health/ready")

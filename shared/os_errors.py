@@ -24,5 +24,5 @@ _REASONS = {
 
 
 def os_reason(error: OSError) -> str:
-    """The usual reasons in Chinese; of others the system's own words."""
+    """The reason of an error: the usual ones in Chinese, others in the system's own words."""
     return _REASONS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__

@@ -125,7 +125,7 @@ class Frame:
 class OfficePages(Pages):
     """Pages behind a sign-in; their templates extend `office.html` and are given `frame`, or None where nobody is signed in.
 
-    To its own server a browser names the Origin of a form only where the page allows a referrer there.
+    These pages allow the browser to send a referrer to our own server. Without that it would not send the Origin of a form.
     """
 
     STYLESHEETS = ("page.css", "office.css")
@@ -133,5 +133,5 @@ class OfficePages(Pages):
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a browser asks, which shows what it gets to a person. Programs that say nothing, or `*/*`, get JSON."""
+    """Whether the answer should be a page, because a browser asks. Programs that send no `Accept`, or `*/*`, get JSON."""
     return "text/html" in request.headers.get("accept", "")

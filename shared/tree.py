@@ -20,7 +20,7 @@ class Tree:
         return self._units.get(code)
 
     def order(self, code: str) -> tuple[int, int, str]:
-        """Sorts codes: the tree's in its order, then unknown ones, `unassigned` last."""
+        """The sort key of a code: codes of the tree in the tree's order, then unknown codes, then `unassigned`."""
         return code == UNASSIGNED, self._position.get(code, len(self._position)), code
 
     def subtree(self, root: str) -> frozenset[str]:
@@ -29,7 +29,7 @@ class Tree:
         return frozenset(code for code in self._units if self._is_inside(code, inside))
 
     def codes(self, root: str | None = None) -> list[str]:
-        """In administrative order; with a root, of it and everything below it."""
+        """Codes in administrative order: all of them, or those of `root` and everything below it."""
         inside = None if root is None else self.subtree(root)
         return [code for code in self._units if inside is None or code in inside]
 

@@ -72,14 +72,14 @@ async def unfounded_events(databases: Databases) -> AsyncIterator[Unfounded]:
 
 
 async def surplus(databases: Databases) -> dict[Fact, int]:
-    """By how much reporting's sums are above what checkin has taken."""
+    """By how much reporting's sums exceed the facts that checkin has recorded."""
     summed = await services.reporting.agreement.facts_by_lesson(databases["reporting"])
     taken = await services.checkin.agreement.facts_by_lesson(databases["checkin"])
     return {fact: more for fact, n in summed.items() if (more := n - taken.get(fact, 0)) > 0}
 
 
 async def unfounded_texts(databases: Databases) -> AsyncIterator[list[Text]]:
-    """Yields, in pages, texts that are sent, or may be, for certificates that do not exist."""
+    """Yields, in pages, the texts for certificates that do not exist, whether sent already or still to be sent."""
     after: Text | None = None
     while page := await services.notification.agreement.texts(databases["notification"], after, PAGE_ROWS):
         serials = [text.serial for text in page]

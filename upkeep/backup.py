@@ -53,7 +53,7 @@ async def take(
         for left in folder.glob(f".*{PARTIAL}"):
             shutil.rmtree(left)
         while (final := folder / f"fanzha-{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():  # noqa: ASYNC110
-            await asyncio.sleep(0.1)  # the name of this second is taken, and nothing tells when the next begins
+            await asyncio.sleep(0.1)  # the name of this second is taken, and nothing tells when the next one begins
         partial = folder / f".{final.name}{PARTIAL}"
         try:
             partial.mkdir(mode=FOLDER_MODE)
@@ -77,7 +77,8 @@ async def take(
 
 
 def _beyond(keep: int, folder: Path, newest: Path) -> list[Path]:
-    """The backups to remove, now that `newest` is there. `newest` itself stays, whatever times the others are named by."""
+    """The backups to remove once `newest` exists. `newest` itself is never among them, whatever times the others have in their
+    names."""
     others = [backup for backup in of_known_age(folder, taken_at(newest)) if backup != newest]
     return others[: max(len(others) - (keep - 1), 0)]
 
@@ -176,7 +177,7 @@ async def _postgres_version(url: str) -> str:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """No other backup is made below `folder` meanwhile. Raises `BackupFailed`."""
+    """Inside the block no other process makes a backup below `folder`. Raises `BackupFailed` where one is being made."""
     with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,8 +187,8 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """Brings all files to the disk before the backup gets its final name, so that after a power cut none looks whole and is
-    not."""
+    """Writes all files through to the disk before the backup gets its final name, so that after a power cut no incomplete
+    backup looks complete."""
     for path in folder.rglob("*"):
         descriptor = os.open(path, os.O_RDONLY)
         try:

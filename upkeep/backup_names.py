@@ -1,4 +1,4 @@
-"""When backups were taken, by their names, whatever the clock of the moment says. Stands on the standard library alone, because a
+"""When backups were taken, by their names, whatever the clock of the moment says. Uses only the standard library, because a
 container's health asks it every half minute (upkeep/recent_backup.py)."""
 
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 NAME = re.compile(r"fanzha-\d{8}T\d{6}Z")
 AGE_MAX = timedelta(hours=26)  # one a day, and time to run
-CLOCK_STEP = timedelta(minutes=5)  # a clock that is put right by less does not make a backup one of the future
+CLOCK_STEP = timedelta(minutes=5)  # a backup dated in the future by less than this is a corrected clock and no fault
 
 
 def existing(folder: Path) -> list[Path]:
@@ -16,7 +16,8 @@ def existing(folder: Path) -> list[Path]:
 
 
 def of_known_age(folder: Path, now: datetime) -> list[Path]:
-    """Complete backups, oldest first, without those that a wrong clock named: of these nobody knows how old they are."""
+    """Complete backups, oldest first. Those that were named while the clock was wrong are left out, because their age is not
+    known."""
     return [backup for backup in existing(folder) if taken_at(backup) <= now + CLOCK_STEP]
 
 

@@ -51,9 +51,9 @@ def judge_events(
 ) -> Iterator[Finding]:
     """Findings about unfounded events. All mappings are by the name of the durable."""
     for durable, n in number.items():
-        owner, some = owners[durable], "、".join(examples[durable][:LISTED_MAX])
+        owner, listed = owners[durable], "、".join(examples[durable][:LISTED_MAX])
         text = (
-            f"处理过 {n:,} 个事件，{owner} 的账本里没有（如 {some}）：{owner} 答复过、发布过，却没有存下，"
+            f"处理过 {n:,} 个事件，{owner} 的账本里没有（如 {listed}）：{owner} 答复过、发布过，却没有存下，"
             "或它的数据库恢复到了较早的状态"
         )
         yield problem("ledger", durable, text, RUNBOOK)

@@ -45,7 +45,7 @@ SELECT (SELECT count(*) FROM outbox_pending) AS pending,
 
 @dataclass(frozen=True)
 class State:
-    """What was found in one database."""
+    """The findings about one database."""
 
     asked_at: datetime
     settings: dict[str, str]

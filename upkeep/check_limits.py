@@ -44,7 +44,7 @@ async def check(deployment: Deployment) -> list[Finding]:
 
 
 async def _show(url: str) -> dict[str, str] | None:
-    """The settings as `SHOW` gives them; None where nobody gets in, which check_databases reports."""
+    """The settings as `SHOW` gives them; None where the database cannot be opened, which check_databases reports."""
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

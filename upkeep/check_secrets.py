@@ -52,7 +52,7 @@ def judge_passwords(files: Files) -> Iterator[Finding]:
     differ = False
     for setter, key, user, variable in _twice():
         if key not in files.get(setter, {}) or variable not in files.get(user, {}):
-            continue  # what is missing is said elsewhere
+            continue  # another check reports missing files
         if files[setter][key] != _password(files[user][variable]):
             differ = True
             text = f"{variable} 里的口令与 {setter}.env 的 {key} 不同，会连不上"
@@ -63,7 +63,7 @@ def judge_passwords(files: Files) -> Iterator[Finding]:
 
 def judge_receivers(alerts: Mapping[str, str] | None) -> Iterator[Finding]:
     if alerts is None:
-        return  # a missing or unreadable file is said elsewhere
+        return  # another check reports a missing or unreadable file
     told = [key for key in ALERT_RECEIVERS if alerts.get(key) and key.endswith(("WEBHOOK_URL", "MAIL_TO"))]
     mail = any(key.endswith("MAIL_TO") for key in told)
     lacking = [key for key in ("ALERT_MAIL_FROM", "ALERT_SMTP") if mail and not alerts.get(key)]
@@ -90,7 +90,7 @@ def judge_expiries(expiries: Iterable[Expiry], now: datetime) -> Iterator[Findin
 
 
 def _twice() -> Iterator[tuple[str, str, str, str]]:
-    """File and key of each password that is set, and file and key of the URL that brings it."""
+    """Pairs: file and key where a password is set, and file and key of the URL that uses it."""
     for service in SERVICES:
         upper = service.upper()
         yield "provision", f"{upper}_APP_PASSWORD", service, "DATABASE_URL"

@@ -40,7 +40,8 @@ class Deployment:
     env_file: Path | None = None  # None in a dev stack
 
     def now(self) -> datetime:
-        """By the clock that the services follow. Raises OSError or ValueError where a simulated one cannot be read."""
+        """The time by the clock that the services follow. Raises OSError or ValueError where a simulated clock cannot be
+        read."""
         named = next(
             (environment["CLOCK_FILE"] for environment in self.environments.values() if environment.get("CLOCK_FILE")),
             None,

@@ -209,7 +209,7 @@ async def _copy_in(connection: Any, table: TableDump, path: Path) -> None:
 
 
 async def connect(url: str, limits: Limits = LOOKING) -> Any:
-    """A connection that the other functions recognise as ours. `limits`: where they are to be others than those for looking."""
+    """A connection that the other functions recognise as ours. `limits`: its time limits, by default those for reading."""
     settings = {"application_name": APPLICATION, "timezone": "UTC", **limits.settings()}
     return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
 

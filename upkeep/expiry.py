@@ -37,7 +37,7 @@ def expiries_in(folder: Path) -> list[Expiry]:
 
 
 def _certificate(path: Path) -> Iterator[Expiry]:
-    """Of a chain, the certificate that runs out first."""
+    """The expiry of the certificate; in a chain, of the one that runs out first. Nothing where the file cannot be read."""
     try:
         chain = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ENV = "env"
 SUMS = "SHA256SUMS"
-KEYS = "keys"  # the folder of campaigns' keys (campaign_keys.py); a copy of a backup may be kept without it
+KEYS = "keys"  # the folder of campaigns' keys (campaign_keys.py), which may be absent in a copy of a backup
 READ_BYTES = 1024 * 1024
 
 

@@ -48,7 +48,7 @@ class Addition:
 
 
 def read(folder: Path) -> dict[str, str]:
-    """The text of each file below `folder` that this version knows, by its name. Raises OSError."""
+    """The texts of the files below `folder` that this version knows, by name. Raises OSError."""
     return {name: (folder / name).read_text() for name in OWNERS if (folder / name).exists()}
 
 
@@ -58,7 +58,8 @@ def missing(texts: Mapping[str, str]) -> list[str]:
 
 
 def additions(texts: Mapping[str, str], domain: str) -> list[Addition]:
-    """What has to be written so that nothing is missing. Raises `Lost`, and ValueError for a file that cannot be read."""
+    """The files that must be written so that nothing is missing. Raises `Lost`, and ValueError for a file that cannot be
+    read."""
     return list(_lacking(texts, secret_files(_completed(texts), domain)))
 
 
@@ -103,7 +104,7 @@ def _lacking(texts: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Ad
 
 
 class _Known:
-    """What the files tell. `lost`: parts that none of them tells and that a new value cannot replace."""
+    """The values that the files hold. `lost`: values that are in no file and that a new value cannot replace."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
@@ -167,7 +168,8 @@ def _completed(texts: Mapping[str, str]) -> DeploymentSecrets:
 
 
 def _session_key(known: _Known) -> str | None:
-    """Where services already have its public half, another key would not fit."""
+    """The key that signs sessions. Where a service has its public half already, the existing private half is needed, because a
+    new key would not fit."""
     if any(known.value(service, "SESSION_PUBLIC_KEY") for service in SERVICES):
         return known.needed("reporting", "SESSION_SIGNING_KEY")
     return known.value("reporting", "SESSION_SIGNING_KEY")

@@ -170,7 +170,7 @@ def _alternative(host: str) -> x509.GeneralName:
 
 
 def words(texts: Iterable[str]) -> set[str]:
-    """What must not stand outside of secret files that hold `texts`."""
+    """The secret values in `texts`, which must not appear outside of secret files."""
     return {word for text in texts for word in SECRET_WORD.findall(text)}
 
 
@@ -185,7 +185,8 @@ def write_all(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; its owner is the user of its container, as far as we may set it."""
+    """Writes a file whole or not at all. Its owner becomes the user of its container, where this process has the right to set
+    it."""
     is_root = os.geteuid() == 0
     write_whole(path, text, OWN_MODE if is_root else GIVEN_UP_MODE)
     path.chmod(OWN_MODE if is_root else GIVEN_UP_MODE)  # whatever the umask

@@ -75,4 +75,4 @@ async def _unless_missing(deletion: Awaitable[object]) -> None:
 
 
 async def _keep_quiet(error: Exception) -> None:
-    """nats-py prints a traceback for every failed attempt; the caller gets the one that counts."""
+    """Ignores errors of single attempts, for which nats-py would print tracebacks; the caller gets the final error."""

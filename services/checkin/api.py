@@ -112,7 +112,8 @@ class UnitViewerPage(BaseModel):
 
 
 class LinksRequest(BaseModel):
-    """Links for listed viewers, or page by page for all of a unit and those below it; without both for the whole campaign."""
+    """Which viewers to make links for: the listed ones; or, page by page, those of a unit and of all units below it; or, where
+    neither is given, those of the whole campaign."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -144,7 +145,8 @@ class CampaignPage(BaseModel):
 
 
 class MakeGoodRequest(BaseModel):
-    """Grants `lesson_date` to listed viewers, or to all who checked in on every one of `checked_in_on`, or to both's overlap."""
+    """Grants `lesson_date` to listed viewers, or to all who checked in on every day of `checked_in_on`. With both given, to the
+    listed viewers who checked in on all of these days."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -206,7 +208,8 @@ class Intake:
         return await self._submit([Arrival(item, source, now) for item in items])
 
     async def record_file(self, items: list[Item], source: str) -> Response:
-        """As `record`, for the next rows of a file: enrolments count as later than all of their time that came before."""
+        """As `record`, for the next rows of a file. Of enrolments with equal times those of this file count as later than those
+        that came before."""
         now, file_id = self._clock.now(), new_import_id()
         return await self._submit([Arrival(item, source, now, f"{file_id}-{n:04}") for n, item in enumerate(items)])
 
@@ -312,11 +315,11 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     async def put_campaign(
         campaign_id: PathId, request: Request, principal: Admin, dry_run: bool = False
     ) -> JSONResponse:
-        """The body is a campaign definition (JSON, at most 8 MiB). The same content again: the same revision. `attributed`:
-        viewers who lay in no unit and gave a channel that is known now; `contacts_withdrawn`: those whose name or phone is not
-        kept any more, because their group is one of minors now; sending the definition again goes on after a crash.
-        `forms`: which forms change, and from which period on, where some do. With `dry_run` the same checks and answer, and
-        nothing is kept."""
+        """The body is a campaign definition (JSON, at most 8 MiB). Sending the same content again answers with the same
+        revision, and finishes what a crash interrupted. `attributed`: how many viewers without a unit got one, because the
+        channel that they gave is known now. `contacts_withdrawn`: of how many viewers name and phone are no longer kept,
+        because their group is one of minors now. `forms`: which forms change, and from which period on; absent where none does.
+        With `dry_run` checks and answer are the same, and nothing is kept."""
         draft = await asyncio.to_thread(_draft, await request.body(), campaign_id)  # up to 4 s
         now = clock.now()
         applied = await db.in_transaction(
@@ -337,11 +340,11 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
         limit: Annotated[int, Query(ge=1, le=CAMPAIGNS_LISTED_MAX)] = 100,
         cursor: Annotated[Id | None, Query(description="`next_cursor` of the page before")] = None,
     ) -> CampaignPage:
-        """By id. A token for one campaign sees that one."""
-        one = None if principal.campaign == ALL_CAMPAIGNS else principal.campaign
+        """Sorted by id. A token for one campaign gets only that campaign."""
+        only = None if principal.campaign == ALL_CAMPAIGNS else principal.campaign
         async with db.transaction() as tx:
             rows = [
-                CampaignRow.model_validate(dict(row)) for row in await store.campaigns(tx, one, cursor or "", limit)
+                CampaignRow.model_validate(dict(row)) for row in await store.campaigns(tx, only, cursor or "", limit)
             ]
         return CampaignPage(rows=rows, next_cursor=rows[-1].campaign_id if len(rows) == limit else None)
 
@@ -436,9 +439,10 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     async def make_goods(
         campaign_id: PathId, body: MakeGoodRequest, principal: Office, dry_run: bool = False
     ) -> JSONResponse:
-        """With `dry_run`: whom it would reach. The decision is kept with actor and reason. Named, at most 1,000 of each: in
-        `already` who has the lesson and is left alone; in `unseen` who is listed and was never seen before, and is granted too;
-        in `unmatched` who is listed, was absent on one of `checked_in_on`, and gets nothing."""
+        """With `dry_run` the answer says whom the decision would reach, and nothing is kept. Otherwise the decision is kept
+        with actor and reason. The answer names viewers, at most 1,000 of each kind. `already`: the lesson is credited to them,
+        so nothing changes. `unseen`: listed, and no event of theirs has ever arrived; they are granted the lesson too.
+        `unmatched`: listed, but absent on one of `checked_in_on`, so they get nothing."""
         if dry_run:
             async with db.transaction() as tx:
                 reach = await usecases.make_good_preview(tx, catalogue, campaign_id, body.lesson_date, body.audience())
@@ -458,7 +462,7 @@ def _decisions(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
     async def platform_count(
         campaign_id: PathId, lesson_date: date, body: PlatformCountRequest, principal: Office
     ) -> JSONResponse:
-        """Ours is held against it: the answer has both, and the alert FeedIncomplete watches the difference."""
+        """The answer has the platform's count and ours; the alert FeedIncomplete watches the difference."""
         counts = body.model_dump(exclude_none=True)
         async with db.transaction() as tx:
             answer = await usecases.state_platform_counts(
@@ -518,7 +522,7 @@ def _viewers(router: APIRouter, settings: Settings, db: Database, clock: Clock, 
         max_body_size=MAKE_GOOD_MAX_BYTES,
     )
     async def links(campaign_id: PathId, body: LinksRequest, principal: Office) -> LinkPage:
-        """For the platform, which hands each viewer the own link. Listed viewers need not be known yet."""
+        """The platform gives each viewer their own link. Listed viewers need not be known yet."""
         if body.viewer_ids is not None:
             ids = [(viewer_id, None) for viewer_id in body.viewer_ids]
             return LinkPage(rows=_link_rows(campaign_id, ids), next_cursor=None)
@@ -560,8 +564,8 @@ def _unit_viewers(router: APIRouter, db: Database, clock: Clock, catalogue: Cata
     path = "/v1/campaigns/{campaign_id}/units/{unit_code}/viewers"
 
     async def require_inside(tx: Transaction, principal: Principal, campaign_id: str, unit_code: str) -> None:
-        """Raises a 403 problem for a unit outside of the token's subtree, whether there is such a unit or not. A liaison has a
-        unit."""
+        """Raises a 403 problem for a unit outside of the token's subtree, also where the campaign has no such unit, and for a
+        liaison's token that names no unit."""
         if principal.unit is None and principal.role != "liaison":
             return
         campaign = await usecases.campaign_in_force(tx, catalogue, campaign_id)
@@ -578,7 +582,8 @@ def _unit_viewers(router: APIRouter, db: Database, clock: Clock, catalogue: Cata
         limit: Annotated[int, Query(ge=1, le=UNIT_VIEWERS_MAX)] = 100,
         cursor: Annotated[Id | None, Query(description="`next_cursor` of the page before")] = None,
     ) -> UnitViewerPage:
-        """Of the unit and all below it, by account. Nobody's name, phone or claim code: checkin has none of them."""
+        """Viewers of the unit and of all units below it, sorted by account. The answer has no name, phone or claim code:
+        checkin has none of them."""
         async with db.transaction() as tx:
             await require_inside(tx, principal, campaign_id, unit_code)
             campaign = await usecases.campaign_in_force(tx, catalogue, campaign_id)
@@ -593,7 +598,7 @@ def _unit_viewers(router: APIRouter, db: Database, clock: Clock, catalogue: Cata
     async def unit_viewer(
         campaign_id: PathId, unit_code: PathId, viewer_id: PathId, principal: Anybody
     ) -> ViewerAnswer:
-        """A viewer of another unit is not found, as one who does not exist."""
+        """A viewer of another unit is answered with 404, like a viewer who does not exist."""
         async with db.transaction() as tx:
             await require_inside(tx, principal, campaign_id, unit_code)
             report = await usecases.unit_report(tx, catalogue, campaign_id, unit_code, viewer_id, clock.now())

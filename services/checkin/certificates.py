@@ -1,4 +1,5 @@
-"""What certificate tells of its certificates, as far as a viewer's own page needs it: claimed, revoked, replaced by which."""
+"""What the certificate service publishes about certificates, as far as a viewer's own page needs it: whether one is claimed or
+revoked, and which one replaces it."""
 
 from enum import StrEnum
 
@@ -23,7 +24,8 @@ async def keep_revoked(tx: Transaction, event: CertificateRevokedV1) -> None:
 
 
 async def state_of(tx: Transaction, campaign_id: str, viewer_id: str) -> CertificateState | None:
-    """Of the viewer's certificate that no other has replaced. None while nothing is heard of it, or it waits to be claimed."""
+    """The state of the viewer's certificate; one that was replaced is passed over. None while nothing is known of a
+    certificate, or it waits to be claimed."""
     for certificate in await store.certificates_of(tx, campaign_id, viewer_id):
         if certificate.revoked_at is None and certificate.claimed_at is not None:
             return CertificateState.CLAIMED

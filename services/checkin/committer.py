@@ -151,7 +151,8 @@ class Committer:
         return decisions.results
 
     def _note_taken(self, counts: Mapping[Counted, int]) -> None:
-        """A repeat is a sign of life, too; what the office imports from a file is none, and what was refused is none."""
+        """Notes when a feed was last heard, and how many live check-ins it sent. Repeats count too. Imported files and refused
+        events do not count, because they have no feed."""
         for (campaign_id, type_, lesson_date, mode, _, _, feed), number in counts.items():
             if feed:
                 self.last_taken_s[campaign_id] = time.time()

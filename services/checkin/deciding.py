@@ -55,7 +55,7 @@ class Stored(msgspec.Struct):
     viewers: list[ViewerRow] = []
     new_actions: set[Key] = set()
     no_contact: set[Key] = set()  # enrolments of minors without consent: their name and phone go nowhere
-    withdrawn: list[Past] = []  # the same of enrolments that others already have: they are told
+    withdrawn: list[Past] = []  # stored before, their name or phone published: consumers are told to drop them
     units: dict[str, tuple[str, str]] = {}
     replaced: set[int] = set()
 
@@ -101,7 +101,7 @@ class Decisions:
         self.facts: list[Fact] = []
         self.uncounted: list[Uncounted] = []
         self.counts: Counter[Counted] = Counter()
-        self.days: Counter[tuple[str, int]] = Counter()  # (campaign_id, credited days) → viewers more or fewer
+        self.days: Counter[tuple[str, int]] = Counter()  # (campaign_id, credited days) → change in viewers
 
     @property
     def results(self) -> list[Result]:
@@ -340,8 +340,9 @@ def _publish_reassignments(
 
 
 def _moves(row: ViewerRow, told: Told) -> list[tuple[Any, ...]]:
-    """From unit and group to unit and group, with the precedence of the enrolment that moved: two moves, where one enrolment gave
-    the unit and another the group, so that readers can tell for each whether they know a later one."""
+    """The moves of a viewer: unit and group before, unit and group after, and the precedence of the enrolment that caused the
+    move. Where one enrolment gave the unit and another the group there are two moves, so that readers can tell for each whether
+    they know a later one."""
     assert row.unit_before is not None and row.group_before is not None  # noqa: S101, PT018 - both or none
     was, now = (row.unit_before, row.group_before), (row.unit_after, row.group_after)
     moved_unit = told.unit if was[0] != now[0] else None

@@ -98,8 +98,8 @@ class Course:
         }
 
     def can_come_from(self, source: str, occurred_at_s: float) -> bool:
-        """Whether this source can have sent an event of this time, which lies in a window. Who is not among the campaign's
-        platforms (the bus, an import, a source of another campaign's) may send everything."""
+        """Whether this source can have sent an event of this time, which lies in a window. A source that is not among the
+        campaign's platforms (the bus, an import, a platform of another campaign) may send at any time."""
         hours = self._hours_of.get(source)
         if hours is None:
             return True
@@ -308,7 +308,7 @@ def lesson_view(course: Course, lessons: Lessons, lesson: int, now: datetime) ->
     return LessonView(lesson, LessonState.MISSED if sealed else LessonState.NOT_SEEN, None, None, sealed)
 
 
-CURRENT_AFTER_END = timedelta(days=30)  # boards show the last lesson for so long after it is sealed
+CURRENT_AFTER_END = timedelta(days=30)  # how long boards show the last lesson after it is sealed
 
 
 def current_lesson(rules: CampaignRules, now: datetime) -> int | None:
@@ -352,7 +352,8 @@ def subtree_of_definition(definition: str, unit_code: str) -> bytes | None:
 
 
 def _forms_within(content: dict[str, Any], is_within: Callable[[str], bool]) -> dict[str, Any]:
-    """The forms without units elsewhere; left out are forms that only such units fill in, and indicators that need these."""
+    """The forms without the units outside of the subtree. Forms that only such units fill in are left out, and so are the
+    indicators that use these forms."""
     if "forms" not in content:
         return {}
     forms: list[dict[str, Any]] = []
@@ -368,6 +369,8 @@ def _forms_within(content: dict[str, Any], is_within: Callable[[str], bool]) -> 
             gone.append(form["id"])
     needed = [re.compile(rf"\b{form_id}\.") for form_id in gone]
     indicators = [
-        one for one in content.get("indicators", ()) if not any(name.search(one["formula"]) for name in needed)
+        indicator
+        for indicator in content.get("indicators", ())
+        if not any(name.search(indicator["formula"]) for name in needed)
     ]
     return {"forms": forms, "indicators": indicators}

@@ -221,7 +221,8 @@ def _read_item(raw: msgspec.Raw, may_be_rounded: bool) -> Item:
 
 
 def _lenient(raw: msgspec.Raw) -> LiveEvent:
-    """A field that an event of its type has no use for does not spoil it, and is then left out."""
+    """Decodes an event. An invalid field that its type does not use is left out and does not make the event malformed; an
+    invalid field that the type uses raises `msgspec.ValidationError`."""
     try:
         return _event.decode(raw)
     except msgspec.ValidationError:

@@ -18,7 +18,8 @@ from shared.service.metrics import Collector
 
 
 def exact(clock: Clock, catalogue: Catalogue, committer: Committer, sources: Collection[str]) -> list[Collector]:
-    """`sources`: those that this deployment can hear. A platform that only hands over files has no feed that could stop."""
+    """`sources`: the sources whose feeds this deployment receives. A platform that only hands over files has no feed that could
+    stop."""
 
     async def last_event(_: Transaction) -> Iterable[Metric]:
         family = GaugeMetricFamily(
@@ -74,7 +75,8 @@ def _platforms(
     live_taken: Mapping[tuple[str, str, str], int],
     sources: Collection[str],
 ) -> list[Metric]:
-    """Of the campaigns' platforms that this deployment can hear; every lesson that a platform broadcasts live begins with 0."""
+    """Figures of the campaigns' platforms whose feeds this deployment receives. Every lesson that a platform broadcasts live
+    begins with 0."""
     titles = GaugeMetricFamily(
         "fanzha_platform_info",
         "1 for each platform of a campaign, with its title. To show it: * on (campaign, source) group_left (title).",
@@ -139,8 +141,8 @@ async def _counts(tx: Transaction, campaign_ids: Iterable[str]) -> Iterable[Metr
 
 
 def _no_refusals(campaign_ids: Iterable[str]) -> dict[tuple[str, ...], int]:
-    """Every kind of refusal there can be, at 0: a series that begins with the first thousand refusals has not grown, and alert
-    FeedRefused would not hear of them."""
+    """Every possible kind of refusal with the count 0. Otherwise a series would begin with its first refusals, would not seem
+    to grow, and alert FeedRefused would miss them."""
     of_nobody = [("", "", Reason.MALFORMED), ("", "", Reason.UNKNOWN_TYPE)]
     of_nobody += [("", kind, Reason.UNKNOWN_CAMPAIGN) for kind in sorted(TYPES)]
     placed = [

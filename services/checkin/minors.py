@@ -13,7 +13,7 @@ from shared.contracts.base import UNASSIGNED
 
 
 class Past(NamedTuple):
-    """One enrolment of a viewer, as it is stored. `has_contact`: name or phone of it were published, or may have been."""
+    """One enrolment of a viewer, as it is stored. `has_contact`: its name or phone was published, or may have been."""
 
     viewer_id: str
     enrolled_at: datetime
@@ -31,9 +31,9 @@ class Past(NamedTuple):
 def without_contact(history: Iterable[Past], minors: Collection[str]) -> list[Past]:
     """The enrolments whose name and phone may not be kept, by viewer and time.
 
-    An enrolment without consent is one of them where it, or a later one, has the viewer in a group of minors; one that names no
-    group leaves the viewer where the enrolment before it did. So a child whose group is learned late loses what was told early,
-    and what is told after a mistaken group was put right is kept.
+    These are the enrolments without consent of viewers who are in a group of minors then or later. An enrolment that names no
+    group leaves the viewer in the group of the enrolment before it. So if the group of a child becomes known late, earlier
+    names and phones are dropped; if a mistaken group is corrected, names and phones given after the correction are kept.
     """
     by_viewer: dict[str, list[Past]] = defaultdict(list)
     for past in sorted(history):
@@ -51,5 +51,6 @@ def _of_one(enrolments: list[Past], minors: Collection[str]) -> list[Past]:
 
 
 def withdrawn(barred: Iterable[Past]) -> list[Past]:
-    """The latest of each viewer's barred enrolments whose contact data others may have: what is told up to there must go."""
+    """For each viewer the latest barred enrolment whose contact data other services may have. They must drop all contact data
+    of the viewer up to it."""
     return list({past.viewer_id: past for past in barred if past.has_contact}.values())

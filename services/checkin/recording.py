@@ -54,7 +54,7 @@ async def record(
 
 
 async def _store(tx: Transaction, part: Part, arrivals: Sequence[Arrival], digest: Digest) -> Stored:
-    """Writes what nobody has sent before. The answers say what was new, and what was there before."""
+    """Writes the events that are new. Returns what the database answered: which of them were new, and what it had before."""
     no, stored = part.campaign.no, Stored()
     if part.enrolments:
         stored.enrolled = part.enrolled(await store.add_enrolments(tx, no, part.enrolment_rows(digest)))
@@ -72,7 +72,8 @@ async def _store(tx: Transaction, part: Part, arrivals: Sequence[Arrival], diges
 
 
 async def _bar_contacts(tx: Transaction, campaign: Campaign, stored: Stored) -> None:
-    """Finds the contact data that may not be kept. All enrolments of the viewers are read, whose rows this transaction holds."""
+    """Finds the contact data that may not be kept, from all enrolments of the viewers. This transaction has locked the viewers'
+    rows."""
     history = await store.enrolments_of(tx, campaign.no, {enrolled.event.viewer_id for enrolled in stored.enrolled})
     barred = minors.without_contact(history, campaign.minors)
     new = {enrolled.enrolment.key for enrolled in stored.enrolled}

@@ -31,8 +31,9 @@ _NO_LESSONS = Lessons()
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """One item of a post, with where it came from and when it was received.
 
-    `filed_as`: the id under which an enrolment out of a file is kept, "" for what comes otherwise. Files count in the order of
-    their import; their rows have no ids, or a corrected file has the same ids again. A file is no sign that a feed is alive.
+    `filed_as`: the id under which an enrolment from a file is stored; "" for what comes in another way. The import gives it,
+    because rows of files have no ids, or have the same ids again in a corrected file, and files must count in the order of
+    their import. A file is no sign that a feed is alive.
     """
 
     item: Item
@@ -52,8 +53,8 @@ class Located(msgspec.Struct, frozen=True, gc=False):
 
 
 class Enrolment(NamedTuple):
-    """An enrolment as it is kept. `said`: a keyed digest of all that it says, contacts too; who says the same in the same second
-    has not enrolled once more."""
+    """An enrolment as it is stored. `said`: a keyed digest of all that it says, contacts included. A second enrolment of a
+    viewer with the same digest is a repeat."""
 
     viewer_id: str
     enrolment_id: str
@@ -77,7 +78,8 @@ class Enrolment(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A viewer's latest enrolment, and the latest that gives a unit and a group: a blank takes nothing back (DESIGN §4.5)."""
+    """A viewer's latest enrolment, the latest that gives a unit, and the latest that gives a group. An enrolment without a unit
+    or group does not clear the known one (DESIGN §4.5)."""
 
     latest: Enrolment
     unit: Enrolment | None
@@ -150,7 +152,7 @@ class Part(msgspec.Struct):
         return [entry for key, entry in self.first_enrolments.items() if key in new]
 
     def viewers(self, enrolled: list[Enrolled]) -> list[tuple[str, Lessons, Told | None]]:
-        """What the batch adds to each viewer: check-ins, and what the new enrolments say."""
+        """The changes by viewer: check-ins of the batch, and what its new enrolments say."""
         told = told_by(enrolled)
         return [
             (viewer, self.lessons.get(viewer, _NO_LESSONS), told.get(viewer))
@@ -164,7 +166,7 @@ class Part(msgspec.Struct):
     def repeats_in_files(
         self, enrolled: list[Enrolled], arrivals: Sequence[Arrival], digest: Digest
     ) -> dict[int, tuple[str, bytes]]:
-        """Position → viewer and what is said, of the enrolments out of files that are not new."""
+        """The enrolments from files that are not new: position → viewer and digest."""
         new = {entry.position for entry in enrolled}
         return {
             position: (event.viewer_id, said(event, digest))
@@ -250,7 +252,8 @@ def _add_enrolment(part: Part, position: int, event: LiveEvent, arrival: Arrival
 
 
 def said(event: LiveEvent, digest: Digest) -> bytes:
-    """A digest of all that an enrolment says. Files have whole seconds, and platforms send fractions."""
+    """A digest of all that an enrolment says. Its time counts in whole seconds, because files have no fractions and platforms
+    send them."""
     second = int(event.occurred_at.timestamp())
     consent = event.guardian_consent is True
     fields = (event.campaign_id, second, event.unit_code, event.channel, event.group, event.name, event.phone, consent)

@@ -148,7 +148,7 @@ async def add_enrolments(tx: Transaction, campaign_no: int, enrolments: Iterable
 async def replaced_enrolments(
     tx: Transaction, campaign_no: int, sent: Collection[tuple[str, bytes]]
 ) -> set[tuple[str, bytes]]:
-    """Those of the enrolments, by viewer and what they say, that a later one of their viewer has replaced."""
+    """Which of these enrolments (viewer, digest) are stored, and older than their viewer's latest enrolment."""
     rows = await tx.fetch(
         """
         SELECT viewer_id, said FROM unnest($2::text[], $3::bytea[]) AS sent (viewer_id, said)
@@ -172,7 +172,7 @@ async def enrolments_of(tx: Transaction, campaign_no: int, viewer_ids: Collectio
 
 
 async def forget_contacts(tx: Transaction, campaign_no: int, enrolments: Iterable[Key]) -> None:
-    """Keeps that nobody has name and phone of these enrolments any more."""
+    """Records that nobody keeps the names and phones of these enrolments any more."""
     await tx.execute(
         "UPDATE enrolment SET has_contact = false FROM unnest($2::text[], $3::text[]) AS given (viewer_id, enrolment_id) "
         "WHERE campaign_no = $1 AND enrolment.viewer_id = given.viewer_id AND enrolment.enrolment_id = given.enrolment_id",
@@ -252,7 +252,8 @@ _ENROLMENT_ID = f"CASE WHEN {_NEWER} THEN excluded.enrolment_id ELSE v.enrolment
 
 
 def _newer(field: str) -> str:
-    """Whether what is sent gives a unit (or group) later than the one known. A check-in alone gives none."""
+    """SQL: whether the new row gives a unit (or group) by a later enrolment than the stored one. A row of check-ins alone gives
+    none."""
     return (
         f"(excluded.{field}_code <> 'unassigned' AND (v.{field}_code = 'unassigned' OR "
         f"(coalesce(excluded.{field}_at, excluded.enrolled_at), coalesce(excluded.{field}_by, excluded.enrolment_id)) > "
@@ -261,7 +262,8 @@ def _newer(field: str) -> str:
 
 
 def _later(field: str) -> str:
-    """The unit (or group) that was given last, and by which enrolment: null where that is the latest of all."""
+    """SQL that keeps the unit (or group) given last, and the enrolment that gave it: null where that is the viewer's latest
+    enrolment."""
     newer = _newer(field)
     return (
         f"{field}_code = CASE WHEN {newer} THEN excluded.{field}_code ELSE v.{field}_code END, "
@@ -292,14 +294,14 @@ async def upsert_viewers(
     """
     rows = sorted(changes, key=itemgetter(0))
     kinds: dict[tuple[int | None, ...], int] = {}
-    kind_of_each = array("H", [kinds.setdefault(_kind(lessons), len(kinds)) for _, lessons, _ in rows])
+    kind_numbers = array("H", [kinds.setdefault(_kind(lessons), len(kinds)) for _, lessons, _ in rows])
     if sys.byteorder == "little":
-        kind_of_each.byteswap()
+        kind_numbers.byteswap()
     changed = await tx.fetch(
         _UPSERT_VIEWERS,
         campaign_no,
         [viewer_id for viewer_id, _, _ in rows],
-        kind_of_each.tobytes(),
+        kind_numbers.tobytes(),
         *columns(list(kinds), 6),
         *_enrolment_columns([told for _, _, told in rows]),
     )
@@ -402,7 +404,7 @@ async def attribution(tx: Transaction, campaign_no: int, viewer_ids: Collection[
 
 
 class Resolvable(NamedTuple):
-    """A viewer who may lie nowhere, the last channel they gave that is known now, and the enrolment that gave it."""
+    """A viewer who may have no unit, the last of their channels that is known now, and the enrolment that named it."""
 
     viewer_id: str
     channel: str
@@ -413,8 +415,8 @@ class Resolvable(NamedTuple):
 async def resolvable(
     tx: Transaction, campaign_no: int, channels: Collection[str], after: str, limit: int
 ) -> list[Resolvable]:
-    """By viewer, those with an enrolment whose channel was unknown when it came and is now one of `channels`; the page after
-    `after`. Whether they have got a unit otherwise is not looked at."""
+    """Viewers with an enrolment whose channel was unknown when it came and is now one of `channels`, sorted by id; the page
+    after `after`. Includes viewers who have got a unit in another way since."""
     rows = await tx.fetch(
         """
         SELECT DISTINCT ON (viewer_id) viewer_id, channel, enrolled_at, enrolment_id FROM enrolment
@@ -429,7 +431,7 @@ async def resolvable(
     return [Resolvable(*row) for row in rows]
 
 
-class Homeless(NamedTuple):
+class ViewerWithoutUnit(NamedTuple):
     """A viewer without a unit."""
 
     viewer_id: str
@@ -437,8 +439,10 @@ class Homeless(NamedTuple):
     lessons: Lessons
 
 
-async def lock_homeless(tx: Transaction, campaign_no: int, viewer_ids: Collection[str]) -> list[Homeless]:
-    """Those of the viewers who lie in no unit, by id; they stay as they are until the transaction ends."""
+async def lock_viewers_without_unit(
+    tx: Transaction, campaign_no: int, viewer_ids: Collection[str]
+) -> list[ViewerWithoutUnit]:
+    """Returns and locks those of the viewers who have no unit, sorted by id; they cannot change until the transaction ends."""
     rows = await tx.fetch(
         f"SELECT viewer_id, group_code, {_LESSONS} FROM viewer "  # noqa: S608 - a constant
         "WHERE campaign_no = $1 AND viewer_id = ANY($2::text[]) AND unit_code = 'unassigned' AND enrolled_at IS NOT NULL "
@@ -446,7 +450,7 @@ async def lock_homeless(tx: Transaction, campaign_no: int, viewer_ids: Collectio
         campaign_no,
         sorted(viewer_ids),
     )
-    return [Homeless(viewer_id, group_code, Lessons(*lessons)) for viewer_id, group_code, *lessons in rows]
+    return [ViewerWithoutUnit(viewer_id, group_code, Lessons(*lessons)) for viewer_id, group_code, *lessons in rows]
 
 
 class UnitGiven(NamedTuple):
@@ -634,7 +638,7 @@ async def grant(
 
 
 class Certificate(NamedTuple):
-    """What has been heard of one, so far."""
+    """What is known of a certificate from events."""
 
     viewer_id: str
     serial: str
@@ -644,7 +648,7 @@ class Certificate(NamedTuple):
 
 
 async def keep_certificates(tx: Transaction, campaign_id: str, rows: Iterable[Certificate]) -> None:
-    """Adds what is new to what was heard before, whichever comes first. The earliest claim stays."""
+    """Stores what events say of certificates, in any order of arrival. The earliest time of a claim is kept."""
     by_serial = {row.serial: row for row in rows}
     await tx.execute(
         """

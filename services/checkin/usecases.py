@@ -49,8 +49,8 @@ NAMED_MAX = 1_000
 
 @dataclass(frozen=True)
 class Draft:
-    """A definition that is to be put in force, with what follows from it. For a large one that takes up to 2 s, so it is made in
-    a thread and before the transaction, which keeps everybody's events waiting."""
+    """A definition that is to be put in force, with its hash and its JSON. Computing these takes up to 2 s for a large
+    definition. So it is done in a thread and before the transaction, because all events wait for that transaction."""
 
     definition: CampaignDefinition
     content_hash: str
@@ -109,7 +109,7 @@ def _falsified(
 def _forms_defined(
     old: CampaignDefinition | None, new: CampaignDefinition, revision: int, now: datetime
 ) -> list[FormsDefinedV1]:
-    """The forms of a campaign that has any, or had some until now."""
+    """The event with the new forms; none for a campaign that neither has forms now nor had some before."""
     if not any(definition and (definition.forms or definition.indicators) for definition in (old, new)):
         return []
     return [
@@ -148,28 +148,30 @@ class AttributedPage(NamedTuple):
 async def attribute_page(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, after: str, now: datetime
 ) -> AttributedPage:
-    """Viewers who lie nowhere because their channel was not known when they enrolled, and is now, get its unit; what they had
-    moves with them (DESIGN §4.5). As many as one transaction should hold, from the viewer after `after` on (`""`: the first).
+    """Gives a unit to viewers who have none because their channel was unknown when they enrolled, and is known now; their
+    check-ins move with them (DESIGN §4.5). Takes as many viewers as one transaction should hold, beginning after the viewer
+    `after` (`""`: with the first).
 
-    Who has a unit keeps it, so going through the pages again finishes what a crash left and changes nothing else.
+    Viewers who have a unit keep it. So going through all pages again finishes what a crash interrupted and changes nothing
+    else.
     """
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     page = await store.resolvable(tx, campaign.no, campaign.channels, after, ATTRIBUTED_PER_TRANSACTION)
     enrolments = {row.viewer_id: row for row in page}
-    homeless = await store.lock_homeless(tx, campaign.no, enrolments)
+    without_unit = await store.lock_viewers_without_unit(tx, campaign.no, enrolments)
     given = [
         store.UnitGiven(viewer.viewer_id, campaign.channels[row.channel], row.enrolled_at, row.enrolment_id)
-        for viewer in homeless
+        for viewer in without_unit
         for row in (enrolments[viewer.viewer_id],)
     ]
     if given:
         await store.set_units(tx, campaign.no, given)
-        await outbox.add_outgoing(tx, _attributed(campaign, homeless, given, now))
+        await outbox.add_outgoing(tx, _attributed(campaign, without_unit, given, now))
     return AttributedPage(len(given), page[-1].viewer_id if len(page) == ATTRIBUTED_PER_TRANSACTION else None)
 
 
 def _attributed(
-    campaign: Campaign, viewers: list[store.Homeless], given: list[store.UnitGiven], now: datetime
+    campaign: Campaign, viewers: list[store.ViewerWithoutUnit], given: list[store.UnitGiven], now: datetime
 ) -> list[Outgoing]:
     dates = campaign.lesson_texts
     rows = [
@@ -191,8 +193,9 @@ class WithdrawnPage(NamedTuple):
 async def withdraw_page(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, after: str, now: datetime
 ) -> WithdrawnPage:
-    """Withdraws names and phones that were told before their group was one of minors, without a guardian's consent. As many
-    viewers as one transaction should hold; going through the pages again finishes what a crash left and changes nothing else."""
+    """Withdraws names and phones that were given without a guardian's consent before the viewer's group was one of minors.
+    Takes as many viewers as one transaction should hold. Going through all pages again finishes what a crash interrupted and
+    changes nothing else."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     if not campaign.minors:
         return WithdrawnPage(0, None)
@@ -226,7 +229,7 @@ class ViewerReport:
     viewer: store.Viewer
     lessons: list[LessonView]
     uncounted: list[Any]
-    certificate: CertificateState | None = None  # None: not claimed, as far as is known
+    certificate: CertificateState | None = None  # None: not known to be claimed
 
     @property
     def credited_days(self) -> int:
@@ -234,17 +237,17 @@ class ViewerReport:
 
     @property
     def earnable_days(self) -> int:
-        """Credited days if the viewer misses nothing from now on and nothing is on its way."""
+        """Credited days if the viewer misses nothing from now on, and no late check-in arrives any more."""
         return self.credited_days + sum(not view.final and view.earn_until is not None for view in self.lessons)
 
     @property
     def waiting_days(self) -> int:
-        """Lessons whose hours are over, but a check-in may still be on its way: they are not sealed."""
+        """How many lessons are over and not yet sealed, so that a check-in may still arrive."""
         return sum(not view.final and view.earn_until is None for view in self.lessons)
 
     @property
     def reachable_days(self) -> int:
-        """The most that is possible (a viewer who starts late is told honestly, FACTS A5)."""
+        """The most credited days that are possible (a viewer who starts late is told honestly, FACTS A5)."""
         return self.earnable_days + self.waiting_days
 
 
@@ -266,8 +269,8 @@ async def viewer_report(
 async def unit_report(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, unit_code: str, viewer_id: str, now: datetime
 ) -> ViewerReport:
-    """As `viewer_report`, of a viewer of this unit or of one below it. Anybody else is refused as `no-such-viewer`: who is not
-    told of a viewer does not learn that there is one."""
+    """As `viewer_report`, for a viewer of this unit or of one below it. Any other viewer is refused as `no-such-viewer`, so
+    that the answer does not tell whether there is such a viewer."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     report = await viewer_report(tx, catalogue, campaign_id, viewer_id, now)
     if report.viewer.unit_code not in subtree(campaign, unit_code):
@@ -284,8 +287,8 @@ async def unit_viewers(
     limit: int,
     now: datetime,
 ) -> list[ViewerReport]:
-    """What can be told of the viewers of a unit and of those below it (None: of all), by id; the page after `after`. Without what
-    was refused and what became of certificates."""
+    """Reports on the viewers of a unit and of the units below it (None: of all units), sorted by id; the page after `after`.
+    The reports leave out refused events and certificates."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     codes = None if unit_code is None else subtree(campaign, unit_code)
     return [
@@ -347,8 +350,8 @@ class GrantedPage(NamedTuple):
 async def make_good_page(
     tx: Transaction, catalogue: Catalogue, decision: store.MakeGood, audience: Audience, after: str, now: datetime
 ) -> GrantedPage:
-    """Grants a lesson to the viewers of an outage who come after this one (`""`: from the first), as many as one transaction
-    should hold. Going through the pages of the same decision again finishes what a crash left.
+    """Grants a lesson to the viewers of an outage, as many as one transaction should hold, beginning after the viewer `after`
+    (`""`: with the first). Going through the pages of the same decision again finishes what a crash interrupted.
 
     Refused as `no-such-campaign`, `no-such-lesson`, or `make-good-id-used` where the id is another decision's.
     """
@@ -367,11 +370,11 @@ async def make_good_page(
 async def make_good_preview(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, lesson_date: date, audience: Audience
 ) -> dict[str, Any]:
-    """How many viewers a decision would reach, and who is special among them: people are named, up to `NAMED_MAX` of each kind.
+    """How many viewers a decision would reach, and the ids of those who are not simply granted the lesson, up to `NAMED_MAX` of
+    each kind.
 
-    `already`: the lesson is credited to them, so they are left alone. `unseen`: listed, and nothing has ever come of them; they
-    are granted. `unmatched`: listed, but absent on one of the days, so they get nothing. So the office learns of every listed
-    viewer who is not simply granted the lesson.
+    `already`: the lesson is credited to them, so nothing changes. `unseen`: listed, and no event of theirs has ever arrived;
+    they are granted the lesson too. `unmatched`: listed, but absent on one of the days, so they get nothing.
     """
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     lesson = _lesson(campaign, lesson_date)

@@ -21,17 +21,18 @@ class Parking(Protocol):
         """Returns once it is stored; only then is the message given up."""
 
     async def hold(self, message: ParkedMessage) -> bool:
-        """Records that the consumer stands at this message. Parks it and returns True where an operator has allowed that."""
+        """Records that the consumer has stopped at this message. Where an operator has allowed it, parks the message and
+        returns True."""
 
     async def holds(self, durable: str) -> bool:
-        """Whether the consumer stood at a message when it was last heard of."""
+        """Whether the consumer had stopped at a message, by the last record."""
 
     async def release(self, durable: str) -> None:
-        """The consumer goes on."""
+        """Records that the consumer goes on."""
 
 
 class Nowhere:
-    """Until `bus.on_park` was called: the message stays where it is and is retried."""
+    """Stands in until `bus.on_park` is called: the message is not parked but retried."""
 
     async def park(self, message: ParkedMessage) -> None:
         raise RuntimeError("nowhere to park: call bus.on_park()")
@@ -58,7 +59,8 @@ class Brake:
     _recorded: bool | None = None  # whether `held_message` has a row of this durable; None: not yet asked
 
     async def park(self, parking: Parking, message: ParkedMessage) -> bool:
-        """Parks the message and returns True; or returns False, and the consumer stops at it. Takes one message at a time."""
+        """Parks the message and returns True; or returns False, and then the consumer must stop at it. Handles one message at a
+        time."""
         async with self._turn:
             if await self._is_on(parking, message.stream_seq):
                 self._recorded = True

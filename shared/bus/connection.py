@@ -180,7 +180,7 @@ class Bus:
         try:
             async with asyncio.timeout(self._context.stop_grace_s + 10):
                 await self._broker.stop()
-        except (nats.errors.Error, OSError, TimeoutError):  # NATS is away: there is nobody to say goodbye to
+        except (nats.errors.Error, OSError, TimeoutError):  # NATS is away: the connection cannot be closed in order
             with suppress(nats.errors.Error, OSError):
                 await self._broker.config.connection_state.connection.close()
         self._context.up.clear()
@@ -208,7 +208,7 @@ class Bus:
         await self._subscribers[durable].handle(body)
 
     def state(self) -> BusState:
-        """Where things stand now, without asking anybody."""
+        """The state as this process knows it, without asking the server."""
         durables = {
             name: DurableState(
                 healthy=subscriber.loop.trouble is None and subscriber.brake.held is None,
@@ -274,7 +274,7 @@ class Bus:
             self.metrics.permission_denials.inc()
             log.error("NATS denied a permission", error=str(error))
         elif not self._stopping:
-            away = isinstance(error, OSError) and not self.connected  # one every second, and already said
+            away = isinstance(error, OSError) and not self.connected  # one every second, and logged already
             (log.debug if away else log.warning)("NATS connection error", error=repr(error))
 
     async def _on_disconnected(self) -> None:

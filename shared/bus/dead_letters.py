@@ -60,7 +60,7 @@ class DeadLetters:
 
 
 async def held(tx: Transaction) -> list[dict[str, Any]]:
-    """The consumers that stand at a message which they cannot understand."""
+    """The consumers that have stopped at a message which they cannot understand."""
     rows = await tx.fetch(
         "SELECT durable, stream_seq, reason, held_since::text, may_park FROM held_message ORDER BY durable"
     )
@@ -68,7 +68,7 @@ async def held(tx: Transaction) -> list[dict[str, Any]]:
 
 
 async def let_park(tx: Transaction, durable: str, number: int) -> bool:
-    """Lets a consumer that stands park this many of its next messages all the same. False where it does not stand."""
+    """Allows a consumer that has stopped to park this many of its next messages. Returns False where it has not stopped."""
     sql = "UPDATE held_message SET may_park = $2 WHERE durable = $1 RETURNING true"
     return bool(await tx.fetchval(sql, durable, number))
 

@@ -62,7 +62,8 @@ class ApplyTogether(Generic[EventT]):
                 self._waiting.remove(turn)
 
     async def _take(self, turn: _Turn[EventT]) -> None:
-        """Applies the events that wait, `turn` among them. If `turn` no longer waits, its group has failed: it goes alone."""
+        """Applies the events that wait, `turn` among them. If `turn` no longer waits, its group has failed, and it is applied
+        alone."""
         if turn in self._waiting and len(self._waiting) > 1:
             group, self._waiting = self._waiting, []
             try:

@@ -36,8 +36,9 @@ from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
 from shared.settings import EnvironmentSettings, NatsUrl
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
-# Each service stands after those whose events it reads. Campaigns' keys, what viewers' own pages say of certificates, and who is
-# signed out flow the other way: a backup of checkin may know of a claim that certificate's, taken before it, does not.
+# Each service comes after the services whose events it reads. Three kinds of events flow the other way: campaigns' keys, the
+# state of certificates for viewers' pages, and sign-outs. So a backup of checkin may know of a claim that is not in the backup of
+# certificate, which is taken before it.
 PRODUCERS_FIRST = ("checkin", "certificate", "reporting", "notification")
 CONSUMERS_FIRST = tuple(reversed(PRODUCERS_FIRST))
 
@@ -315,4 +316,4 @@ async def main(settings: TopologySettings) -> list[str]:
 
 
 async def _keep_quiet(error: Exception) -> None:
-    """nats-py prints a traceback for every failed attempt; `main` raises the one that counts."""
+    """Ignores errors of single attempts, for which nats-py would print tracebacks; `main` raises the final error."""

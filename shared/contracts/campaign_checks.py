@@ -36,7 +36,7 @@ class Faults(ValueError):
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """How a fault about an unknown name goes on: the known one that it resembles, or some that there are."""
+    """The end of a message about an unknown name (zh-Hans): the known name that it resembles, or some of the known names."""
     if close := difflib.get_close_matches(name, known[:COMPARED_MAX], n=1):
         return f"；是否想写 {close[0]}？"
     return f"；可用的有 {'、'.join(known[:10])}" if known else "；请核对拼写"
@@ -75,7 +75,8 @@ def rules_faults(rules: RulesContent) -> list[Fault]:
 
 
 def _course_faults(rules: RulesContent) -> list[Fault]:
-    """The keys of a course are given all or not at all; then the campaign says itself when it begins and ends."""
+    """Faults of a campaign that has only some keys of a course, or has no course and lacks its first or last day, has
+    platforms, or lasts too long."""
     missing = [key for key in COURSE_KEYS if not getattr(rules, key)]
     days = {"starts_on": rules.starts_on, "ends_on": rules.ends_on}
     if len(missing) < len(COURSE_KEYS):

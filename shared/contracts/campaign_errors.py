@@ -89,7 +89,8 @@ def explain(error: ValidationError, written: Mapping[str, str] | None = None) ->
 
 
 def _without_echoes(items: Sequence[Any]) -> list[Any]:
-    """Leaves out "too short" for a list that is short only because its items were refused, which other findings say."""
+    """Leaves out "too short" for a list that is short only because its items were refused: the findings about the items are
+    enough."""
     places = [item["loc"] for item in items]
 
     def is_echo(item: Any) -> bool:
@@ -100,7 +101,7 @@ def _without_echoes(items: Sequence[Any]) -> list[Any]:
 
 
 def _below(at: str, key: str) -> str:
-    """The path of a key that a part names, which lies at `at`."""
+    """The path of `key` inside the part that stands at `at`."""
     return f"{at}{key}" if key.startswith("[") else ".".join(filter(None, (at, key)))
 
 
@@ -115,7 +116,7 @@ def path(location: Sequence[int | str]) -> str:
 
 
 def _value(item: Any, text: str | None) -> str | None:
-    """What to show as the value: as it was written, where YAML reads something else than a text."""
+    """The value as shown in a finding: as its author wrote it, where YAML read it as something other than text."""
     if item["type"] == "missing":
         return None
     return reprlib.repr(item["input"]) if isinstance(item["input"], str) else text or _shown(item["input"])

@@ -85,7 +85,7 @@ def _known_only(
 
 
 def _newer(name: str, content: Json, known: Mapping[str, Sequence[str]]) -> list[str]:
-    """Texts that stand where one of a list belongs, and are not in the list of this version."""
+    """The texts that this version does not know, at places where a text must be one of a list."""
     return [
         f"{name}.{key}={content[key]}"
         for key, values in known.items()

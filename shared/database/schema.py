@@ -37,9 +37,9 @@ CREATE TABLE dead_letter (       -- what no retry can fix (DESIGN §4.7); payloa
 );
 """
 
-# A SHA-256 without a key lets a phone in the body be guessed within seconds, so no digest of a body is kept. Dropping the column
-# takes the old ones away at once. It is added again, always null, only for a replica of the version before; the release after
-# this one drops it and the trigger.
+# From a SHA-256 without a key, a phone in the body can be guessed within seconds, so no digest of a body is kept. Dropping the
+# column takes the old ones away at once. It is added again, always null, only for a replica of the version before; the
+# release after this one drops it and the trigger.
 DEAD_LETTER_V2 = """
 ALTER TABLE dead_letter DROP COLUMN body_sha256;
 ALTER TABLE dead_letter ADD COLUMN body_sha256 bytea, ADD UNIQUE (durable, body_sha256);

@@ -175,7 +175,7 @@ class Database:
             poolclass=AsyncAdaptedQueuePool,
             pool_size=pool_size,
             max_overflow=0,
-            json_deserializer=str,  # jsonb stays text here; who reads it knows what it is
+            json_deserializer=str,  # jsonb is returned as text; the callers decode it
             pool_timeout=POOL_WAIT_S,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,

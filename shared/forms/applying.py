@@ -46,7 +46,7 @@ def _unknown(at: str, named: Sequence[str], known: Sequence[str], key: str) -> l
 
 
 def _period_faults(at: str, form: Form, definition: CampaignDefinition, working_days: WorkingDays) -> list[Fault]:
-    """At most one: what is wrong with one period is wrong with those after it."""
+    """The first fault of the periods, at most one: what is wrong with one period is wrong with the later ones, too."""
     first, last = definition.first_day, definition.last_day
     if form.by is not None and form.by < first:
         return [Fault(f"{at}.by", f"{form.by} 早于活动开始的 {first}；请改日期")]

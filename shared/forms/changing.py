@@ -63,8 +63,8 @@ def _differing(
 ) -> list[str]:
     was, is_now = before.model_dump(mode="json"), after.model_dump(mode="json")
     keys = [key for key in Form.model_fields if was.get(key) != is_now.get(key)]
-    dates = {period.key: one for period, one in _ahead(before, old, now, is_new=False)}
-    if not keys and dates != {period.key: one for period, one in ahead}:
+    dates = {period.key: due_time for period, due_time in _ahead(before, old, now, is_new=False)}
+    if not keys and dates != {period.key: due_time for period, due_time in ahead}:
         keys.append(DUE_TIMES)
     return keys
 
@@ -72,8 +72,8 @@ def _differing(
 def _change(change: Change, form: Form, keys: list[str], ahead: list[tuple[Period, Due]]) -> FormChange:
     if not ahead:
         return FormChange(form.id, form.title, change, keys, None, None, None)
-    period, one = ahead[0]
-    return FormChange(form.id, form.title, change, keys, period.key, period.opens_at, one.due_at)
+    period, due_time = ahead[0]
+    return FormChange(form.id, form.title, change, keys, period.key, period.opens_at, due_time.due_at)
 
 
 def has_opened(definition: CampaignDefinition, now: datetime) -> bool:

@@ -48,7 +48,7 @@ class Formula:
         self._text = text
         self._tree = _Compiled(text.strip()).visit(tree.body)
         self._evaluator = SimpleEval(operators=OPERATORS, functions=_functions(self._residents), names={})
-        self._lock = Lock()  # the evaluator holds the names of the evaluation that is under way
+        self._lock = Lock()  # the evaluator keeps the names of one evaluation at a time
 
     def value(self, values: Mapping[str, Given | Sequence[Given]]) -> Value:
         """The value for these names; a column has a sequence, with a value per row. A name that is absent is missing."""

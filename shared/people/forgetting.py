@@ -46,6 +46,6 @@ class ServiceErasure(ABC):
         return None
 
     def committed(self) -> Counts:
-        """Called once the transaction is committed: removes what the service keeps outside the database, and returns what that
-        was."""
+        """Called once the transaction is committed: removes what the service keeps outside the database, and returns the counts
+        of it."""
         return {}

@@ -4,9 +4,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """ASGI middleware, the outermost: the service sees a GET, and the server, which knows better, sends no body (RFC 9110 9.3.2).
-
-    The scope is copied and not changed, because the server looks at its own."""
+    """The outermost ASGI middleware: it shows the service a HEAD request as a GET. The server still knows that it is a HEAD and
+    sends no body (RFC 9110 9.3.2), because the scope is copied and not changed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -97,7 +97,8 @@ class ServiceMetrics:
             registry=self.registry,
         )
         for answer in watched_answers:
-            self.requests.labels(*answer)  # 0 before the first: a series that begins with a thousand has not grown
+            # Starts at 0: a series that began with its first errors would not show any growth.
+            self.requests.labels(*answer)
         self.due_work = Histogram(
             "fanzha_due_work_duration_seconds",
             "Runs of repeated work (sweeps). Growing: more is due than one run can do.",

@@ -211,8 +211,8 @@ def _health(service: Service) -> APIRouter:
 
 
 def _calm_garbage_collector() -> None:
-    """Leaves out of collections what the app was built of, and makes them rarer: batches make many short-lived objects, and with
-    the default threshold (700) a quarter of checkin's time went into collections (docs/performance.md)."""
+    """Makes the garbage collector skip the objects that the app consists of, and run more rarely: batches make many short-lived
+    objects, and with the default threshold (700) a quarter of checkin's time went into collections (docs/performance.md)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

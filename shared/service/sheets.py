@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 async def in_kind_asked(
     request: Request, answer: Answer, pages: Callable[[Answer], Sequence[Page]]
 ) -> Answer | Response:
-    """The answer itself, to be sent as JSON, or as a sheet: the first of its pages as CSV, all of them as XLSX."""
+    """The answer as JSON, or as a sheet: its first page as CSV, or all pages as XLSX."""
     kind = kind_asked(request.headers.get("accept", ""))
     if kind is None:
         return answer

@@ -56,7 +56,7 @@ _BY_BEGINNING = {
 
 
 def errors_of(items: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Of pydantic's findings, each with its place (`query.n`) and a sentence that begins with the field's name."""
+    """Pydantic's findings as pairs: the place (`query.n`), and a sentence that begins with the field's name."""
     return [{"at": ".".join(map(str, item["loc"])), "message": _sentence(item)} for item in items]
 
 

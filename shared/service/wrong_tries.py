@@ -1,4 +1,5 @@
-"""How many wrong tries are allowed, by whatever is tried and by address, counted in the database over all replicas.
+"""Limits wrong tries, such as of a passphrase or a claim code: by what is tried and by address, counted in the database for all
+replicas.
 
 A try is counted before it is looked at, and taken back when it was right: any number of tries at once are no more than the limit
 allows, and many people who share an address do not use up each other's. Times are the database's.

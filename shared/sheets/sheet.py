@@ -31,7 +31,7 @@ class SheetRow(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """Cells of one column that were merged with others: only the first row of the first column has what stands in them."""
+    """Merged cells of one column. Only their first row, in the first of the merged columns, has the value."""
 
     place: int
     first_row: int

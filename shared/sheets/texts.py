@@ -27,9 +27,7 @@ _QUOTES = "多半是一个引号没有配对：以引号开头的格也要以引
 
 def encoding_of(path: Path) -> str:
     """The one of `ENCODINGS` that every line of the file is in. Raises `FileFault`, with the line, where there is none."""
-    with path.open(
-        encoding="latin-1", newline=""
-    ) as file:  # each byte a character: lines before anything is known of them
+    with path.open(encoding="latin-1", newline="") as file:  # each byte as one character: the encoding is not known yet
         lines = (line.encode("latin-1") for line in iter(partial(file.readline, LINE_MAX_BYTES), ""))
         return _encoding(lines, path.name)
 
@@ -43,9 +41,10 @@ def decoded(body: bytes) -> str | None:
 
 
 def _encoding(lines: Iterable[bytes], name: str) -> str:
-    """The encoding that most lines show: lines that are no UTF-8, or read as Chinese in UTF-8. Others could be either."""
+    """The encoding that most lines show. Lines that are not UTF-8 speak for GB18030, and lines that read as Chinese in UTF-8
+    for UTF-8; other lines could be either."""
     marked = False
-    utf_8, others, mistaken = _Found(), _Found(), _Found()
+    utf_8, others, mistaken = _LinesOfOneKind(), _LinesOfOneKind(), _LinesOfOneKind()
     for number, line in enumerate(lines, start=1):
         if line.isascii():
             continue
@@ -73,7 +72,7 @@ def _encoding(lines: Iterable[bytes], name: str) -> str:
     return "gb18030"
 
 
-class _Found:
+class _LinesOfOneKind:
     """Lines of one kind: how many, the number of the first, and the number of the first that cannot be read."""
 
     def __init__(self) -> None:
@@ -86,7 +85,8 @@ class _Found:
 
 
 def _read(line: bytes | str, encoding: str) -> str | None:
-    """A line in that encoding, or a text that can be written in it, else None."""
+    """The text of a line in that encoding, or `line` itself where it is a text that can be written in it; None where neither
+    works."""
     try:
         return line.decode(encoding) if isinstance(line, bytes) else line if line.encode(encoding) else ""
     except UnicodeError:

@@ -544,7 +544,8 @@ async def test_a_listed_viewer_who_gets_nothing_is_named(service: CheckinUnderTe
 async def test_who_is_listed_is_granted_seen_before_or_not_and_who_has_the_lesson_is_left_alone(
     service: CheckinUnderTest,
 ) -> None:
-    """A list of viewers whose every event was lost granted nobody, and said so only by a number."""
+    """Listed viewers of whom no event has ever arrived are granted the lesson and named in the answer. Before, nobody was
+    granted and only a number showed it."""
     await service.post(checkin("has", SECOND_LIVE), checkin("watched-replay", "2024-06-30T20:10:00+08:00"))
     wanted = {
         "lesson_date": "2024-06-30",
@@ -566,7 +567,7 @@ async def test_who_is_listed_is_granted_seen_before_or_not_and_who_has_the_lesso
 
 
 async def test_days_and_viewers_listed_twice_are_listed_once(service: CheckinUnderTest) -> None:
-    """Two times the first day, added up, was the second day: 473 other viewers got the lesson."""
+    """Days are bits. Adding the first day twice gave the second day, and 473 other viewers got the lesson."""
     await service.post(checkin("a"), checkin("b", SECOND_LIVE), checkin("c"), checkin("c", SECOND_LIVE))
     wanted = {"make_good_id": "mg-1", "lesson_date": "2024-06-30", "reason": "平台故障"}
     twice = wanted | {"checked_in_on": ["2024-06-29", "2024-06-29"]}

@@ -449,7 +449,8 @@ def totals_of(facts: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, str], 
 
 
 def places_of(facts: list[tuple[str, dict[str, Any]]], viewer_id: str) -> set[str]:
-    """The unit and the group that a consumer believes a viewer is in who keeps of each the latest move, in any order."""
+    """The unit and group of a viewer as a consumer knows them that keeps the latest move of each, in whatever order events
+    come."""
     moves = [
         ViewerReassignedV1.model_validate(fact) for subject, fact in facts if subject == ViewerReassignedV1.subject()
     ]

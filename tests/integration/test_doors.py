@@ -40,9 +40,9 @@ SECRET = new_secret()  # of the sessions below
 
 @dataclass(frozen=True)
 class Door:
-    """`roles`: None lets in anybody. `subtrees`: tokens of a unit too. `body_max_bytes`: None takes no body.
-    `headers` makes what else is looked at before the body, for each call: a signature is good for five minutes only. `page`: one
-    signs in on a page, and the token is a cookie."""
+    """`roles`: who is let in; None: anybody. `subtrees`: whether tokens of a unit are let in. `body_max_bytes`: None: the route
+    takes no body. `headers`: makes the other headers that are checked before the body, anew for each call because a signature
+    is valid for five minutes only. `page`: people sign in on a page, and their token is a cookie."""
 
     roles: tuple[str, ...] | None
     subtrees: bool = False
@@ -258,7 +258,8 @@ ODD_TIMES: list[Any] = [[], {}, "", "soon", "\x00", float("inf"), float("nan"), 
     ],
 )
 async def test_a_claim_of_another_kind_is_no_token(apps: dict[str, FastAPI], claims: dict[str, Any]) -> None:
-    """Signed with the deployment's key: whoever minted it made a mistake, which must not become a 500 or a scope."""
+    """The token is signed with the deployment's key, but a claim is of the wrong type: that must give neither a 500 nor
+    rights."""
     key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(SECRETS.token_private_key))
     whole = {"sub": "t", "role": "admin", "campaign": CAMPAIGN, "unit": UNIT, "exp": 4102444800}
     token = jwt.api_jws.encode(json.dumps(whole | claims).encode(), key, algorithm="EdDSA")
@@ -324,7 +325,7 @@ SIGNED_BY = ("webhook-id", "webhook-timestamp", "webhook-signature")
 async def test_a_post_that_cannot_be_signed_is_not_read(
     apps: dict[str, FastAPI], route: str, change: dict[str, str | None]
 ) -> None:
-    """`change`: to the headers of a right signature; None leaves one out."""
+    """`change`: changes to the headers of a valid signature; None leaves a header out."""
     headers = {name: value for name, value in (signature(b"") | change).items() if value is not None}
     assert type_of(await ask(apps["checkin"], route, headers, unread())) == (401, "signature")
 

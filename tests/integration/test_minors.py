@@ -102,7 +102,8 @@ async def test_every_way_in_keeps_a_minors_name_and_phone_only_with_consent(stac
 async def test_what_was_told_before_the_group_is_known_goes_in_every_order(
     stack: WholeDeployment, order: tuple[int, ...]
 ) -> None:
-    """Name first, the group of minors later, then something without a name: whoever may have got the name forgets it."""
+    """A name comes first, the group of minors later, then an enrolment without a name: every service that may have got the name
+    forgets it."""
     events = [
         enrolment("v1", TIMES[1], name="孩子甲", phone="13800000001"),
         enrolment("v1", TIMES[2], group="pupil"),
@@ -125,7 +126,8 @@ async def contacts(stack: WholeDeployment) -> list[Any]:
 
 
 async def test_a_group_that_is_one_of_minors_from_now_on_loses_what_was_kept(stack: WholeDeployment) -> None:
-    """Certificates too, claimed or not. Applying again changes nothing more; what is told with consent later is kept."""
+    """Names are withdrawn from certificates too, claimed or not. Applying the definition again changes nothing more. Names
+    given with consent later are kept."""
     before = [group | {"minors": False} for group in GROUPS]
     async with stack.running():
         await defined_everywhere(stack, before)

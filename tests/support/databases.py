@@ -31,7 +31,7 @@ class FreshDatabase:
 
 
 class RecordingRelay:
-    """Takes the place of the outbox's relay on a database, and publishes nothing."""
+    """Stands in for the outbox's relay on a database, and publishes nothing."""
 
     def __init__(self) -> None:
         self.events: list[Outgoing] = []

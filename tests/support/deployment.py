@@ -31,7 +31,7 @@ from upkeep.deployment import Deployment
 
 LESSONS = ("2024-06-29", "2024-06-30")
 VIEWERS = [f"ks_{number:04}" for number in range(1, 41)]
-FINISHED = VIEWERS[:30]  # came to both lessons
+FINISHED = VIEWERS[:30]  # viewers who came to both lessons
 BOTH_OVER = datetime.fromisoformat("2024-06-30T20:30:00+08:00")
 START = datetime.fromisoformat("2024-06-28T12:00:00+08:00")
 
@@ -87,7 +87,8 @@ class WholeDeployment:
         return environment | {"DATABASE_URL": self.databases[service].url, "NATS_URL": self.nats.url(service)}
 
     def shell(self, **more: str) -> dict[str, str]:
-        """What an operator's shell says of it, for commands that look for the deployment themselves (docs/operations)."""
+        """The environment variables that an operator's shell has for this deployment, for commands that find it by them
+        (docs/operations)."""
         folder = self.home.root / "secrets"
         folder.mkdir(exist_ok=True)
         for service in SERVICES:

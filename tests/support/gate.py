@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that does one harm, at one moment: when the n-th piece of the conversation passes."""
+"""A TCP proxy in front of a server. It does one kind of harm, at the moment when the n-th piece of the conversation passes."""
 
 import asyncio
 import socket
@@ -12,7 +12,8 @@ Harm = Literal["silence", "reset", "half-close to client", "half-close to server
 
 
 class Gate:
-    """`silence`: that piece and all later ones are dropped. Whatever the harm, each side notices when the other hangs up."""
+    """`silence`: that piece and all later ones are dropped. After any harm, each side still notices when the other closes the
+    connection."""
 
     def __init__(self) -> None:
         self.harm: Harm | None = None

@@ -32,7 +32,7 @@ class RunningNats(servers.RunningNats):
 
     @asynccontextmanager
     async def client(self, user: str, **options: Any) -> AsyncIterator[Client]:
-        """A plain connection, past the bus."""
+        """A plain connection that does not use our `Bus`."""
         client = await nats.connect(
             self.url(user), **({"inbox_prefix": topology.inbox_prefix(user), "error_cb": _ignore} | options)
         )
@@ -57,7 +57,8 @@ def topology_settings(server: RunningNats, **changes: Any) -> TopologySettings:
 
 
 async def eventually(condition: Callable[[], Any], *, within_s: float = 10, what: str = "") -> Any:
-    """Waits until the condition (a function, or a coroutine function) is true; says what it was last when it never is."""
+    """Waits until the condition (a function, or a coroutine function) is true. Fails with its last value when it does not
+    become true in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     while True:

@@ -1,5 +1,4 @@
-"""An intruder who has everything that is left (the deployment's secrets, databases, stream and backups) and tries to read
-people's data."""
+"""Tries to read people's data as an intruder would who has got the deployment's secrets, databases, stream and backups."""
 
 import base64
 import json

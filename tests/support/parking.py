@@ -1,4 +1,4 @@
-"""A dead-letter table for tests, and poisonous messages."""
+"""A dead-letter table for tests, kept in memory, and poisonous messages."""
 
 from dataclasses import dataclass, field
 

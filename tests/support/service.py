@@ -82,7 +82,7 @@ class ServiceUnderTest:
         self.app = app
         self.service: Service = app.state.service
         self.db: Database = self.service.db
-        self.collisions = 0  # deliveries that met another transaction and came again
+        self.collisions = 0  # deliveries that were repeated because they collided with another transaction
         self._caller = caller
         self._clients: list[httpx.AsyncClient] = []
         self.client = self.client_at("127.0.0.1")

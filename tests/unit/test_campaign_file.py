@@ -162,7 +162,7 @@ def test_sizes_are_limited(tmp_path: Path) -> None:
 
 
 def with_groups(folder: Path, groups: str) -> Path:
-    """A campaign file whose groups are written so."""
+    """A campaign file with this text as its groups."""
     path = write(folder, groups="GROUPS")
     path.write_text(path.read_text().replace("groups: GROUPS", f"groups:\n{groups}"))
     return path

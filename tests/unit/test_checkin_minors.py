@@ -16,7 +16,7 @@ def past(number: int, group: str, consent: bool = False, has_contact: bool = Tru
 
 
 def barred(*groups: str) -> list[str]:
-    """`pupil+` is one with consent."""
+    """The ids of the barred enrolments of a viewer who enrols in these groups, one after the other. `pupil+`: with consent."""
     history = [past(number, group.rstrip("+"), group.endswith("+")) for number, group in enumerate(groups, 1)]
     return [enrolment.enrolment_id for enrolment in without_contact(history, {CHILD})]
 

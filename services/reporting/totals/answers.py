@@ -181,7 +181,7 @@ def _row(definition: Definition, question: Question, key: str, tally: Tally, hel
 def totals_sum(
     definition: Definition, question: Question, units: Sequence[TotalsLine], certificates: Iterable[Certificates]
 ) -> TotalsSum:
-    """The row of all rows together. `units`: the sums by unit code as sent."""
+    """The row of the total over all rows. `units`: the sums by unit code as sent."""
     tally = Tally()
     attributed = 0
     for line in units:
@@ -207,8 +207,9 @@ def _viewers(question: Question, counts: Counts) -> int:
 
 
 def without_small_groups(rows: Sequence[TotalsRow]) -> tuple[list[TotalsRow], int]:
-    """What is shown outside the office, and how many groups are withheld (FACTS, "Viewers and the law"). Groups in which nothing
-    happened are left out too, uncounted: a group that is missing may be empty or small."""
+    """The rows of groups that may be shown outside the office, and how many groups are withheld because they are small (FACTS,
+    "Viewers and the law"). Empty groups are left out too and are not counted as withheld, so nobody can tell an empty group
+    from a small one."""
     filled = [row for row in rows if row.checkins or row.made_good or row.certificates_issued]
     withheld = small_groups({row.key: row.viewers for row in filled})
     return [row for row in filled if row.key not in withheld], len(withheld)
@@ -217,7 +218,7 @@ def without_small_groups(rows: Sequence[TotalsRow]) -> tuple[list[TotalsRow], in
 def live_room_rows(
     definition: Definition, question: Question, lines: Iterable[tuple[str, str, int]]
 ) -> list[LiveRoomRow]:
-    """`lines`: (key, action, number)."""
+    """The rows of live-room figures. `lines`: (key, action, number of actions)."""
     keys_of = rows_of(definition, question)
     actions: dict[str, dict[str, int]] = {}
     for key, action, number in lines:

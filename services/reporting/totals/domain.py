@@ -92,7 +92,7 @@ class Move(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The unit and group under which a certificate counts."""
+    """The unit and group under which a certificate is counted."""
 
     unit_code: str
     group: str
@@ -287,9 +287,9 @@ def share(part: int, whole: int) -> float | None:
 
 
 def small_groups(viewers: Mapping[str, int]) -> set[str]:
-    """Which groups (key → viewers) must not be shown. These are the groups of fewer than 10 viewers. As long as the hidden groups
-    together have fewer than 10 viewers, the next smallest group is hidden, too: otherwise the sum less the shown groups would
-    tell them."""
+    """Which groups (key → viewers) must not be shown. These are the groups of fewer than 10 viewers. While all hidden groups
+    together have fewer than 10 viewers, the next smallest group is hidden too. Otherwise the total minus the shown groups would
+    give the number of hidden viewers away."""
     smallest_first = sorted(viewers, key=lambda key: (viewers[key], key))
     withheld = [key for key in smallest_first if viewers[key] < GROUP_MIN_VIEWERS]
     for key in smallest_first[len(withheld) :]:

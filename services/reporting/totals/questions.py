@@ -43,7 +43,7 @@ class Question:
 
 
 def rows_of(definition: Definition, question: Question) -> Callable[[str], Sequence[str]]:
-    """The rows that something under this key is counted in: one, but by subtree that of each unit above as well."""
+    """A function from a key to the rows in which its figures count: one row, but by subtree also the row of each unit above."""
     if question.by == "subtree":
         return lambda code: definition.tree.upwards(code, question.root) or [code]
     if question.by not in ("county", "city"):
@@ -53,8 +53,8 @@ def rows_of(definition: Definition, question: Question) -> Callable[[str], Seque
 
 
 def listed_rows(definition: Definition, question: Question) -> Iterable[str]:
-    """The rows that the definition in force names, there with 0 before anything came. By county or city, what hangs above that
-    level has a row only with figures, and so have modes."""
+    """The rows that are shown with 0 before anything came: those that the definition in force names. By county or city, units
+    above that level have a row only once they have figures; so do modes."""
     match question.by:
         case "unit" | "subtree":
             return definition.tree.codes(question.root)
@@ -64,7 +64,7 @@ def listed_rows(definition: Definition, question: Question) -> Iterable[str]:
             return {rolled_up[code] for code in tree.codes(question.root) if tree.covers(rolled_up[code], level)}
         case "group":
             return definition.groups
-        case "platform":  # one that never sent anything is the one to ask about
+        case "platform":  # also platforms that never sent anything: the office should ask them why
             return definition.platforms
         case "lesson":
             return [str(day) for day in definition.lessons if question.lesson in (None, day)]
@@ -90,7 +90,8 @@ def name(definition: Definition, question: Question, key: str) -> str | None:
 
 
 def order(definition: Definition, question: Question, key: str) -> tuple[int, int, str]:
-    """Units as in the tree, groups as in the definition, modes as they follow each other; then by key, `unassigned` last."""
+    """The sort key of a row: units as in the tree, groups and platforms as in the definition, modes in their usual order; other
+    keys sorted by key, `unassigned` last."""
     if question.keeps_units:
         return definition.tree.order(key)
     listed = {

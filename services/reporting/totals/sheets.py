@@ -1,6 +1,7 @@
 """Totals and live-room figures as sheets: the rows of the answer under Chinese headings. Pure.
 
-What a figure is not known for stays an empty cell. `per_10k` stands beside what it divides by, with year and source (FACTS A).
+A figure that is not known is an empty cell. `per_10k` stands beside the number of residents that it divides by, with year and
+source (FACTS A).
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def _totals_row(row: TotalsRow) -> list[Cell]:
 
 
 def _about(campaign_id: str, by: str, lesson: date | None, as_of: datetime, more: list[tuple[str, str]]) -> Page:
-    """What the figures are of, for whoever gets the workbook without the question."""
+    """The page that says what the figures cover, for readers who get the workbook without knowing what was asked."""
     rows = [
         ("活动", campaign_id),
         ("汇总方式", KEY_NAMES[by]),

@@ -77,8 +77,9 @@ async def add_to_platform_totals(
 
 
 async def keep_moves(tx: Transaction, campaign_id: str, moves: Sequence[Move]) -> None:
-    """`moves` sorted by viewer, one per viewer. For unit and group each, an older enrolment than the known changes nothing. The
-    same one moves a viewer once more, out of no unit, when its channel becomes known."""
+    """`moves` sorted by viewer, one per viewer. Unit and group are kept separately; an enrolment that is older than the known
+    one changes nothing. The same enrolment may move a viewer a second time, from no unit to one, when its channel becomes
+    known."""
     await tx.execute(
         """
         INSERT INTO viewer_move AS known (campaign_id, viewer_id, unit_code, enrolled_at, enrolment_id,
@@ -265,7 +266,8 @@ async def totals_by(
 async def totals_by_platform(
     tx: Transaction, campaign_id: str, *, lesson: date | None = None, mode: str | None = None
 ) -> list[TotalsLine]:
-    """Of the whole campaign: a viewer who moves takes their check-ins to another unit, and not to another platform."""
+    """Sums by platform of the whole campaign. They do not depend on units: a viewer who moves takes their check-ins to another
+    unit, but not to another platform."""
     rows = await tx.fetch(
         """
         SELECT source, mode, sum(checkins)::bigint, sum(late)::bigint, sum(first_for_lesson)::bigint,
@@ -283,7 +285,7 @@ async def totals_by_platform(
 async def certificates_by(
     tx: Transaction, campaign_id: str, by: Literal["unit", "group"], *, scope: Scope = None
 ) -> dict[str, Certificates]:
-    """Certificates by the holder's present unit or group; nothing without any."""
+    """Certificates by the holder's present unit or group. Keys without certificates are left out."""
     rows = await tx.fetch(
         f"""
         SELECT {TOTAL_COLUMNS[by]}, sum(issued)::bigint, sum(claimed)::bigint FROM certificate_total

@@ -122,7 +122,7 @@ async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
 
 
 async def forget_everything_derived(tx: Transaction) -> None:
-    """Forgets all that events have told, so that the other services' ledgers tell it anew. Needs the owner role."""
+    """Empties all sums, so that they can be counted again from the other services' ledgers. Needs the owner role."""
     await store.forget_everything_derived(tx)
 
 
