@@ -51,8 +51,8 @@ def frozen_differences(
 
 
 def _lesson_refusals(old: CampaignDefinition, new: CampaignDefinition, now: datetime) -> list[str]:
-    """Lessons that have opened keep date, hours and position; a typo in a title may be mended, nothing is counted by it. A lesson
-    added before them would move the position."""
+    """Refusals of changes to lessons that have opened: their date, hours and position must stay. Their title may change, because
+    nothing is counted by it. A lesson added before them would change their position."""
     refused: list[str] = []
     for index, lesson in enumerate(old.lessons):
         if old.opened_at(index) > now + FUTURE_TOLERANCE:

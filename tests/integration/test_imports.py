@@ -143,7 +143,8 @@ async def test_the_digest_of_what_was_said_needs_a_key_and_is_forgotten_with_peo
 
 @pytest.fixture
 async def old_database(postgres: RunningPostgres) -> AsyncIterator[asyncpg.Connection]:
-    """checkin's, as the version before has it, where what was done could be kept under two ids; as the owner."""
+    """A database of checkin at the schema of the version before, in which one action could be stored under two ids. Connected
+    as the owner."""
     await postgres.execute('CREATE DATABASE "done_twice" OWNER checkin_owner')
     await postgres.execute("ALTER SCHEMA public OWNER TO checkin_owner", database="done_twice")
     url = postgres.url("checkin_owner", "done_twice")

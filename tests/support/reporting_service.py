@@ -68,11 +68,11 @@ def by_key(answer: Any) -> dict[str, Any]:
 
 
 def column(answer: Any, name: str) -> dict[str, Any]:
-    """Row key → one of its figures, in the order answered, of the rows in which something was counted."""
+    """Row key → the figure `name`, in the order of the answer. Rows in which nothing was counted are left out."""
     return {row["key"]: row[name] for row in answer["rows"] if not _is_empty(row)}
 
 
 def _is_empty(row: dict[str, Any]) -> bool:
-    """All its figures are 0 or not known."""
+    """Whether all figures of the row are 0 or not known."""
     words = ("key", "name", "residents")
     return not any(value for name, value in row.items() if name not in words)

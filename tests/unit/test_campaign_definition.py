@@ -41,7 +41,7 @@ def canonical_bytes(value: Any) -> int:
 
 
 def lesson_and_mode(rules: CampaignRules, instant: datetime) -> tuple[int, str] | None:
-    """As checkin looks it up: the last window that opened, if it is still open."""
+    """The lesson and mode of a time, looked up as checkin does: the last window that opened, if it is still open."""
     position = bisect_right(rules.timeline, instant, key=lambda window: window.opens_at) - 1
     if position < 0 or instant >= rules.timeline[position].closes_at:
         return None
@@ -466,7 +466,7 @@ def test_a_page_is_full_with_500_units_or_160_kib() -> None:
 
 
 def test_a_page_may_hold_exactly_160_kib() -> None:
-    """Rows of 160 and of 164 bytes: 1,024 of the one would fit exactly, were it not for the limit of 500."""
+    """Rows of 160 and of 164 bytes. 1,024 rows of 160 bytes would fill a page exactly, if it were not limited to 500 rows."""
     root = canonical_bytes(campaign(units=[ROOT], channels={}).unit_pages()[0][0])
     wanted, rows = contract.UNIT_PAGE_MAX_BYTES - root, 399
     base = canonical_bytes(campaign(units=[ROOT, unit("u0000", "1", "unit", name="a")], channels={}).unit_pages()[0][1])
@@ -645,7 +645,8 @@ def clock(half_hours: int) -> str:
 def test_a_time_has_at_most_one_lesson_and_mode_and_it_is_the_one_on_the_wall(
     layout: dict[str, Any], grace: int, offset_s: int
 ) -> None:
-    """Against a slow reading of the rule; lessons two days apart, so that day 1 of one is free of the next."""
+    """Compared with a slow reading of the rule. Lessons are two days apart, so that day 1 of a lesson has no windows of the
+    next."""
     rules = campaign_content(
         lessons=lessons("2024-06-01", "2024-06-03"),
         windows=layout,

@@ -39,7 +39,7 @@ def platforms(count: int, **changes: Any) -> list[dict[str, Any]]:
 
 
 def spans(count: int) -> list[dict[str, Any]]:
-    """On the morning after, in the campaign's replay."""
+    """Windows of five minutes on the morning after the lesson, inside the campaign's replay."""
     return [
         {"day": 1, "from": f"{8 + number // 2:02}:{number % 2 * 3}0", "to": f"{8 + number // 2:02}:{number % 2 * 3}5"}
         for number in range(count)

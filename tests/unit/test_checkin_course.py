@@ -136,7 +136,7 @@ ARRIVALS = [Arrival(lesson, mode, late) for lesson in (0, 1) for mode in MODES f
 
 
 def counted(arrivals: Iterable[Arrival]) -> list[Counted]:
-    """The model: of each lesson and mode the first to arrive counts."""
+    """The model: for each lesson and mode only the first check-in counts."""
     counted: dict[tuple[int, str], Counted] = {}
     for lesson, mode, late in arrivals:
         if (lesson, mode) not in counted:

@@ -20,7 +20,7 @@ def arrivals_of(*events: Any, at: datetime = DURING, source: str = "standard") -
 
 
 def decided(arrivals: list[Arrival], stored: Stored | None = None) -> Decisions:
-    """As `recording.record` does it for one campaign, with this answer of the database."""
+    """What `recording.record` decides for one campaign if the database answers `stored`."""
     refusals, parts = sort_out(arrivals, CAMPAIGNS)
     return decide(arrivals, refusals, [(part, stored or Stored()) for part in parts], lambda raw: b"digest")
 
@@ -35,7 +35,7 @@ def verdicts(decisions: Decisions) -> list[tuple[str, str | None]]:
 
 
 def row(viewer: str, before: Lessons | None = None, live: int = 0, replay: int = 0, **more: Any) -> ViewerRow:
-    """A viewer as the database has changed it, in a unit all the time unless said otherwise."""
+    """A changed row as the database returns it; the viewer stays in one unit unless said otherwise."""
     values: dict[str, Any] = {
         "made_good": 0,
         "unit_before": "11" if before else None,

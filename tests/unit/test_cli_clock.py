@@ -20,7 +20,7 @@ LATER = "2024-06-29T19:30:00+08:00"
 
 
 class Stack:
-    """Four services behind one server: `answers` come first, then settled at `LATER`."""
+    """Four services behind one server. Each gives its `answers` first, and then says that it is settled at `LATER`."""
 
     def __init__(self, server: JsonServer, url: str) -> None:
         self.server = server

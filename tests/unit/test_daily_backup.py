@@ -33,11 +33,11 @@ def test_the_next_time(moment: str, expected: str) -> None:
 
 
 class Over(BaseException):
-    """The test's days are over. No `Exception`: those are failures of a backup."""
+    """Ends the test at its last day. It is no `Exception`, because the code under test takes these for failed backups."""
 
 
 class Days:
-    """A machine from `start` to `end`. `runs`: when a backup was begun; `trouble`: what those of the next runs raise."""
+    """A machine from `start` to `end`. `runs`: when backups were begun; `trouble`: what the next runs raise, None: nothing."""
 
     def __init__(self, folder: Path, start: datetime, end: datetime) -> None:
         self.folder, self.now, self.end = folder, start, end

@@ -115,7 +115,7 @@ def test_what_a_platform_broadcasts_no_replay_of_is_not_its(campaign: Campaign) 
 
 
 def test_a_viewers_check_ins_of_a_step_are_of_one_source(steps: list[Step]) -> None:
-    """Else the platform that a check-in counts for would depend on which came first."""
+    """Otherwise the platform that a check-in counts for would depend on the order of arrival."""
     used: Counter[str] = Counter()
     for step in steps:
         sources: dict[str, set[str]] = {}

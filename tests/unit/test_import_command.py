@@ -33,7 +33,7 @@ class Refusals:
 
 
 def result(event: dict[str, Any]) -> dict[str, Any]:
-    """Replays are stored, ids that are none are malformed, the rest is recorded."""
+    """The answer to one event: replays are stored, invalid ids are malformed, everything else is recorded."""
     if not event["viewer_id"].isalnum():
         return {"event_id": None, "verdict": "rejected", "reason": "malformed", "field": "viewer_id"}
     if datetime.fromisoformat(event["occurred_at"]).astimezone(READING.zone).hour != 19:
@@ -46,7 +46,7 @@ def verdicts(events: list[dict[str, Any]]) -> httpx.Response:
 
 
 class Checkin:
-    """Answers `answers` first, one per post, then by `verdicts`."""
+    """Gives `answers` first, one to each post, and then answers as `verdicts` does."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)

@@ -456,7 +456,7 @@ def sheet_with(folder: Path, cell: str) -> Path:
 
 @pytest.mark.parametrize("cell", ["XFD1048576", "A1048576", "XFD2"])
 def test_one_cell_far_away_does_not_end_the_process(tmp_path: Path, cell: str) -> None:
-    """17 thousand million cells in 5 KB aborted it; a single long column or row is no more than that."""
+    """A file of 5 KB that claims 17 thousand million cells aborted the process; a single long column or row is read."""
     path = sheet_with(tmp_path, cell)
     if cell == "XFD1048576":
         with pytest.raises(FileFault, match=r"a\.xlsx.*Ctrl\+End.*CSV"):
@@ -466,7 +466,7 @@ def test_one_cell_far_away_does_not_end_the_process(tmp_path: Path, cell: str) -
 
 
 def packed(folder: Path, megabytes: int) -> Path:
-    """A sheet of one long column, which packs to a hundredth."""
+    """A sheet of one long column, which is compressed to a hundredth of its size."""
     row = '<row r="{0}"><c r="A{0}" t="inlineStr"><is><t>' + "x" * 2000 + "</t></is></c></row>"
     with zipfile.ZipFile(sheet_with(folder, "A3")) as whole:
         parts = {name: whole.read(name) for name in whole.namelist()}

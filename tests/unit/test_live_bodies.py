@@ -193,7 +193,7 @@ def test_more_items_than_are_taken_are_too_many_whatever_is_in_them() -> None:
     ],
 )
 def test_what_was_made_to_take_long_does_not(attack: bytes) -> None:
-    """Of 1 MiB. What looks at a position twice takes minutes; the limit leaves a loaded machine room."""
+    """Bodies of 1 MiB. Code that looks at positions more than once takes minutes; the limit allows for a busy machine."""
     began = time.process_time()
     with suppress(BodyRefused):
         read_body(attack)
@@ -217,7 +217,7 @@ def test_what_was_made_to_take_long_does_not(attack: bytes) -> None:
     ],
 )
 def test_a_time_lies_in_the_second_that_it_names(sent: str, means: str) -> None:
-    """Rounded up, the last tenth of a microsecond of a live window was a replay."""
+    """If times were rounded up, a check-in in the last tenth of a microsecond of a live window would count as a replay."""
     for nick in ("x", ".999999", "\\\\"):
         body = with_field("nick", f'"{nick}"').replace("19:31:05+08:00", sent)
         (item,) = read_body(body.encode())
@@ -238,7 +238,7 @@ def test_a_time_lies_in_the_second_that_it_names(sent: str, means: str) -> None:
     ],
 )
 def test_a_name_is_measured_as_it_is_printed(sent: str, taken: str | None) -> None:
-    """Certificate dropped, in silence, a name that checkin had taken and that grew."""
+    """A name may grow by normalisation. checkin accepted such names, and certificate dropped them without a word."""
     (item,) = read_body(with_field("name", json.dumps(sent)).replace("checked_in", "enrolled").encode())
     assert (item.event.name if item.event else None) == taken
     assert item.event_id == "e-1"

@@ -152,7 +152,7 @@ E = TypeVar("E", bound=ColumnEvent)
 
 
 def together(one: E, other: E) -> E:
-    """The rows of both in one event."""
+    """One event with the rows of both."""
     columns = {name: [*getattr(one, name), *getattr(other, name)] for name in type(one).COLUMNS.values()}
     return one.model_copy(update=columns)
 

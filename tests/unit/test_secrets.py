@@ -44,7 +44,7 @@ class Settings(EnvironmentSettings):
 
 
 def by_the_shell(path: Path, key: str) -> str:
-    """As provision.sh and the NATS container read it."""
+    """The value as provision.sh and the NATS container read it."""
     done = subprocess.run(
         ["/bin/sh", "-euc", '. "$0"; eval "copy=\\$$1"; printf %s "$copy"', str(path), key],
         capture_output=True,

@@ -76,7 +76,7 @@ def test_at_rest_the_deployments_keys_read_what_was_there_before_and_nothing_els
 
 
 def test_a_missing_key_of_the_deployment_is_no_destroyed_one() -> None:
-    """It must be loud: put it back, and nothing is lost."""
+    """A missing key must raise an error, because data is still there once the key is put back."""
     value = Vault({"k0": base64.b64encode(b"0" * 32).decode()}).encrypt("name", "row")
     with pytest.raises(KeyError):
         keys(None, gone=True).decrypt(value, "row")

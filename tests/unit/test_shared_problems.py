@@ -169,7 +169,7 @@ async def test_headers_of_framework_errors_are_kept(client: httpx.AsyncClient) -
 
 
 async def test_a_caller_who_hangs_up_is_no_error_of_ours() -> None:
-    """Else anybody could fill the log and ring the alert on server errors."""
+    """Otherwise anybody could fill the log and set off the alert on server errors."""
     app = FastAPI()
     problems.install(app)
 

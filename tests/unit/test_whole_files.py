@@ -14,7 +14,7 @@ from shared.whole_files import LEFT_OVER_AFTER_S, SCRATCH, WholeFiles
 
 
 def left_over(path: Path, age_s: float = LEFT_OVER_AFTER_S + 1) -> Path:
-    """What a process wrote that was killed so long ago."""
+    """A file left by a process that was killed `age_s` ago."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("To: 139")
     at = time.time() - age_s
