@@ -321,6 +321,16 @@ def test_certificates_may_be_claimed_from_the_first_lessons_beginning() -> None:
     assert [finding.at for finding in findings(certificate=too_early)] == ["certificate.claim_from"]
 
 
+def test_names_and_phones_are_kept_for_a_month_to_three_years() -> None:
+    assert [campaign(retain_days=days).retain_days for days in (30, 1095)] == [30, 1095]
+    for days in (29, 1096):
+        assert [finding.at for finding in findings(retain_days=days)] == ["retain_days"]
+
+
+def test_names_and_phones_are_kept_for_180_days_where_the_campaign_does_not_say() -> None:
+    assert campaign().retain_days == 180
+
+
 def test_days_off_and_extra_days_are_days_of_their_own() -> None:
     named = campaign(non_working_days=["2024-07-01"], extra_working_days=["2024-07-06"])
     assert (named.non_working_days, named.extra_working_days) == ((date(2024, 7, 1),), (date(2024, 7, 6),))
