@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -325,8 +325,8 @@ def _campaigns(router: APIRouter, db: Database, clock: Clock, catalogue: Catalog
         applied = await db.in_transaction(
             lambda tx: usecases.define_campaign(tx, draft, principal.subject, now, dry_run=dry_run)
         )
-        attributed = 0 if dry_run else await _attribute(db, catalogue, campaign_id, now)
-        withdrawn = 0 if dry_run else await _withdraw(db, catalogue, campaign_id, now)
+        attributed = 0 if dry_run else await _page_by_page(db, catalogue, campaign_id, usecases.attribute_page, now)
+        withdrawn = 0 if dry_run else await _page_by_page(db, catalogue, campaign_id, usecases.withdraw_page, now)
         answer: dict[str, Any] = {"revision": applied.revision, "changed": applied.changed, "attributed": attributed}
         if withdrawn:
             answer["contacts_withdrawn"] = withdrawn
@@ -370,29 +370,20 @@ def _form_change(change: FormChange) -> dict[str, Any]:
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in change._asdict().items()}
 
 
-async def _attribute(db: Database, catalogue: Catalogue, campaign_id: str, now: datetime) -> int:
-    """Page by page, each in a transaction of its own, so that check-ins do not wait."""
-    attributed, after = 0, ""
-    while True:
-        page = await db.in_transaction(
-            partial(usecases.attribute_page, catalogue=catalogue, campaign_id=campaign_id, after=after, now=now)
-        )
-        attributed += page.attributed
-        if page.last is None:
-            return attributed
-        after = page.last
+ChangePage = Callable[..., Awaitable[usecases.ViewersChanged]]
+"""A use case that takes `tx`, `catalogue`, `campaign_id`, `after` and `now`."""
 
 
-async def _withdraw(db: Database, catalogue: Catalogue, campaign_id: str, now: datetime) -> int:
-    """As `_attribute`, page by page."""
-    withdrawn, after = 0, ""
+async def _page_by_page(db: Database, catalogue: Catalogue, campaign_id: str, change: ChangePage, now: datetime) -> int:
+    """How many viewers were changed, page by page, each in a transaction of its own, so that check-ins do not wait."""
+    changed, after = 0, ""
     while True:
         page = await db.in_transaction(
-            partial(usecases.withdraw_page, catalogue=catalogue, campaign_id=campaign_id, after=after, now=now)
+            partial(change, catalogue=catalogue, campaign_id=campaign_id, after=after, now=now)
         )
-        withdrawn += page.withdrawn
+        changed += page.changed
         if page.last is None:
-            return withdrawn
+            return changed
         after = page.last
 
 

@@ -140,14 +140,16 @@ def _defined(definition: CampaignDefinition, revision: int, now: datetime) -> li
     ]
 
 
-class AttributedPage(NamedTuple):
-    attributed: int
+class ViewersChanged(NamedTuple):
+    """One page of a change to many viewers: how many it changed."""
+
+    changed: int
     last: str | None  # the viewer after whom the next page starts; None: this was the last page
 
 
 async def attribute_page(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, after: str, now: datetime
-) -> AttributedPage:
+) -> ViewersChanged:
     """Gives a unit to viewers who have none because their channel was unknown when they enrolled, and is known now; their
     check-ins move with them (DESIGN §4.5). Takes as many viewers as one transaction should hold, beginning after the viewer
     `after` (`""`: with the first).
@@ -167,7 +169,7 @@ async def attribute_page(
     if given:
         await store.set_units(tx, campaign.no, given)
         await outbox.add_outgoing(tx, _attributed(campaign, without_unit, given, now))
-    return AttributedPage(len(given), page[-1].viewer_id if len(page) == ATTRIBUTED_PER_TRANSACTION else None)
+    return ViewersChanged(len(given), page[-1].viewer_id if len(page) == ATTRIBUTED_PER_TRANSACTION else None)
 
 
 def _attributed(
@@ -185,20 +187,15 @@ def _attributed(
     return list(column_events(ViewerReassignedV1, campaign.id, now, rows))
 
 
-class WithdrawnPage(NamedTuple):
-    withdrawn: int
-    last: str | None  # the viewer after whom the next page starts; None: this was the last page
-
-
 async def withdraw_page(
     tx: Transaction, catalogue: Catalogue, campaign_id: str, after: str, now: datetime
-) -> WithdrawnPage:
+) -> ViewersChanged:
     """Withdraws names and phones that were given without a guardian's consent before the viewer's group was one of minors.
     Takes as many viewers as one transaction should hold. Going through all pages again finishes what a crash interrupted and
     changes nothing else."""
     campaign = await campaign_in_force(tx, catalogue, campaign_id)
     if not campaign.minors:
-        return WithdrawnPage(0, None)
+        return ViewersChanged(0, None)
     page = await store.to_withdraw(tx, campaign.no, campaign.minors, after, WITHDRAWN_PER_TRANSACTION)
     await store.lock_viewers_by_id(tx, campaign.no, page)
     barred = minors.without_contact(await store.enrolments_of(tx, campaign.no, page), campaign.minors)
@@ -207,7 +204,7 @@ async def withdraw_page(
         await store.forget_contacts(tx, campaign.no, [past.key for past in barred if past.has_contact])
         rows = withdrawals(withdrawn)
         await outbox.add_outgoing(tx, list(column_events(ViewerEnrolledV1, campaign.id, now, rows, **WITHDRAWN)))
-    return WithdrawnPage(len(withdrawn), page[-1] if len(page) == WITHDRAWN_PER_TRANSACTION else None)
+    return ViewersChanged(len(withdrawn), page[-1] if len(page) == WITHDRAWN_PER_TRANSACTION else None)
 
 
 async def campaign_in_force(tx: Transaction, catalogue: Catalogue, campaign_id: str) -> Campaign:
