@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -22,100 +22,64 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from shared.codes import (
+    ALPHABET,
+    DrawBelow,
+    grouped,
+    normalised,
+    random_symbols,
+    valid_check_symbol,
+    with_check_symbol,
+)
 from shared.people.masks import mask_account
 
-DrawBelow = Callable[[int], int]
-"""Returns a random whole number from 0 up to, but without, its argument; `secrets.randbelow` outside tests."""
-
 # --- numbers and codes ------------------------------------------------------------------------------------------------
-
-ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
-"""The symbols of serials and codes, without 0, O, 1, I and L. They are 31, a prime, so that the check symbol of a serial notices
-any wrong or exchanged symbol (`_check_symbol`)."""
 
 SERIAL_LENGTH: Final = 12  # 11 random symbols (54 bits: no two in ten million) and the check symbol
 CODE_LENGTH: Final = 26  # 31**26 is just over 2**128
 CLAIM_CODE_LENGTH: Final = 8  # 39 bits, behind a rate limit
 
 _SERIAL_SHAPE: Final = re.compile(rf"(?:[{ALPHABET}]{{4}}-){{2}}[{ALPHABET}]{{4}}")
-_SEPARATORS: Final = re.compile(r"[\W_]+")  # spaces, hyphens, and the punctuation that is copied along with a code
 
 
 def new_serial(draw: DrawBelow = secrets.randbelow) -> str:
     """The number printed on a certificate, such as `7K3M-9QXV-2HDN`; random, so it tells neither order nor count."""
-    body = _random(SERIAL_LENGTH - 1, draw)
-    return _grouped(body + _check_symbol(body))
+    return grouped(with_check_symbol(SERIAL_LENGTH - 1, draw))
 
 
 def valid_serial(serial: str) -> bool:
     """True for what `new_serial` makes; false after any one wrong symbol or any two exchanged ones."""
-    if not _SERIAL_SHAPE.fullmatch(serial):
-        return False
-    symbols = serial.replace("-", "")
-    return _check_symbol(symbols[:-1]) == symbols[-1]
+    return bool(_SERIAL_SHAPE.fullmatch(serial)) and valid_check_symbol(serial.replace("-", ""))
 
 
 def new_code(draw: DrawBelow = secrets.randbelow) -> str:
     """The code in the address that the QR leads to; nobody can guess it (128 bits)."""
-    return _random(CODE_LENGTH, draw)
+    return random_symbols(CODE_LENGTH, draw)
 
 
 def new_claim_code(draw: DrawBelow = secrets.randbelow) -> str:
     """What a viewer types to claim the certificate: 8 symbols."""
-    return _random(CLAIM_CODE_LENGTH, draw)
+    return random_symbols(CLAIM_CODE_LENGTH, draw)
 
 
 def normalise_serial(typed: str) -> str | None:
     """A serial as a person types it (`7k3m 9qxv2hdn`, full-width); None when it cannot be one."""
-    symbols = _normalise(typed, SERIAL_LENGTH)
+    symbols = normalised(typed, SERIAL_LENGTH)
     if symbols is None:
         return None
-    serial = _grouped(symbols)
+    serial = grouped(symbols)
     return serial if valid_serial(serial) else None
 
 
 def normalise_code(typed: str) -> str | None:
     """The code of a QR as a person types it; None when it cannot be one."""
-    return _normalise(typed, CODE_LENGTH)
+    return normalised(typed, CODE_LENGTH)
 
 
 def normalise_claim_code(typed: str) -> str | None:
     """A claim code as a person types it: any case, full-width, with spaces, hyphens or the text's punctuation; None when
     it cannot be one."""
-    return _normalise(typed, CLAIM_CODE_LENGTH)
-
-
-def _random(length: int, draw: DrawBelow) -> str:
-    """Draws all symbols at once: a draw per symbol is a system call, and together they were 40 % of the cost of issuing."""
-    number, symbols = draw(len(ALPHABET) ** length), []
-    for _ in range(length):
-        number, digit = divmod(number, len(ALPHABET))
-        symbols.append(ALPHABET[digit])
-    return "".join(symbols)
-
-
-def _grouped(symbols: str) -> str:
-    return "-".join(symbols[at : at + 4] for at in range(0, len(symbols), 4))
-
-
-def _check_symbol(body: str) -> str:
-    """Weights 1, 2, 3 … modulo the prime 31, as in ISBN-10.
-
-    The whole serial then satisfies sum(weight * value) ≡ 0 with weights that are distinct and not 0 modulo 31, so a changed
-    symbol changes the sum by weight * difference ≠ 0, and two exchanged ones by (weight - weight') * difference ≠ 0.
-    """
-    weighted = sum(weight * ALPHABET.index(symbol) for weight, symbol in enumerate(body, start=1))
-    inverse_of_last_weight = pow(len(body) + 1, -1, len(ALPHABET))
-    return ALPHABET[-weighted * inverse_of_last_weight % len(ALPHABET)]
-
-
-def _normalise(typed: str, length: int) -> str | None:
-    """`length` symbols of `ALPHABET` as a person types them; None when the text cannot be that."""
-    if len(typed) > 4 * length:  # enough for separators, and a bound on the work
-        return None
-    # NFKC turns full-width letters into plain ones. Upper-casing may lengthen ("ß"), so the length is checked last.
-    symbols = _SEPARATORS.sub("", unicodedata.normalize("NFKC", typed)).upper()
-    return symbols if len(symbols) == length and all(symbol in ALPHABET for symbol in symbols) else None
+    return normalised(typed, CLAIM_CODE_LENGTH)
 
 
 # --- content and signature --------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.certificate.domain import (
-    ALPHABET,
     NAME_MAX_CHARS,
     CertificateContent,
     NameRefused,
@@ -37,6 +36,7 @@ from services.certificate.domain import (
     valid_serial,
     verify_document,
 )
+from shared.codes import ALPHABET
 from shared.contracts.campaign import LESSONS_MAX
 from shared.service.bodies import BODY_MAX_BYTES
 
