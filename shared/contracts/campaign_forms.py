@@ -28,6 +28,7 @@ LOCK_MAX_DAYS = 366
 TABLE_ROWS_MAX = 2_000  # the villages of a large county
 TEXT_MAX_CHARACTERS = 2_000
 PICTURES_MAX = 9
+ROW_KEY = "key"  # of a table's row that was filled in beforehand: the code or name of what it is about
 
 UNIT_WORD_PATTERN = r"^\S+$"
 
@@ -93,7 +94,7 @@ class Column(Part):
     """A column of a table, and what a field shares with it.
 
     Numbers: `unit` (人次, 人数, 份, 场, …) and `kind`: an increment since the last report, a running total (累计, which may not
-    fall without a reason) or a level. 人数 is never summed over periods.
+    fall without a reason) or a level. 人数 is never summed over periods. Without `min` they are not below 0.
     """
 
     id: Name
@@ -156,7 +157,13 @@ class FormField(Column):
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> Self:
-        if faults := duplicate_ids("columns", self.columns):
+        faults = duplicate_ids("columns", self.columns)
+        faults += [
+            Fault(f"columns[{index}].id", f"{ROW_KEY} 是表格每行自带的编号；请换一个名称，如 {ROW_KEY}_1")
+            for index, column in enumerate(self.columns)
+            if column.id == ROW_KEY
+        ]
+        if faults:
             raise Faults(faults)
         return self
 

@@ -127,6 +127,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         f"{FIELD}.columns[0].type",
         "只能是",
     ),
+    "a column with the name of a row's key": (
+        in_form(fields=[form()["fields"][1] | {"columns": [number("key")]}]),
+        f"{FIELD}.columns[0].id",
+        "key 是表格每行自带的编号；请换一个名称，如 key_1",
+    ),
     "a check of nothing": (in_form(checks=[{}]), "forms[0].checks[0]", "at_most: headcount"),
     "a check of both kinds": (
         in_form(checks=[{"field": "viewers", "at_most": "headcount", "equals": "viewers"}]),
