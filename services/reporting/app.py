@@ -3,8 +3,11 @@
 from fastapi import FastAPI
 
 from services.reporting.definition import Definition
+from services.reporting.obligations import usecases as obligations
+from services.reporting.obligations.api import build_api as build_obligations_api
 from services.reporting.obligations.consumers import build_consumers as build_obligation_consumers
 from services.reporting.obligations.metrics import forms_unknown
+from services.reporting.obligations.usecases import Known
 from services.reporting.people import usecases as people
 from services.reporting.people.api import build_api as build_people_api
 from services.reporting.people.keys import PeopleKeys
@@ -15,13 +18,30 @@ from services.reporting.totals.api import build_api
 from services.reporting.totals.consumers import build_consumers
 from shared.bus import Bus
 from shared.clock import clock_from
-from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
+from shared.contracts.reporting import (
+    PersonChangedV1,
+    ReportDueSoonV1,
+    ReportExcusedV1,
+    ReportOverdueV1,
+    ReportReturnedV1,
+    ReportSubmittedV1,
+    SessionEndedV1,
+)
 from shared.definitions import Definitions
 from shared.service import build_service, database_of
 from shared.service.due import DueWork, in_transaction
 from shared.service.measured import Measured, events
 
 FORGET_EVERY_S = 60
+PUBLISHED = (
+    PersonChangedV1,
+    SessionEndedV1,
+    ReportSubmittedV1,
+    ReportExcusedV1,
+    ReportReturnedV1,
+    ReportDueSoonV1,
+    ReportOverdueV1,
+)
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -29,19 +49,34 @@ def build_app(settings: Settings) -> FastAPI:
     clock = clock_from(settings.clock_file)
     known = Definitions(Definition.of, with_units=True)
     keys = PeopleKeys(settings.session_signing_key)
-    bus = Bus(settings.nats_url, "reporting", routers=[build_consumers(db, known), build_obligation_consumers(db)])
-    bus.declares(PersonChangedV1, SessionEndedV1)
+    owed = Known(known)
+    consumers = [
+        build_consumers(db, known, lambda tx, *until: obligations.open_periods_of(tx, owed, *until)),
+        build_obligation_consumers(db, owed),
+    ]
+    bus = Bus(settings.nats_url, "reporting", routers=consumers)
+    bus.declares(*PUBLISHED)
     measured = Measured(db, [events("reporting")])
     return build_service(
         "reporting",
         settings,
         title="Fanzha reporting",
-        description="Totals of a campaign by unit, group, lesson and mode (DESIGN §5.2); who may sign in (DESIGN §5.5).",
+        description="Totals of a campaign by unit, group, lesson and mode; what units owe and report (DESIGN §5.2); who may "
+        "sign in (DESIGN §5.5).",
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, known, clock), build_people_api(db, keys, known)],
-        due_work=[DueWork("people", in_transaction(db, lambda tx, _: people.forget_expired(tx)), FORGET_EVERY_S)],
+        routers=[
+            build_api(db, known, clock),
+            build_obligations_api(db, owed, clock),
+            build_people_api(db, keys, known),
+        ],
+        due_work=[
+            DueWork("people", in_transaction(db, lambda tx, _: people.forget_expired(tx)), FORGET_EVERY_S),
+            DueWork("periods", in_transaction(db, lambda tx, now: obligations.open_periods(tx, owed, now))),
+            DueWork("due_soon", in_transaction(db, obligations.raise_due_soon)),
+            DueWork("overdue", in_transaction(db, obligations.raise_overdue)),
+        ],
         exact=[*metrics.exact(known), forms_unknown, measured.last],
         background=[measured.run],
         refusals=ANSWERS,

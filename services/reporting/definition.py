@@ -1,9 +1,11 @@
 """A campaign's definition as reporting needs it: the unit tree, lessons, groups and credit policy; joined when read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, tzinfo
 
 from shared.contracts.base import Mode
+from shared.contracts.campaign import CampaignRules, Unit
 from shared.definitions import InForce
 from shared.tree import Tree
 
@@ -19,6 +21,8 @@ class Definition:
     platforms: dict[str, str] = field(default_factory=dict)
     tree: Tree = field(default_factory=Tree)
     zone: tzinfo = UTC
+    rules: CampaignRules | None = None  # of a definition that has arrived
+    units: Sequence[Unit] = ()  # in administrative order
 
     @classmethod
     def of(cls, in_force: InForce) -> "Definition":
@@ -30,6 +34,8 @@ class Definition:
             platforms={platform.source: platform.title for platform in in_force.rules.platforms},
             tree=Tree(in_force.units),
             zone=in_force.rules.zone,
+            rules=in_force.rules,
+            units=in_force.units,
         )
 
 

@@ -7,6 +7,11 @@ WITHHELD = {
     "certificate_holder": "DELETE",
     "viewer_move": "DELETE",
     "forms_revision": "UPDATE, DELETE",
+    "opened_period": "UPDATE, DELETE",
+    "obligation": "DELETE",
+    "report": "UPDATE, DELETE",
+    "obligation_change": "UPDATE, DELETE",
+    "reminder": "UPDATE, DELETE",
     "person": "DELETE",
     "person_change": "UPDATE, DELETE",
 }

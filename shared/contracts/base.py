@@ -62,7 +62,8 @@ class Event(BaseModel):
 class ColumnEvent(Event):
     """A fact about up to `ROWS_MAX` rows, as parallel arrays of equal length (DESIGN §3).
 
-    `COLUMNS` maps the singular name a row uses to the field that holds the column. The account is always `viewer_id`.
+    `COLUMNS` maps the singular name a row uses to the field that holds the column. The account of a viewer is always `viewer_id`;
+    an event whose rows are about nobody has `PERSONAL = ()`.
     """
 
     COLUMNS: ClassVar[dict[str, str]]

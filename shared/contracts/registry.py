@@ -17,7 +17,15 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
+from shared.contracts.reporting import (
+    PersonChangedV1,
+    ReportDueSoonV1,
+    ReportExcusedV1,
+    ReportOverdueV1,
+    ReportReturnedV1,
+    ReportSubmittedV1,
+    SessionEndedV1,
+)
 
 EVENTS: tuple[type[Event], ...] = (
     CampaignDefinedV1,
@@ -34,6 +42,11 @@ EVENTS: tuple[type[Event], ...] = (
     NotificationKeyMadeV1,
     PersonChangedV1,
     SessionEndedV1,
+    ReportSubmittedV1,
+    ReportExcusedV1,
+    ReportReturnedV1,
+    ReportDueSoonV1,
+    ReportOverdueV1,
 )
 
 BY_SUBJECT: dict[str, type[Event]] = {event.subject(): event for event in EVENTS}

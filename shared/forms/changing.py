@@ -1,7 +1,8 @@
 """What a new definition changes of forms, from which period on, and what it may not change (DESIGN §5.2).
 
-A period keeps the form and due time that it had when it opened. So a change holds from the first period that has not opened. A
-new form's `once` is the exception: it opens when it is applied, where it is not yet due.
+A period keeps the form and due time that it had when it opened. So a change holds from the first period that has not opened, and
+a new form also for one that opens in this moment. A new form's `once` is the exception: it opens when it is applied, where it is
+not yet due.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,7 +56,11 @@ def _ahead(form: Form, rules: CampaignDefinition, now: datetime, *, is_new: bool
     working_days = WorkingDays.of(rules)
     dated = [(period, due(form, period, rules, working_days)) for period in periods(form, rules)]
     at_once = is_new and form.every == "once"
-    return [(period, one) for period, one in dated if period.opens_at > now or (at_once and one.due_at > now)]
+    return [
+        (period, one)
+        for period, one in dated
+        if period.opens_at > now or (is_new and period.opens_at == now) or (at_once and one.due_at > now)
+    ]
 
 
 def _differing(

@@ -55,8 +55,9 @@ def event_name_sql(column: str) -> str:
 
 
 def without_viewer(contract: type[Event], payload: bytes, viewer_id: str, name: NewName) -> bytes:
-    """A column event in which the viewer's rows stand under another name, with nothing sealed in them."""
-    if not issubclass(contract, ColumnEvent):
+    """A column event in which the viewer's rows stand under another name, with nothing sealed in them. Events that name no viewer
+    stay as they are."""
+    if not issubclass(contract, ColumnEvent) or not contract.PERSONAL:
         return payload
     account, *event_ids = contract.PERSONAL
     event = json.loads(payload)

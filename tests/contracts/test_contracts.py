@@ -56,7 +56,7 @@ def test_an_erasure_can_reach_what_is_personal(event: type[Event]) -> None:
     """It finds rows by their account and puts ids in place of ids: anything else that is personal needs an erasure of its own."""
     sealed = {name for name, field in event.model_fields.items() if field.annotation == SealedColumn | None}
     assert set(event.SEALED) == sealed
-    if issubclass(event, ColumnEvent):
+    if issubclass(event, ColumnEvent) and "viewer_id" in event.COLUMNS:
         assert event.PERSONAL[0] == event.COLUMNS["viewer_id"]
         assert {event.model_fields[name].annotation for name in event.PERSONAL} == {list[Id]}
     else:

@@ -59,6 +59,8 @@ SIGN_IN_FORM = Door(None, body_max_bytes=16 * KIB, headers=OUR_FORM.copy)
 ANYBODYS_PAGE = Door(ROLES, subtrees=True, page=True)
 ANYBODYS_BUTTON = Door(ROLES, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True)
 OFFICE, READERS = ("admin", "office"), ("admin", "office", "auditor")
+REPORTERS = ("admin", "office", "liaison")
+DECISION = Door(REPORTERS, subtrees=True, body_max_bytes=16 * KIB)
 EVERYWHERE = {
     f"{method} {path}": PUBLIC
     for method, path in (
@@ -75,6 +77,7 @@ EVERYWHERE = {
     )
 }
 C = "/v1/campaigns/{campaign_id}"
+REPORT = C + "/units/{unit_code}/reports/{form}/{period}"
 DOORS = {
     "checkin": {
         "POST /v1/live/events": SIGNED,
@@ -96,6 +99,15 @@ DOORS = {
     "reporting": {
         f"GET {C}/totals": Door(ROLES, subtrees=True),
         f"GET {C}/live-room": Door(ROLES, subtrees=True),
+        f"POST {REPORT}": Door(REPORTERS, subtrees=True, body_max_bytes=2 * MIB),
+        f"GET {REPORT}": Door(ROLES, subtrees=True),
+        f"POST {REPORT}/return": DECISION,
+        f"POST {REPORT}/excuse": DECISION,
+        f"POST {REPORT}/approve": DECISION,
+        f"POST {REPORT}/reopen": DECISION,
+        f"GET {C}/obligations": Door(ROLES, subtrees=True),
+        f"GET {C}/rates": Door(ROLES, subtrees=True),
+        "POST /v1/receipts/verify": TYPED,
         f"GET {C}/people": Door(("admin",)),
         f"POST {C}/people": Door(("admin",), body_max_bytes=16 * KIB),
         f"POST {C}/people/{{person_id}}/revoke": Door(("admin",), body_max_bytes=16 * KIB),
@@ -140,6 +152,8 @@ IN_PATHS = {
     "unit_code": UNIT,
     "token": "x",
     "code": "x",
+    "form": "daily",
+    "period": "2024-06-29",
     "serial": "7K3M-9QXV-2HDN",
     "person_id": "0190649b-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
 }

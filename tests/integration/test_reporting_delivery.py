@@ -108,9 +108,14 @@ class Listening(Database):
                 yield tx
 
 
+async def nothing_before(*_: object) -> None:
+    """What must happen before a campaign is defined anew: nothing."""
+
+
 async def test_an_event_of_500_rows_is_three_statements(database: DatabaseFactory) -> None:
     db = Listening((await database("reporting")).url, pool_size=1)
-    bus = Bus("nats://reporting@127.0.0.1:1", "reporting", routers=[build_consumers(db, Definitions(Definition.of))])
+    routers = [build_consumers(db, Definitions(Definition.of), nothing_before)]
+    bus = Bus("nats://reporting@127.0.0.1:1", "reporting", routers=routers)
     for _ in range(2):  # for the first one asyncpg asks what the column types are
         event = checkins(campaign_id(), [(f"unit-{number}", "general") for number in range(500)])
         await bus.handle("reporting-totals", event.model_dump_json().encode())

@@ -1,5 +1,6 @@
 """The reporting service on a fresh database: its figures as users ask for them, and its tables."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ DURABLE_OF = durables_of("reporting")
 class ReportingService(ServiceUnderTest):
     """Its client calls without a token: each call says which one."""
 
-    def __init__(self, fresh: FreshDatabase, nats_url: str = NATS_AWAY) -> None:
-        values = settings_of("reporting", fresh.url, Path()) | {
+    def __init__(
+        self, fresh: FreshDatabase, nats_url: str = NATS_AWAY, *, folder: Path = Path(), now: datetime | None = None
+    ) -> None:
+        """`now`: begins a simulated clock, a file in `folder`."""
+        values = settings_of("reporting", fresh.url, folder, now) | {
             "database_pool_size": 8,
             "nats_url": nats_url,
             "session_signing_key": SESSION_KEY,

@@ -1,6 +1,7 @@
 """The handlers of events: each reads one event through one durable and calls one use case in a transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
 from faststream.nats import NatsRouter
 
@@ -19,15 +20,22 @@ from shared.contracts.checkin import (
 from shared.database import Database, Transaction
 from shared.definitions import Definitions
 
+BeforeRedefinition = Callable[[Transaction, str, datetime], Awaitable[object]]
+"""Takes the campaign and the time of its new definition."""
+
 # Many at once, because they share transactions: all events of an evening add to the same few hundred rows.
 TOTALS_IN_FLIGHT = 16
 
 
-def build_consumers(db: Database, known: Definitions[Definition]) -> NatsRouter:
+def build_consumers(
+    db: Database, known: Definitions[Definition], before_redefinition: BeforeRedefinition
+) -> NatsRouter:
+    """`before_redefinition`: what must still happen under the definition in force, at the time of the new one."""
     router = build_router()
 
     @consume(router, db, CampaignDefinedV1, durable="reporting-definitions")
     async def define_campaign(tx: Transaction, event: CampaignDefinedV1) -> None:
+        await before_redefinition(tx, event.campaign_id, event.occurred_at)
         await known.keep(tx, event)
 
     @consume_together(router, db, CheckinRecordedV1, durable="reporting-totals", max_in_flight=TOTALS_IN_FLIGHT)
