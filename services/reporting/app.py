@@ -3,10 +3,10 @@
 from fastapi import FastAPI
 
 from services.reporting.definition import Definition
+from services.reporting.obligations import metrics as obligation_metrics
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
 from services.reporting.obligations.consumers import build_consumers as build_obligation_consumers
-from services.reporting.obligations.metrics import forms_unknown
 from services.reporting.obligations.usecases import Known
 from services.reporting.people import usecases as people
 from services.reporting.people.api import build_api as build_people_api
@@ -77,7 +77,7 @@ def build_app(settings: Settings) -> FastAPI:
             DueWork("due_soon", in_transaction(db, obligations.raise_due_soon)),
             DueWork("overdue", in_transaction(db, obligations.raise_overdue)),
         ],
-        exact=[*metrics.exact(known), forms_unknown, measured.last],
+        exact=[*metrics.exact(known), *obligation_metrics.exact(owed, clock), measured.last],
         background=[measured.run],
         refusals=ANSWERS,
     )

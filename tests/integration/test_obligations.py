@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ import pytest
 
 from shared.clock import write_clock
 from shared.contracts.reporting import ReportDueSoonV1, ReportOverdueV1, ReportSubmittedV1
+from tests.support.campaigns import WITHOUT_COURSE
 from tests.support.databases import DatabaseFactory
 from tests.support.forms import form, number
 from tests.support.obligations import BEFORE, Reporter, at, definition_events
@@ -298,3 +300,43 @@ async def test_two_replicas_open_a_period_and_remind_once(database: DatabaseFact
         assert sorted(event.unit_code for event in await replicas[0].published(contract)) == ["111", "112", "113"]
     for replica in replicas:
         await replica.close()
+
+
+async def test_a_period_of_an_unknown_year_waits_for_its_working_days_and_stops_no_other(
+    service: ReportingService,
+) -> None:
+    """The library's calendar ends with 2026; the metric tells beforehand."""
+    days = form(id="days", every="day")
+    dates = {**WITHOUT_COURSE, "starts_on": "2026-12-30", "ends_on": "2026-12-31"}
+    await service.deliver(*definition_events(days, when=at("06-28 12:00"), **dates))
+    service.clock_is(datetime.fromisoformat("2026-12-31T12:00:00+08:00"))
+    await service.do_due_work()
+    assert set(await Reporter(service).states(unit="111")) == {("111", "2026-12-30")}
+    assert 'fanzha_periods_without_due_time{campaign="small-2024"} 1.0' in (await service.get("/metrics")).text
+    later = definition_events(
+        days,
+        revision=2,
+        when=datetime.fromisoformat("2026-12-31T13:00:00+08:00"),
+        non_working_days=["2027-01-01"],
+        **dates,
+    )
+    await service.deliver(*later)
+    await service.do_due_work()
+    assert set(await Reporter(service).states(unit="111")) == {("111", "2026-12-30"), ("111", "2026-12-31")}
+
+
+async def test_the_metrics_count_by_county_and_tell_what_is_due_within_an_hour(service: ReportingService) -> None:
+    await service.deliver(*definition_events())
+    await time_is(service, "06-30 20:00")
+    await Reporter(service, "liaison", "112").send("112")
+    service.clock_is(at("07-01 17:00"))
+    page = (await service.get("/metrics")).text
+    assert 'fanzha_obligations{campaign="small-2024",county="112",form="daily",state="on_time"} 1.0' in page
+    assert 'fanzha_obligations{campaign="small-2024",county="112",form="daily",state="expected"} 2.0' in page
+    assert 'fanzha_reports_due_within_an_hour{campaign="small-2024"} 4.0' in page
+    service.clock_is(at("07-01 18:06"))
+    assert 'fanzha_reminders_waiting{campaign="small-2024"} 4.0' in (await service.get("/metrics")).text
+    await service.do_due_work()
+    page = (await service.get("/metrics")).text
+    assert 'fanzha_reminders_waiting{campaign="small-2024"} 0.0' in page
+    assert 'fanzha_obligations{campaign="small-2024",county="111",form="daily",state="missing"} 2.0' in page

@@ -13,7 +13,6 @@ CREATE TABLE opened_period (             -- a form's period for which obligation
     form        text NOT NULL,
     period      text NOT NULL,           -- 2024-06-29, 2024-W27, 2024-07 or once
     opened_at   timestamptz NOT NULL,    -- by the rules, not when the sweep came by
-    failed      text,                    -- why nobody can say when its reports are due; null: obligations were made
     PRIMARY KEY (campaign_id, form, period)
 );
 CREATE TABLE obligation (

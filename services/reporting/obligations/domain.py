@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from operator import add
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from shared.contracts.campaign_forms import Form
@@ -11,7 +12,7 @@ from shared.forms.formulas import rounded
 from shared.tree import Tree
 
 State = Literal["due", "on_time", "late", "missing", "returned", "excused"]
-STATES: tuple[State, ...] = ("due", "on_time", "late", "missing", "returned", "excused")
+STATES: tuple[State, ...] = get_args(State)
 Kind = Literal["submitted", "on_behalf", "corrected"]
 RATE_DECIMALS = 4
 
@@ -122,7 +123,7 @@ class Tally(NamedTuple):
     excused: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
-        return Tally(*(one + another for one, another in zip(self, other, strict=True)))
+        return Tally(*map(add, self, other))
 
     @property
     def reported(self) -> int:

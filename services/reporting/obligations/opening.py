@@ -23,7 +23,8 @@ class Revision(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """A period to open. `failed`: why nobody knows when its reports are due; then there is no `due`."""
+    """A period to open. `due` is None while nobody knows when its reports are due, because the working days of that year are not
+    known: it opens as soon as the campaign's rules say them."""
 
     form: Form
     forms_revision: int
@@ -31,7 +32,6 @@ class Opening(NamedTuple):
     opens_at: datetime
     begins_on: date
     due: Due | None
-    failed: str | None
 
 
 def openings(revisions: Sequence[Revision], rules: CampaignRules) -> list[Opening]:
@@ -75,12 +75,10 @@ def _opening(
 ) -> Opening:
     begins_on = period.opens_at.astimezone(rules.zone).date()
     try:
-        known, failed = due(form, period, rules, working_days), None
-    except UnknownYear as error:
-        known, failed = None, f"working days of {error.year} are not known"
-    except NoWorkingDay:
-        known, failed = None, "no working day is near"
-    return Opening(form, revision, period.key, opens_at, begins_on, known, failed)
+        known = due(form, period, rules, working_days)
+    except (UnknownYear, NoWorkingDay):
+        known = None
+    return Opening(form, revision, period.key, opens_at, begins_on, known)
 
 
 def owing_units(opening: Opening, units: Iterable[Unit]) -> list[str]:

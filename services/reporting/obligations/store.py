@@ -85,13 +85,11 @@ async def opened_periods(tx: Transaction, campaign_id: str) -> set[tuple[str, st
 async def open_period(tx: Transaction, campaign_id: str, opening: Opening, unit_codes: Sequence[str]) -> bool:
     """Makes the obligations of a period, once: False where that was done before, or is being done by another replica."""
     opened = await tx.change(
-        "INSERT INTO opened_period (campaign_id, form, period, opened_at, failed) VALUES ($1, $2, $3, $4, $5) "
-        "ON CONFLICT DO NOTHING",
+        "INSERT INTO opened_period (campaign_id, form, period, opened_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         campaign_id,
         opening.form.id,
         opening.period,
         opening.opens_at,
-        opening.failed,
     )
     if opened and opening.due is not None:
         await tx.execute(
@@ -107,12 +105,6 @@ async def open_period(tx: Transaction, campaign_id: str, opening: Opening, unit_
             sorted(unit_codes),
         )
     return bool(opened)
-
-
-async def failed_periods(tx: Transaction) -> dict[str, int]:
-    """Campaign → periods that could not be opened."""
-    rows = await tx.fetch("SELECT campaign_id, count(failed) AS n FROM opened_period GROUP BY 1 ORDER BY 1")
-    return {row["campaign_id"]: row["n"] for row in rows}
 
 
 # ---- obligations -----------------------------------------------------------------------------------------------------
@@ -384,6 +376,18 @@ async def _to_tell(tx: Transaction, condition: str, *arguments: Any) -> list[ToT
         *arguments,
     )
     return [ToTell(*row) for row in rows]
+
+
+async def waiting(tx: Transaction, now: datetime, soon: datetime, late: datetime) -> dict[str, tuple[int, int]]:
+    """Campaign → what is still owed and due after `now`, until `soon`; what was past its time at `late` and was not told."""
+    rows = await tx.fetch(
+        "SELECT campaign_id, count(*) FILTER (WHERE next_due_at > $1), count(*) FILTER (WHERE next_grace < $3) "
+        f"FROM obligation WHERE NOT told_overdue AND {OWED} AND next_due_at <= $2 GROUP BY 1",
+        now,
+        soon,
+        late,
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 async def raised_now(

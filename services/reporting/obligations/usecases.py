@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -44,6 +44,7 @@ from shared.service.tokens import Principal
 
 DUE_SOON = timedelta(minutes=30)  # before the due time, `ReportDueSoonV1` is raised
 PERIODS_AT_ONCE_MAX = 20
+REMINDERS_LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ async def open_periods_of(tx: Transaction, known: Known, campaign_id: str, now: 
     if not due:
         return 0
     opened = await store.opened_periods(tx, campaign_id)
-    waiting = [opening for opening in due if (opening.form.id, opening.period) not in opened]
+    waiting = [one for one in due if one.due is not None and (one.form.id, one.period) not in opened]
     for opening in waiting[:PERIODS_AT_ONCE_MAX]:
         await store.open_period(tx, campaign_id, opening, owing_units(opening, definition.units))
     return len(waiting[:PERIODS_AT_ONCE_MAX])
@@ -502,6 +503,39 @@ async def rates(
         sums = list(domain.by_subtree(sums, tree, principal.unit).items())
     named = [(code, unit.name if (unit := tree.unit(code)) else None, tally) for code, tally in sums]
     return sorted(named, key=lambda row: tree.order(row[0])), whole
+
+
+async def by_county(tx: Transaction, known: Known, now: datetime) -> dict[tuple[str, str, str], Tally]:
+    """(campaign, form, county) → sums of all campaigns; what hangs above the counties stands under its own code."""
+    sums: dict[tuple[str, str, str], Tally] = {}
+    counties: dict[str, Mapping[str, str]] = {}
+    for campaign_id, form, unit_code, tally in await store.tallies_of_forms(tx, now):
+        if campaign_id not in counties:
+            definition = await known.definitions.in_force(tx, campaign_id)
+            counties[campaign_id] = definition.tree.rolled_up("county") if definition else {}
+        key = campaign_id, form, counties[campaign_id].get(unit_code, unit_code)
+        sums[key] = sums.get(key, Tally()).plus(tally)
+    return sums
+
+
+class Waiting(NamedTuple):
+    """Of one campaign: reports due within an hour and still owed; reminders that should have been raised; periods of which nobody
+    knows when their reports are due."""
+
+    due_soon: int
+    untold: int
+    without_due_time: int
+
+
+async def waiting(tx: Transaction, known: Known, now: datetime) -> dict[str, Waiting]:
+    counted = await store.waiting(tx, now, now + timedelta(hours=1), now - REMINDERS_LATE)
+    answer = {}
+    for campaign_id, newest in (await store.newest_forms(tx)).items():
+        definition = await known.definitions.in_force(tx, campaign_id)
+        plan = await known.forms.plan(tx, campaign_id, newest, definition) if definition else []
+        unknown = sum(opening.due is None for opening in plan)
+        answer[campaign_id] = Waiting(*counted.get(campaign_id, (0, 0)), unknown)
+    return answer
 
 
 async def filters_of(tx: Transaction, known: Known, principal: Principal, question: Question) -> Filters:
