@@ -127,14 +127,17 @@ def test_numbers_are_written_in_one_way(panel: Panel) -> None:
 def test_rankings_are_read_across_a_room() -> None:
     """A screen of 1080 px on a wall: letters of a fiftieth of its height, and room for the name above its bar."""
     rankings = [panel for panel in panels() if panel.board == "office" and panel.content["type"] == "bargauge"]
-    assert len(rankings) == 3
+    assert len(rankings) == 4
     for panel in rankings:
         options, height_px = panel.content["options"], panel.content["gridPos"]["h"] * ROW_PX - FRAME_PX
         assert height_px / options["reduceOptions"]["limit"] >= 60
         assert options["namePlacement"] == "top"
         assert options["text"]["titleSize"] == options["text"]["valueSize"] >= 22
         for target in panel.targets:
-            assert int(re.findall(r"topk\((\d+)", target.get("expr", "topk(0"))[0]) <= options["reduceOptions"]["limit"]
+            assert (
+                int(re.findall(r"(?:top|bottom)k\((\d+)", target.get("expr", "topk(0"))[0])
+                <= options["reduceOptions"]["limit"]
+            )
 
 
 @EVERY_PANEL

@@ -35,6 +35,7 @@ from shared.clock import write_clock
 from tests.ops.boards import DEPLOY
 from tests.support.campaigns import campaign_content, unit
 from tests.support.checkin import signature
+from tests.support.forms import form
 
 T = TypeVar("T")
 CAMPAIGN = "watched"
@@ -106,6 +107,7 @@ class WatchedCampaign:
             ],
             units=UNITS,
             channels={},
+            forms=[form()],  # of the counties, for every lesson; nobody reports
         )
 
     def play(self) -> None:

@@ -16,12 +16,12 @@ def build() -> Dashboard:
     board = parts.board(
         "值班大屏",
         "fanzha-office",
-        "一个活动当前课程的签到、与往日对比、各县（区）参与、证书领取。用只读账号打开，地址见 docs/operations/watching.md。",
+        "一个活动当前课程的签到、与往日对比、各县（区）参与、证书领取、单位报送。用只读账号打开，见 docs/operations/watching.md。",
         time_from="now-6h",
         refresh="15s",
     )
     board = board.with_variable(parts.choice("campaign", "活动", parts.CAMPAIGNS))
-    for panel in (*_top(), *_figures(), *_curves(), *_places()):
+    for panel in (*_top(), *_figures(), *_curves(), *_places(), *_reports()):
         board = board.with_panel(panel)
     return board
 
@@ -117,7 +117,7 @@ def _curves() -> list[Panel]:
             "本课与前几课同一时刻的签到",
             "粗线是当前课程的累计人次，细线是前几天同一时刻当时那一课的。平的一段：停了推送？",
             [curve(f"sum({CURRENT})", "本课", "A"), *earlier],
-            Place(0, 9, 14, 7),
+            Place(0, 9, 12, 7),
             unit=COUNT,
             thick="A",
         ),
@@ -135,7 +135,7 @@ def _curves() -> list[Panel]:
                     """
                 )
             ],
-            Place(14, 9, 10, 7),
+            Place(12, 9, 7, 7),
             unit=COUNT,
             x="lesson",
             stacked=True,
@@ -144,20 +144,51 @@ def _curves() -> list[Panel]:
     ]
 
 
+def _reports() -> list[Panel]:
+    sums = [("应报", "expected"), ("已报", "on_time|late"), ("迟报", "late"), ("未报", "missing")]
+    return [
+        parts.numbers(
+            "单位报送",
+            "应报（已开始、不含免报）、已报（含迟报）、迟报、过了截止时间未报。截止前一小时还没报会报警 ReportsMissing。",
+            [now(f"sum({_obligations(state)})", name, ref) for ref, (name, state) in zip("ABCD", sums, strict=True)],
+            Place(19, 9, 5, 7),
+            unit=COUNT,
+        ),
+        parts.ranking(
+            "各县（区）按时率",
+            f"按时报送的占应报的比例，最低的 {RANKED} 个，其余见单位看板。",
+            [
+                now(
+                    f"sort(bottomk({RANKED}, sum by (campaign, county) ({_obligations('on_time')}) "
+                    f"/ (sum by (campaign, county) ({_obligations('expected')}) > 0) {NAMED}))",
+                    "{{name}}",
+                )
+            ],
+            Place(18, 16, 6, 11),
+            unit=SHARE,
+            decimals=0,
+        ),
+    ]
+
+
+def _obligations(state: str) -> str:
+    return f'campaign_form_county:obligations:max{{campaign="$campaign", state=~"{state}"}}'
+
+
 def _places() -> list[Panel]:
     return [
         parts.ranking(
             "各县（区）本课人数",
             f"当前课程签到的人数，按观众所属单位归到县（区）；未归属的另列。前 {RANKED} 名，其余见单位看板。",
             [now(_best("campaign_county:viewers_current:max"), "{{name}}")],
-            Place(0, 16, 8, 11),
+            Place(0, 16, 6, 11),
             unit=COUNT,
         ),
         parts.ranking(
             "各县（区）每万人参与",
             f"累计参与人数除以常住人口（年份和来源见活动文件），没有人口数的不列。前 {RANKED} 名。",
             [now(_best("campaign_county:viewers:per_10k"), "{{name}}")],
-            Place(8, 16, 8, 11),
+            Place(6, 16, 6, 11),
             unit=COUNT,
             decimals=1,
         ),
@@ -165,7 +196,7 @@ def _places() -> list[Panel]:
             "重点人群",
             "累计参与人数，按报名时填写的人群；不足 10 人的并入其余人群。",
             [Sql("SELECT name, viewers FROM boards.group_total WHERE campaign_id = '$campaign' ORDER BY viewers DESC")],
-            Place(16, 16, 8, 11),
+            Place(12, 16, 6, 11),
             unit=COUNT,
         ),
     ]

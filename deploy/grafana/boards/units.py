@@ -5,7 +5,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.boards import parts
-from deploy.grafana.boards.parts import COUNT, GREEN, RED, SHARE, YELLOW, Panel, Place, Sql
+from deploy.grafana.boards.parts import COUNT, GREEN, RED, SHARE, YELLOW, Panel, Place, Sql, rows
 
 LESSONS = """
 SELECT '第 ' || number || ' 课 ' || to_char(lesson_date, 'MM-DD') AS __text, lesson_date::text AS __value
@@ -17,6 +17,10 @@ COUNTIES = """
 SELECT '全部' AS __text, '*' AS __value, -1 AS position
 UNION (SELECT county_name, county_code, county_position FROM boards.unit WHERE campaign_id = '$campaign') ORDER BY position
 """
+NAMED = (
+    "* on (campaign, county) group_left (name) "
+    'max by (campaign, county, name) (fanzha_county_info{campaign="$campaign"})'
+)
 OF_COUNTY = "campaign_id = '$campaign' AND ('$county' = '*' OR county_code = '$county')"
 UNITS = """
 SELECT unit_code, name, county_name, checkins, viewers, credited, late, people, per_10k, issued, claimed,
@@ -41,14 +45,14 @@ def build() -> Dashboard:
     board = parts.board(
         "单位看板",
         "fanzha-units",
-        "每个单位的记录数：本课、累计、证书、趋势。数字准确到个位；上报数启用后与记录数并列。",
+        "每个单位的记录数：本课、累计、证书、趋势；各县（区）的报送情况。数字准确到个位。",
         time_from="now-90d",
         refresh="1m",
     )
     board = board.with_variable(parts.choice("campaign", "活动", parts.CAMPAIGNS))
     board = board.with_variable(parts.choice("lesson", "课程", LESSONS))
     board = board.with_variable(parts.choice("county", "县（区）", COUNTIES))
-    for panel in (*_figures(), *_units(), *_trend(), *_platforms()):
+    for panel in (*_figures(), *_units(), *_reports(), *_trend(), *_platforms()):
         board = board.with_panel(panel)
     return board
 
@@ -138,6 +142,31 @@ def _units() -> list[Panel]:
     ]
 
 
+def _reports() -> list[Panel]:
+    states = {"A": "expected", "B": "on_time", "C": "late", "D": "missing", "E": "excused"}
+    columns = {"A": "应报", "B": "按时", "C": "迟报", "D": "未报", "E": "免报", "F": "按时率"}
+    on_time, expected = _obligations("on_time"), _obligations("expected")
+    return [
+        parts.listing(
+            "各县（区）报送",
+            "全部报表、到现在为止：应报不含免报；未报是过了截止时间还没有报的。名单和下载在报表工作台 /desk。",
+            [
+                *(rows(f"{_obligations(state)} {NAMED}", ref) for ref, state in states.items()),
+                rows(f"{on_time} / ({expected} > 0) {NAMED}", "F"),
+            ],
+            Place(0, 18, 24, 8),
+            columns={"name": "县（区）", "county": "代码"} | {f"Value #{ref}": name for ref, name in columns.items()},
+            units={"Value #F": SHARE, "county": "string"},
+            hidden=("campaign",),
+            joined=True,
+        ),
+    ]
+
+
+def _obligations(state: str) -> str:
+    return f'sum by (campaign, county) (campaign_form_county:obligations:max{{campaign="$campaign", state="{state}"}})'
+
+
 def _trend() -> list[Panel]:
     return [
         parts.bars(
@@ -152,7 +181,7 @@ def _trend() -> list[Panel]:
                     """
                 )
             ],
-            Place(0, 18, 9, 9),
+            Place(0, 26, 9, 9),
             unit=COUNT,
             x="lesson",
             stacked=True,
@@ -174,7 +203,7 @@ def _trend() -> list[Panel]:
                     time_series=True,
                 )
             ],
-            Place(9, 18, 15, 9),
+            Place(9, 26, 15, 9),
             unit=COUNT,
         ),
     ]
@@ -199,7 +228,7 @@ def _platforms() -> list[Panel]:
                     """
                 )
             ],
-            Place(0, 27, 24, 7),
+            Place(0, 35, 24, 7),
             columns={
                 "name": "平台",
                 "source": "来源",
