@@ -58,7 +58,7 @@ class EnteredByUseCases(Contract):
         offences = []
         for service in sorted(self.services):
             for capability in sorted(_packages_below(graph, service)):
-                for module in sorted({capability, *graph.find_children(capability)}):
+                for module in sorted(_modules_of(graph, capability)):
                     for importer in sorted(graph.find_modules_that_directly_import(module)):
                         if _is_within(importer, capability):
                             continue
@@ -73,15 +73,29 @@ class EnteredByUseCases(Contract):
     def _may_enter(self, importer: str, module: str, service: str, capability: str) -> bool:
         if module in self.also or module in {f"{capability}.usecases", f"{capability}.domain"}:
             return True
-        return importer == f"{service}.app" and module != f"{capability}.store"
+        return importer == f"{service}.app" and not _is_within(module, f"{capability}.store")
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         _print_offences(check)
 
 
+FOLDERS_OF_A_FILE = {"api", "store"}  # what is one file in most services and a folder where it is long: no capability
+
+
 def _packages_below(graph: ImportGraph, service: str) -> set[str]:
     """The service's capabilities: packages, and packages in them, that have modules."""
-    return {module for module in graph.find_descendants(service) if graph.find_children(module)}
+    return {
+        module
+        for module in graph.find_descendants(service)
+        if graph.find_children(module) and module.rpartition(".")[2] not in FOLDERS_OF_A_FILE
+    }
+
+
+def _modules_of(graph: ImportGraph, capability: str) -> set[str]:
+    """The capability itself and what stands in its folder, without the capabilities below it."""
+    children = graph.find_children(capability)
+    folders = {child for child in children if child.rpartition(".")[2] in FOLDERS_OF_A_FILE}
+    return {capability, *children}.union(*(graph.find_descendants(folder) for folder in folders))
 
 
 def _is_within(module: str, package: str) -> bool:

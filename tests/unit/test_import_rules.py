@@ -82,5 +82,18 @@ def test_who_comes_in_another_way_is_named() -> None:
     ]
 
 
+def test_a_store_that_is_a_folder_is_no_capability_and_still_its_capability_s_own() -> None:
+    graph = graph_of(
+        ("shop.orders.usecases", "shop.orders.store.lines"),
+        ("shop.usecases", "shop.store.counts"),
+        ("shop.bills.api", "shop.orders.usecases"),
+        ("shop.app", "shop.orders.store.lines"),
+    )
+    for package in ("shop", "shop.orders", "shop.orders.store", "shop.store", "shop.bills"):
+        graph.add_module(package)
+    rule = EnteredByUseCases("doors", {"root_packages": ["shop"]}, {"services": ["shop"]})
+    assert rule.check(graph, verbose=False).metadata["offences"] == ["shop.app imports shop.orders.store.lines"]
+
+
 def test_a_rule_about_no_capability_is_broken() -> None:
     assert not entered(("shop.orders.api", "shop.orders.store")).kept

@@ -58,7 +58,7 @@ def said() -> Iterator[tuple[str, str]]:
             for text in _texts(function):
                 written = variables.get(text.id, text) if isinstance(text, ast.Name) else text
                 if isinstance(written, ast.JoinedStr | ast.Constant) and getattr(written, "value", "") is not None:
-                    yield f"{path.name}:{written.lineno}", ast.unparse(written)
+                    yield f"{path.relative_to(REPOSITORY)}:{written.lineno}", ast.unparse(written)
 
 
 def _texts(function: ast.AST) -> Iterator[ast.expr]:
@@ -70,8 +70,8 @@ def _texts(function: ast.AST) -> Iterator[ast.expr]:
 def test_every_validator_of_a_request_speaks_chinese() -> None:
     """An English sentence of a validator would be dropped (shared/service/validation.py)."""
     texts = {
-        f"{path.name}:{node.lineno}": ast.unparse(node.exc.args[0])
-        for path in (REPOSITORY / "services").rglob("api.py")
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}": ast.unparse(node.exc.args[0])
+        for path in [*(REPOSITORY / "services").rglob("api.py"), *(REPOSITORY / "services").rglob("api/*.py")]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) == "ValueError"
     }
