@@ -7,7 +7,7 @@ from bench import checker
 from bench.cases import Bench, Result
 from bench.workload import CLAIM_FROM, phone_of, viewer_id
 
-CLAIMS_AT_ONCE = 4  # from one address (services/certificate/api.py)
+CLAIMS_AT_ONCE = 4  # from one address (services/certificate/api/)
 
 
 async def issue(bench: Bench, campaign_id: str, numbers: list[int]) -> list[Result]:

@@ -2,16 +2,16 @@
 
 from fastapi import FastAPI
 
-from services.certificate import metrics, usecases, wrong_claims
+from services.certificate import certificates, contacts, metrics, usecases, wrong_claims
 from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
 from services.certificate.files import Drawings
+from services.certificate.keys import Keys
 from services.certificate.links import Links
 from services.certificate.office import build_pages
 from services.certificate.refusals import ANSWERS
 from services.certificate.renderer import Renderer
 from services.certificate.settings import Settings
-from services.certificate.usecases import Keys
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.contracts.certificate import (
@@ -61,9 +61,11 @@ def build_app(settings: Settings) -> FastAPI:
         due_work=[
             DueWork("issue", in_transaction(db, lambda tx, now: usecases.issue_due(tx, definitions, keys, now))),
             DueWork(
-                "signing_key", in_transaction(db, lambda tx, _: usecases.keep_signing_key(tx, keys)), RETENTION_EVERY_S
+                "signing_key",
+                in_transaction(db, lambda tx, _: certificates.keep_signing_key(tx, keys)),
+                RETENTION_EVERY_S,
             ),
-            DueWork("retention", in_transaction(db, usecases.forget_expired), RETENTION_EVERY_S),
+            DueWork("retention", in_transaction(db, contacts.forget_expired), RETENTION_EVERY_S),
             DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
         ],
         exact=[*metrics.exact(clock, definitions, drawings), measured.last],

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from faststream.nats import NatsRouter
 
-from services.certificate import usecases
-from services.certificate.usecases import Keys
+from services.certificate import contacts, usecases
+from services.certificate.keys import Keys
 from shared.bus import build_router
 from shared.bus.consuming import consume, consume_together
 from shared.contracts.campaign import CampaignRules
@@ -46,7 +46,7 @@ def build_consumers(db: Database, definitions: Definitions[CampaignRules], keys:
     @consume(router, db, ViewerEnrolledV1, durable="certificate-contacts", max_in_flight=2)
     async def keep_contacts(tx: Transaction, event: ViewerEnrolledV1) -> None:
         """Keeps names and phone tails."""
-        await usecases.keep_contacts(tx, event, keys)
+        await contacts.keep_contacts(tx, event, keys)
 
     @consume(router, db, NotificationKeyMadeV1, durable="certificate-notification-keys")
     async def keep_notification_key(tx: Transaction, event: NotificationKeyMadeV1) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from services.certificate import store, usecases
+from services.certificate import certificates, store
 from services.certificate.domain import SigningKey
 from shared.database import Transaction
 from shared.database.columns import columns
@@ -98,7 +98,7 @@ async def _forget_holders(
         ]
         if not rows:
             return serials
-        new = [usecases.without_name(row, name or row.viewer_id, signing) for row in rows]
+        new = [certificates.without_name(row, name or row.viewer_id, signing) for row in rows]
         changed = [(row.serial, row.viewer_id, row.key_id, row.signature) for row in new]
         await tx.execute(UPDATE, *columns(changed, 4))
         serials += [row.serial for row in rows]

@@ -3,6 +3,7 @@
 They call the use cases that the API calls. The campaign is always the one that the session is for.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -13,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from services.certificate import domain, pages, store, usecases
+from services.certificate.certificates import IssuedCertificate, issued_certificate
+from services.certificate.keys import Keys
 from services.certificate.refusals import ANSWERS
-from services.certificate.usecases import Keys
 from shared.clock import Clock
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignRules
@@ -62,10 +64,34 @@ class CertificatePage:
     request_id: str  # of the page's forms, so that a second click repeats the first request and does nothing more
     error: str = ""
 
+    @classmethod
+    def of(cls, certificate: IssuedCertificate, *, may_change: bool, error: str) -> "CertificatePage":
+        row, zone = certificate.row, certificate.zone
+        return cls(
+            serial=row.serial,
+            holder=domain.mask_holder(certificate.content),
+            status="revoked" if certificate.revoked else "valid",
+            credited_days=len(row.credited_lessons),
+            issued_at=_local_time(row.issued_at, zone),
+            claimed_at=_local_time(row.claimed_at, zone),
+            revoked_at=_local_time(row.revoked_at, zone),
+            reissued_as=row.reissued_as or "",
+            changeable=may_change and not certificate.revoked,
+            request_id=new_public_id("page"),
+            error=error,
+        )
+
 
 def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys) -> APIRouter:
     router = APIRouter(route_class=GuardedRoute, tags=["pages"])
+    _add_finding(router, db, clock, definitions, keys)
+    _add_changing(router, db, clock, definitions, keys)
+    return router
 
+
+def _add_finding(
+    router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys
+) -> None:
     @router.get(PATH, summary="The page to find a certificate on", response_class=HTMLResponse)
     async def find_page(visit: Reader) -> HTMLResponse:
         return _find_page(visit.frame)
@@ -84,14 +110,18 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
             row = await usecases.look_up(tx, keys, campaign_id, typed)
             reason = "" if row else await usecases.why_none(tx, definitions, campaign_id, typed.strip(), clock.now())
         if row is not None:
-            return RedirectResponse(f"{PATH}/{row.serial}", 303, {"cache-control": "no-store"})
+            return _to_certificate(row.serial)
         error = "没有找到证书。" + (WHY_NONE[reason] if reason != "not_completed" else "请核对编号、领取码或账号")
         return _find_page(visit.frame, error, 404)
 
     @router.get(PATH + "/{serial}", summary="A certificate", response_class=HTMLResponse)
     async def certificate(serial: Serial, visit: Reader) -> HTMLResponse:
-        return await _certificate_page(visit, serial)
+        return await _certificate_page(db, definitions, keys, visit, serial)
 
+
+def _add_changing(
+    router: APIRouter, db: Database, clock: Clock, definitions: Definitions[CampaignRules], keys: Keys
+) -> None:
     @router.post(
         PATH + "/{serial}/revoke",
         summary="Revoke it, with a reason",
@@ -105,10 +135,7 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
             viewer_id = await usecases.certificate_shown(tx, principal.campaign, serial, None)
             return await usecases.revoke(tx, principal.campaign, viewer_id, principal.subject, _reason(reason), now)
 
-        try:
-            return _to_certificate(await db.in_transaction(work))
-        except Refused as refused:
-            return await _certificate_page(visit, serial, refused)
+        return await changed(work, visit, serial)
 
     @router.post(
         PATH + "/{serial}/reissue",
@@ -121,54 +148,45 @@ def build_pages(db: Database, clock: Clock, definitions: Definitions[CampaignRul
     ) -> Response:
         """Reissues once for a `request_id`, however often it is sent."""
         principal, now = visit.session.principal, clock.now()
+        campaign_id, name = principal.campaign, name[:NAME_MAX_CHARS]
 
         async def work(tx: Transaction) -> str:
-            viewer_id = await usecases.certificate_shown(tx, principal.campaign, serial, request_id)
+            viewer_id = await usecases.certificate_shown(tx, campaign_id, serial, request_id)
             return await usecases.reissue(
-                tx,
-                keys,
-                principal.campaign,
-                viewer_id,
-                name[:NAME_MAX_CHARS],
-                principal.subject,
-                _reason(reason),
-                now,
-                request_id,
+                tx, keys, campaign_id, viewer_id, name, principal.subject, _reason(reason), now, request_id
             )
 
+        return await changed(work, visit, serial)
+
+    async def changed(work: Callable[[Transaction], Awaitable[str]], visit: Visit, serial: str) -> Response:
+        """Redirects to the certificate whose serial `work` returns; where it is refused, the page says why."""
         try:
             return _to_certificate(await db.in_transaction(work))
         except Refused as refused:
-            return await _certificate_page(visit, serial, refused)
+            return await _certificate_page(db, definitions, keys, visit, serial, refused)
 
-    async def _certificate_page(visit: Visit, serial: str, refused: Refused | None = None) -> HTMLResponse:
-        campaign_id = visit.session.principal.campaign
-        async with db.transaction() as tx:
-            row = await store.by_serial(tx, serial)
-            if row is None or row.campaign_id != campaign_id:
-                return _find_page(visit.frame, "没有找到证书。请核对编号、领取码或账号", 404)
-            content = usecases.content_of(row, await keys.recipient.keys_to_read(tx, campaign_id))
-            rules = await definitions.in_force(tx, campaign_id)
-        zone = rules.zone if rules else ZoneInfo("Asia/Shanghai")
-        problem = None if refused is None else problem_of(refused, ANSWERS)
-        error = "" if refused is None or problem is None else refused.detail or problem.body["title"]
-        page = CertificatePage(
-            serial=row.serial,
-            holder=domain.mask_holder(content),
-            status="valid" if row.revoked_at is None else "revoked",
-            credited_days=len(row.credited_lessons),
-            issued_at=_local_time(row.issued_at, zone),
-            claimed_at=_local_time(row.claimed_at, zone),
-            revoked_at=_local_time(row.revoked_at, zone),
-            reissued_as=row.reissued_as or "",
-            changeable=row.revoked_at is None and visit.session.principal.role in CHANGERS,
-            request_id=new_public_id("page"),
-            error=error,
-        )
-        html = pages.OFFICE_PAGES.html("certificate.html", page=page, frame=visit.frame)
-        return pages.OFFICE_PAGES.answer(html, problem.status_code if problem else 200, form=True)
 
-    return router
+async def _certificate_page(
+    db: Database,
+    definitions: Definitions[CampaignRules],
+    keys: Keys,
+    visit: Visit,
+    serial: str,
+    refused: Refused | None = None,
+) -> HTMLResponse:
+    """The page of the certificate, with what was refused; the page to find one on, with 404, where the campaign of the session
+    has no such certificate."""
+    principal = visit.session.principal
+    async with db.transaction() as tx:
+        row = await store.by_serial(tx, serial)
+        if row is None or row.campaign_id != principal.campaign:
+            return _find_page(visit.frame, "没有找到证书。请核对编号、领取码或账号", 404)
+        certificate = await issued_certificate(tx, definitions, keys, row)
+    problem = None if refused is None else problem_of(refused, ANSWERS)
+    error = "" if refused is None or problem is None else refused.detail or problem.body["title"]
+    page = CertificatePage.of(certificate, may_change=principal.role in CHANGERS, error=error)
+    html = pages.OFFICE_PAGES.html("certificate.html", page=page, frame=visit.frame)
+    return pages.OFFICE_PAGES.answer(html, problem.status_code if problem else 200, form=True)
 
 
 def _find_page(frame: Frame, error: str = "", status: int = 200) -> HTMLResponse:

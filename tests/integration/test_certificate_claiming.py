@@ -22,8 +22,9 @@ import zxingcpp
 from PIL import Image
 from pypdf import PdfReader
 
-from services.certificate import usecases, wrong_claims
-from services.certificate.api import CLAIM_CODE_MAX, FORM_FIELDS_MAX
+from services.certificate import certificates, contacts, wrong_claims
+from services.certificate.api.claiming import CLAIM_CODE_MAX
+from services.certificate.api.parameters import FORM_FIELDS_MAX
 from services.certificate.links import Links
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
 from shared.contracts.certificate import CertificateClaimedV1
@@ -699,7 +700,7 @@ async def test_the_public_page_shows_a_masked_holder_and_nothing_else(service: C
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert "王*例" in answer.text
     assert row.serial in answer.text
-    for hidden in (NAME, ANNA, "5678", usecases.claim_code_of(row, service.keys), "已撤销"):
+    for hidden in (NAME, ANNA, "5678", certificates.claim_code_of(row, service.keys), "已撤销"):
         assert hidden not in answer.text
 
 
@@ -752,7 +753,7 @@ async def test_the_public_page_of_a_revoked_certificate_says_so(service: Certifi
 async def test_what_a_chat_fetches_of_the_lasting_link_is_masked(service: CertificateService) -> None:
     """The page's link works longer than the links to the holder's files, and after contacts were deleted."""
     page = path_of((await service.claim(ANNA, "5678")).json()["page_url"])
-    service.clock_is(CLAIM_FROM + 2 * usecases.CONTACT_RETENTION)
+    service.clock_is(CLAIM_FROM + 2 * contacts.CONTACT_RETENTION)
     (retention,) = [work for work in service.service.due_work if work.name == "retention"]
     await retention.run_until_done(service.service.clock, service.service.metrics)
     assert await service.rows("SELECT count(*) FROM contact") == [(0,)]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.certificate import domain, store, usecases
+from services.certificate import certificates, domain, store, usecases
 from services.certificate.consumers import build_consumers
 from services.certificate.domain import Verdict
 from shared.bus import Bus
@@ -165,7 +165,7 @@ async def claim(service: CertificateService, history: History, viewer_id: str) -
     if row is not None:
         bound_to = f"{history.campaign_id}/{viewer_id}"
         tail = (await service.keys_to_read(history.campaign_id)).decrypt(contact.phone_tail, bound_to)
-        code = usecases.claim_code_of(row, service.keys)
+        code = certificates.claim_code_of(row, service.keys)
         await service.db.in_transaction(lambda tx: usecases.claim(tx, service.keys, code, tail, ADDRESS, CLAIM_FROM))
 
 
@@ -180,7 +180,7 @@ async def state(service: CertificateService, campaign_id: str) -> dict[str, tupl
     for row in rows:
         assert row.revoked_at is None
         assert row.viewer_id not in ending
-        content = usecases.content_of(row, campaign_keys)
+        content = certificates.content_of(row, campaign_keys)
         document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
         signing = service.keys.signing
         assert domain.verify_document(document, {signing.key_id: signing.public_key}) is Verdict.GENUINE

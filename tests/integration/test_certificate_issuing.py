@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from services.certificate import domain, usecases
+from services.certificate import certificates, contacts, domain, usecases
 from services.certificate.domain import Verdict
 from shared.bus import Poison
 from shared.contracts.base import SealedColumn
@@ -125,7 +125,7 @@ async def test_what_is_published_is_what_is_kept(service: CertificateService) ->
     assert [(row.viewer_id, row.serial, row.unit_code, row.group, row.issued_at) for row in event.rows()] == [
         (row.viewer_id, row.serial, "111-EDU", "student", CLAIM_FROM) for row in rows
     ]
-    assert await service.claim_codes() == {row.viewer_id: usecases.claim_code_of(row, service.keys) for row in rows}
+    assert await service.claim_codes() == {row.viewer_id: certificates.claim_code_of(row, service.keys) for row in rows}
 
 
 async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateService) -> None:
@@ -140,7 +140,7 @@ async def test_a_name_that_is_not_taken_is_told_without_it(service: CertificateS
 async def test_a_certificate_is_signed_and_its_numbers_are_valid(service: CertificateService) -> None:
     await service.issue(enrolled(("anna", "王示例", None)), checked_in("anna"))
     (row,) = await service.certificates()
-    content = usecases.content_of(row, await service.keys_to_read())
+    content = certificates.content_of(row, await service.keys_to_read())
     assert (content.name, content.issuer, content.campaign_title) == ("王示例", "示例反诈办", "小活动")
     assert content.credited_lessons == tuple(LESSONS)
     document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
@@ -208,7 +208,7 @@ async def test_a_name_that_arrives_after_issuing_is_added_until_the_certificate_
     assert {row.viewer_id: row.serial for row in await service.certificates()} == serials
     signing = service.keys.signing
     for row in await service.certificates():
-        content = usecases.content_of(row, await service.keys_to_read())
+        content = certificates.content_of(row, await service.keys_to_read())
         document = domain.certificate_document(content, domain.Signature(row.key_id, row.signature))
         assert domain.verify_document(document, {signing.key_id: signing.public_key}) is Verdict.GENUINE
 
@@ -231,11 +231,10 @@ async def test_neither_of_two_open_transactions_misses_the_other(service: Certif
     event = enrolled(("anna", "王示例", None))
     async with service.db.transaction() as tx:
         if name_first:
-            await usecases.keep_contacts(tx, event, service.keys)
+            await contacts.keep_contacts(tx, event, service.keys)
             second = asyncio.create_task(_sweep(service))
         else:
-            (rules,) = (await service.definitions.all(tx)).values()
-            await usecases._issue(tx, rules, service.keys, CLAIM_FROM)
+            await usecases.issue_due(tx, service.definitions, service.keys, CLAIM_FROM)
             second = asyncio.create_task(service.deliver(event))
         await _blocked(service)
     await second
@@ -283,9 +282,9 @@ async def test_contacts_are_forgotten_when_their_time_is_over_and_certificates_k
 ) -> None:
     await service.issue(enrolled(("anna", "王示例", "13800000001")), checked_in("anna"))
     (retention,) = [work for work in service.service.due_work if work.name == "retention"]
-    service.clock_is(BEFORE + usecases.CONTACT_RETENTION - SECOND)
+    service.clock_is(BEFORE + contacts.CONTACT_RETENTION - SECOND)
     assert await retention.run_until_done(service.service.clock, service.service.metrics) == 0
-    service.clock_is(BEFORE + usecases.CONTACT_RETENTION)
+    service.clock_is(BEFORE + contacts.CONTACT_RETENTION)
     assert await retention.run_until_done(service.service.clock, service.service.metrics) == 2
     assert await service.names() == {"anna": "王示例"}
     assert (await service.claim("anna")).status_code == 200

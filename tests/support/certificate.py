@@ -10,8 +10,9 @@ import httpx
 import nacl.public
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.certificate import store, usecases
+from services.certificate import certificates, store
 from services.certificate.app import build_app
+from services.certificate.keys import Keys
 from services.certificate.settings import Settings
 from shared.contracts.base import UNASSIGNED, Event
 from shared.contracts.certificate import CertificateIssuedV1
@@ -135,7 +136,7 @@ class CertificateService(ServiceUnderTest):
         }
         self.settings = Settings(**values | changes)
         super().__init__(build_app(self.settings), caller=token())
-        self.keys = usecases.Keys.of(self.settings)
+        self.keys = Keys.of(self.settings)
         self.definitions = Definitions(lambda in_force: in_force.rules)
 
     async def sweep(self, now: datetime | None = None) -> int:
@@ -165,7 +166,7 @@ class CertificateService(ServiceUnderTest):
         """Names of the valid certificates, by viewer."""
         campaign_keys = await self.keys_to_read(campaign_id)
         return {
-            row.viewer_id: usecases.content_of(row, campaign_keys).name
+            row.viewer_id: certificates.content_of(row, campaign_keys).name
             for row in await self.certificates(campaign_id)
             if row.revoked_at is None
         }
