@@ -9,7 +9,7 @@ import ctypes
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -115,38 +115,64 @@ def build_service(
     `refusals` says how what its use cases refuse is answered; `watched_answers` are those whose growth an alert watches."""
     service_metrics = metrics.ServiceMetrics(db, exact, watched_answers)
     bus.register_metrics(service_metrics.registry)
-    relay = outbox.Relay(db, bus)
-    replays = DueWork("dead_letter_replays", Replays(db, bus.handle).run)
-    ended = DueWork("ended_sessions", in_transaction(db, lambda tx, _: sessions.forget_ended(tx)), FORGET_EVERY_S)
     reader = Database(settings.database_url, pool_size=1, application_name=f"{name}-heartbeat")
     heartbeat = Heartbeat(db, reader, migrate.newest_schema(name))
     heartbeat.register_metrics(service_metrics.registry)
-    service = Service(
-        name, settings, db, bus, clock, service_metrics, heartbeat, [*due_work, replays, ended], needs_bus
-    )
+    work = [*due_work, *_due_in_every_service(db, bus)]
+    service = Service(name, settings, db, bus, clock, service_metrics, heartbeat, work, needs_bus)
     bus.on_park(DeadLetters(db))
+    app = _bare_app(title, description, _lifespan(service, background))
+    app.state.service = service
+    app.state.token_verifier = TokenVerifier(settings.token_public_key)
+    app.state.session_verifier = SessionVerifier(settings.session_public_key)
+    app.state.bodies = Bodies()
+    problems.install(app, refusals)
+    _add_routes(app, service, routes, routers)
+    app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
+    app.add_middleware(HeadAsGet)
+    return app
+
+
+def _due_in_every_service(db: Database, bus: Bus) -> list[DueWork]:
+    return [
+        DueWork("dead_letter_replays", Replays(db, bus.handle).run),
+        DueWork("ended_sessions", in_transaction(db, lambda tx, _: sessions.forget_ended(tx)), FORGET_EVERY_S),
+    ]
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def _lifespan(service: Service, background: Sequence[Callable[[], Awaitable[None]]]) -> Lifespan:
+    """Starts bus and loops with the app, and stops them with it."""
+    relay = outbox.Relay(service.db, service.bus)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loops = [
             relay.run,
-            heartbeat.run,
+            service.heartbeat.run,
             *background,
-            *(lambda work=work: work.run_for_ever(clock, service_metrics) for work in service.due_work),
+            *(lambda work=work: work.run_for_ever(service.clock, service.metrics) for work in service.due_work),
         ]
-        tasks = [asyncio.create_task(bus.start()), *(asyncio.create_task(_keep_running(loop)) for loop in loops)]
-        log.info("started", service=name, simulated_clock=clock.simulated)
+        tasks = [asyncio.create_task(service.bus.start())]
+        tasks += [asyncio.create_task(_keep_running(loop)) for loop in loops]
+        log.info("started", service=service.name, simulated_clock=service.clock.simulated)
         try:
             yield
         finally:
-            await bus.stop()
+            await service.bus.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await heartbeat.close()
-            await db.close()
-            log.info("stopped", service=name)
+            await service.heartbeat.close()
+            await service.db.close()
+            log.info("stopped", service=service.name)
 
+    return lifespan
+
+
+def _bare_app(title: str, description: str, lifespan: Lifespan) -> FastAPI:
     app = FastAPI(
         title=title,
         description=description,
@@ -159,20 +185,17 @@ def build_service(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs from our own files: offices may have no internet
-    app.state.service = service
-    app.state.token_verifier = TokenVerifier(settings.token_public_key)
-    app.state.session_verifier = SessionVerifier(settings.session_public_key)
-    app.state.bodies = Bodies()
-    problems.install(app, refusals)
+    return app
+
+
+def _add_routes(app: FastAPI, service: Service, routes: Sequence[BaseRoute], routers: Sequence[APIRouter]) -> None:
+    """The service's own `routes` first, which are tried first; then health and metrics; then its `routers`."""
     app.routes.extend(routes)
     app.include_router(_health(service))
-    app.add_route("/metrics", service_metrics.page, include_in_schema=False)
+    app.add_route("/metrics", service.metrics.page, include_in_schema=False)
     app.add_route("/favicon.ico", favicon, include_in_schema=False)
     for router in routers:
         app.include_router(router)
-    app.add_middleware(metrics.MeasureRequests, metrics=service_metrics)
-    app.add_middleware(HeadAsGet)
-    return app
 
 
 async def _keep_running(loop: Callable[[], Awaitable[Any]]) -> None:
