@@ -16,7 +16,7 @@ def build() -> Dashboard:
     board = parts.board(
         "值班大屏",
         "fanzha-office",
-        "一个活动当前课程的签到、与往日对比、各县（区）参与、证书领取、单位报送。用只读账号打开，见 docs/operations/watching.md。",
+        "一个活动本课的签到、与往日对比、各县（区）参与、证书领取、单位报送。用只读账号打开，见 docs/operations/watching.md。",
         time_from="now-6h",
         refresh="15s",
     )
