@@ -20,7 +20,10 @@ RENAME_MOVE = (
     "WHERE campaign_id = $1 AND viewer_id = $2"
 )
 PEOPLE = "SELECT person_id, generation FROM person WHERE campaign_id = $1 ORDER BY person_id FOR UPDATE"
-FORGET_SESSIONS = "DELETE FROM session WHERE person_id IN (SELECT person_id FROM person WHERE campaign_id = $1)"
+OF_PEOPLE = "WHERE person_id IN (SELECT person_id FROM person WHERE campaign_id = $1)"
+FORGET_OF_PEOPLE = {
+    table: f"DELETE FROM {table} {OF_PEOPLE}" for table in ("session", "authenticator", "recovery_code")
+}
 FORGET_PEOPLE = "DELETE FROM person WHERE campaign_id = $1"
 FORGET_CHANGES = "DELETE FROM person_change WHERE campaign_id = $1"
 
@@ -38,7 +41,7 @@ class Erasure(ServiceErasure):
         phone."""
         await _sign_out_all(tx, campaign_id)
         return {
-            "session": await tx.change(FORGET_SESSIONS, campaign_id),
+            **{table: await tx.change(sql, campaign_id) for table, sql in FORGET_OF_PEOPLE.items()},
             "person": await tx.change(FORGET_PEOPLE, campaign_id),
             "person_change": await tx.change(FORGET_CHANGES, campaign_id),
             "ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id),

@@ -57,6 +57,8 @@ RIGHTS = {
         "person": "aw",
         "person_change": "a",
         "session": "awd",
+        "authenticator": "awd",
+        "recovery_code": "awd",
         "wrong_try": "awd",
     },
     "notification": EVERYWHERE

@@ -26,7 +26,6 @@ DEVELOPMENT = (
 CERTIFICATE_ONLY = {
     "fonttools": "fontTools",
     "pylopdf-fonts-zh-cn": "pylopdf_fonts_zh_cn",
-    "segno": "segno",
     "typst": "typst",
 }
 

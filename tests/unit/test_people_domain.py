@@ -70,6 +70,7 @@ def test_a_code_has_sixteen_symbols_in_groups_and_is_understood_as_typed() -> No
 
     assert new_code(draw) == "2345-6789-ABCD-EFGH"
     assert asked == [31] * 16
+    assert new_code(lambda below: below - 1, 8) == "ZZZZ-ZZZZ"
     assert (len(CODE_ALPHABET), set("01ILO") & set(CODE_ALPHABET)) == (31, set())
 
 
@@ -89,6 +90,11 @@ def test_a_code_has_sixteen_symbols_in_groups_and_is_understood_as_typed() -> No
 )
 def test_a_code_is_kept_as_its_symbols(typed: str, kept: str | None) -> None:
     assert code_as_kept(typed) == kept
+
+
+def test_a_shorter_code_has_its_own_length() -> None:
+    assert code_as_kept("zzzz 2345", 8) == "ZZZZ2345"
+    assert code_as_kept("zzzz 23456", 8) is None
 
 
 def test_an_invitation_is_good_for_three_days_unless_it_was_revoked() -> None:

@@ -11,9 +11,13 @@ DrawBelow = Callable[[int], int]
 NAME_MAX_CHARS: Final = 100
 PASSPHRASE_MIN_CHARS, PASSPHRASE_MAX_CHARS = 12, 128
 PASSPHRASE_DIFFERENT_MIN: Final = 5  # different characters; 111111111111 is no passphrase
+NOT_REPEATED: Final = "两次输入的口令不一样"
 INVITATION_VALID_FOR: Final = timedelta(days=3)
 CODE_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L
 CODE_LENGTH: Final = 16  # 79 bits
+RECOVERY_CODES: Final = 8
+RECOVERY_CODE_LENGTH: Final = 8  # 40 bits, and the passphrase is needed too
+SECOND_STEP_WITHIN: Final = timedelta(minutes=5)  # after the passphrase
 
 
 def name_as_kept(typed: str) -> str | None:
@@ -42,18 +46,18 @@ def wrong_with_passphrase(passphrase: str, name: str) -> str | None:
     return None
 
 
-def new_code(draw: DrawBelow) -> str:
-    """An invitation's code, such as `7K3M-9QXV-2HDN-P4RT`."""
-    symbols = "".join(CODE_ALPHABET[draw(len(CODE_ALPHABET))] for _ in range(CODE_LENGTH))
-    return "-".join(symbols[at : at + 4] for at in range(0, CODE_LENGTH, 4))
+def new_code(draw: DrawBelow, length: int = CODE_LENGTH) -> str:
+    """A random code; of 16 symbols, an invitation's, it is like `7K3M-9QXV-2HDN-P4RT`."""
+    symbols = "".join(CODE_ALPHABET[draw(len(CODE_ALPHABET))] for _ in range(length))
+    return "-".join(symbols[at : at + 4] for at in range(0, length, 4))
 
 
-def code_as_kept(typed: str) -> str | None:
-    """An invitation's code as it is kept, from what a person types: any case, full-width, with blanks or hyphens. None where it
-    cannot be a code."""
-    plain = unicodedata.normalize("NFKC", typed[: 4 * CODE_LENGTH]).upper()
+def code_as_kept(typed: str, length: int = CODE_LENGTH) -> str | None:
+    """A code as it is kept, from what a person types: any case, full-width, with blanks or hyphens. None where it cannot be a
+    code of this length."""
+    plain = unicodedata.normalize("NFKC", typed[: 4 * length]).upper()
     symbols = "".join(symbol for symbol in plain if symbol.isalnum())
-    fits = len(symbols) == CODE_LENGTH and all(symbol in CODE_ALPHABET for symbol in symbols)
+    fits = len(symbols) == length and all(symbol in CODE_ALPHABET for symbol in symbols)
     return symbols if fits else None
 
 

@@ -106,6 +106,48 @@ async def people(tx: Transaction, campaign_id: str, after: str | None, limit: in
     return [Listed(Person(*row[:-2]), *row[-2:]) for row in rows]
 
 
+# ---- the second step -------------------------------------------------------------------------------------------------
+
+
+class Authenticator(NamedTuple):
+    secret: bytes  # encrypted
+    last_step: int  # codes of these 30 seconds and of earlier ones are taken no more
+
+
+async def authenticator(tx: Transaction, person_id: UUID) -> Authenticator | None:
+    """The person's authenticator, locked; None where the second step is off."""
+    row = await tx.fetchrow("SELECT secret, last_step FROM authenticator WHERE person_id = $1 FOR UPDATE", person_id)
+    return None if row is None else Authenticator(*row)
+
+
+async def keep_authenticator(
+    tx: Transaction, person_id: UUID, kept: Authenticator, recovery_codes: Sequence[bytes]
+) -> None:
+    """Stores the authenticator and the hashes of new recovery codes, in place of what the person had before."""
+    await forget_authenticator(tx, person_id)
+    await tx.execute("INSERT INTO authenticator (person_id, secret, last_step) VALUES ($1, $2, $3)", person_id, *kept)
+    await tx.execute("INSERT INTO recovery_code SELECT $1::uuid, unnest($2::bytea[])", person_id, recovery_codes)
+
+
+async def keep_step(tx: Transaction, person_id: UUID, step: int) -> None:
+    await tx.execute("UPDATE authenticator SET last_step = $2 WHERE person_id = $1", person_id, step)
+
+
+async def use_recovery_code(tx: Transaction, person_id: UUID, code: bytes) -> bool:
+    """Deletes the recovery code with this hash; returns whether there was one."""
+    return await tx.change("DELETE FROM recovery_code WHERE person_id = $1 AND code = $2", person_id, code) == 1
+
+
+async def recovery_codes_left(tx: Transaction, person_id: UUID) -> int:
+    left: int = await tx.fetchval("SELECT count(*) FROM recovery_code WHERE person_id = $1", person_id)
+    return left
+
+
+async def forget_authenticator(tx: Transaction, person_id: UUID) -> None:
+    await tx.execute("DELETE FROM recovery_code WHERE person_id = $1", person_id)
+    await tx.execute("DELETE FROM authenticator WHERE person_id = $1", person_id)
+
+
 # ---- sessions --------------------------------------------------------------------------------------------------------
 
 

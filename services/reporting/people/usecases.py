@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from services.reporting.people import domain, store
+from services.reporting.people import domain, second_step, store
 from services.reporting.people.keys import PeopleKeys
+from services.reporting.people.second_step import Passed
 from services.reporting.people.store import Listed, Person, SessionRow
 from shared.bus import outbox
 from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
@@ -50,7 +51,8 @@ async def invite(
     actor: str,
     now: datetime,
 ) -> Invited:
-    """Invites somebody new. With `again` it invites somebody known anew: role and unit are replaced, the old passphrase is void.
+    """Invites somebody new. With `again` it invites somebody known anew: role and unit are replaced, the old passphrase and the
+    second step are void.
 
     Two people cannot have the same name, so what is recorded under a name is always about one person. Raises `Refused`."""
     kept_name = domain.name_as_kept(name)
@@ -75,6 +77,7 @@ async def invite(
         revoked_at=None,
     )
     await store.keep(tx, person, keys.hash_of("invitation", domain.code_as_kept(code) or ""))
+    await store.forget_authenticator(tx, person.person_id)
     await store.record(tx, person, "invited", actor, None, now)
     await _tell_changed(tx, person, now)
     return Invited(person, code)
@@ -95,6 +98,7 @@ async def revoke(
         revoked_at=existing.revoked_at or now,
     )
     await store.keep(tx, person, None)
+    await store.forget_authenticator(tx, person_id)
     await store.record(tx, person, "revoked", actor, reason, now)
     await _tell_changed(tx, person, now)
     return person
@@ -132,18 +136,49 @@ async def count_try(tx: Transaction, keys: PeopleKeys, address: str, name: str |
     return await wrong_tries.count(tx, limits)
 
 
+async def take_back(tx: Transaction, tries: Tries) -> None:
+    """The try was right."""
+    await wrong_tries.take_back(tx, tries)
+
+
 async def person_to_sign_in(tx: Transaction, name: str) -> Person | None:
     """The person with this name; None also for somebody who was revoked or has not accepted the invitation."""
     person = await store.person_named(tx, name)
     return person if person is not None and person.passphrase is not None else None
 
 
-async def sign_in(tx: Transaction, person: Person, tries: Tries, former: Session | None, now: datetime) -> Session:
-    """Begins a session for somebody whose passphrase was right. `tries` no longer count. `former`, the session that this
-    browser had before, ends, so that nobody goes on with a session that somebody else left there. Raises `Refused` where the
-    person was changed while the passphrase was compared."""
+async def sign_in(
+    tx: Transaction, person: Person, tries: Tries, former: Session | None, now: datetime
+) -> Session | Passed:
+    """Begins a session for somebody whose passphrase was right, or says that a code is needed too. `tries` no longer count.
+    `former`, the session that this browser had before, ends, so that nobody goes on with a session that somebody else left there.
+    Raises `Refused` where the person was changed while the passphrase was compared."""
     if await store.person(tx, person.person_id) != person:
         raise Refused("wrong-name-or-passphrase")
+    await wrong_tries.take_back(tx, tries)
+    if (await second_step.state(tx, person.person_id)).is_on:
+        return Passed(person.person_id, person.generation, now)
+    if former is not None:
+        await sign_out(tx, former, now)
+    return await _begin_session(tx, person, now)
+
+
+async def person_who_passed(tx: Transaction, passed: Passed) -> Person:
+    """Raises `Refused` where the person was changed since."""
+    person = await store.person(tx, passed.person_id)
+    if person is None or person.generation != passed.generation:
+        raise Refused("second-step-expired")
+    return person
+
+
+async def sign_in_with_code(
+    tx: Transaction, keys: PeopleKeys, passed: Passed, typed: str, tries: Tries, former: Session | None, now: datetime
+) -> Session:
+    """Begins a session for somebody whose passphrase was right, with a code of the second step, which is then used. `tries` and
+    `former`: as for `sign_in`. Raises `Refused`."""
+    person = await person_who_passed(tx, passed)
+    if not await second_step.take(tx, keys, person.person_id, typed, now):
+        raise Refused("wrong-code")
     await wrong_tries.take_back(tx, tries)
     if former is not None:
         await sign_out(tx, former, now)
@@ -193,6 +228,27 @@ async def renew(tx: Transaction, session: Session, now: datetime) -> Session | N
     if row is None or row.generation != session.generation:
         return None
     return Session(session.secret, session.person_id, session.generation, session.principal, now, row.ends_at)
+
+
+async def person_of(tx: Transaction, session: Session) -> Person:
+    """Whose session it is. Raises `Refused` where the person was changed since the session began."""
+    person = await store.person(tx, session.person_id)
+    if person is None or person.generation != session.generation:
+        raise Refused("signed-out-meanwhile")
+    return person
+
+
+async def change_passphrase(tx: Transaction, person: Person, passphrase: str, tries: Tries, now: datetime) -> Session:
+    """Replaces the passphrase of somebody who knew the old one; ends all of the person's sessions, and begins one in their place.
+    `passphrase`: the new one's hash; `tries` no longer count. Raises `Refused` where the person was changed meanwhile."""
+    if await store.person(tx, person.person_id) != person:
+        raise Refused("signed-out-meanwhile")
+    await wrong_tries.take_back(tx, tries)
+    person = person._replace(passphrase=passphrase, generation=person.generation + 1)
+    await store.keep(tx, person, None)
+    await store.record(tx, person, "passphrase_changed", person.name, None, now)
+    await _tell_changed(tx, person, now)
+    return await _begin_session(tx, person, now)
 
 
 async def sign_out(tx: Transaction, session: Session, now: datetime) -> None:
