@@ -8,6 +8,7 @@ from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
 from services.reporting.obligations.consumers import build_consumers as build_obligation_consumers
 from services.reporting.obligations.usecases import Known
+from services.reporting.people import metrics as people_metrics
 from services.reporting.people import usecases as people
 from services.reporting.people.api import build_api as build_people_api
 from services.reporting.people.keys import PeopleKeys
@@ -77,7 +78,8 @@ def build_app(settings: Settings) -> FastAPI:
             DueWork("due_soon", in_transaction(db, obligations.raise_due_soon)),
             DueWork("overdue", in_transaction(db, obligations.raise_overdue)),
         ],
-        exact=[*metrics.exact(known), *obligation_metrics.exact(owed, clock), measured.last],
+        exact=[*metrics.exact(known), *obligation_metrics.exact(owed, clock), people_metrics.signed_in, measured.last],
         background=[measured.run],
         refusals=ANSWERS,
+        watched_answers=people_metrics.WRONG_TRIES,  # alert SignInGuessed
     )

@@ -10,10 +10,14 @@ from typing import NamedTuple
 import httpx
 import pyotp
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from devstack.home import REPOSITORY
 from devstack.secrets import Secrets
 from services.reporting.people import second_step, usecases
 from services.reporting.people.keys import PeopleKeys
+from services.reporting.people.metrics import WRONG_TRIES
 from shared.service.sessions import COOKIE
 from shared.service.tokens import wall_now
 from tests.support.databases import fresh_database
@@ -168,6 +172,27 @@ async def test_wrong_codes_are_wrong_tries(service: ReportingService) -> None:
         page = await send(browser, page, "/sign-in/second-step", code=code)
         assert (page.status_code, page.headers["retry-after"]) == (429, "900")
     assert (await sign_in(service.browser("10.9.9.9"), "王芳")).status_code == 429
+
+
+async def test_metrics_tell_who_is_signed_in_and_count_wrong_tries_from_0(service: ReportingService) -> None:
+    async def value(name: str, **labels: str) -> float | None:
+        families = list(text_string_to_metric_families((await service.client.get("/metrics")).text))
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return next((sample.value for sample in samples if labels.items() <= sample.labels.items()), None)
+
+    count = "fanzha_http_request_duration_seconds_count"
+    wrong = {"method": "POST", "route": "/sign-in", "status": "401"}
+    assert (await value(count, **wrong), await value("fanzha_sessions", campaign=C)) == (0, None)
+    browser = await person_at(service, C, "王芳")
+    await sign_in(service.browser(), "王芳")
+    await sign_in(service.browser(), "王芳", "wrong passphrase 1")
+    assert (await value(count, **wrong), await value("fanzha_sessions", campaign=C)) == (1, 2)
+    await submit(browser, "/account", "/account/sign-out-everywhere")
+    assert await value("fanzha_sessions", campaign=C) == 0
+    rule = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "rules" / "people.yml").read_text())
+    routes = re.search(r'route=~"(.+?)"', str(rule))
+    assert routes
+    assert {answer.route for answer in WRONG_TRIES} == set(routes[1].split("|"))
 
 
 async def test_recovery_codes_stand_in_for_the_phone_and_switch_it_off(service: ReportingService) -> None:

@@ -175,6 +175,20 @@ async def end_all(tx: Transaction, person_id: UUID) -> int:
     return await tx.change("DELETE FROM session WHERE person_id = $1", person_id)
 
 
+async def sessions_in_use(tx: Transaction, since: datetime) -> dict[str, int]:
+    """Sessions seen later than `since`, by campaign; a campaign whose people have none has 0."""
+    return dict(
+        await tx.fetch(
+            """
+            SELECT campaign_id, count(session.session) FROM person
+            LEFT JOIN session ON session.person_id = person.person_id AND seen_at > $1 AND ends_at > now()
+            GROUP BY campaign_id ORDER BY campaign_id
+            """,
+            since,
+        )
+    )
+
+
 async def forget_expired(tx: Transaction) -> int:
     """Deletes sessions whose time is over; returns how many."""
     return await tx.change("DELETE FROM session WHERE ends_at <= now()")

@@ -21,7 +21,7 @@ from shared.ids import new_event_id
 from shared.people import sessions
 from shared.service import wrong_tries
 from shared.service.refusals import Refused
-from shared.service.sessions import LONGEST, Session, new_secret
+from shared.service.sessions import IDLE, LONGEST, Session, new_secret
 from shared.service.tokens import Principal, Role
 from shared.service.wrong_tries import Limit, Tries
 
@@ -278,6 +278,11 @@ async def sign_out_everywhere(tx: Transaction, session: Session, now: datetime) 
     await store.keep(tx, person, None)
     await store.record(tx, person, "signed_out_everywhere", person.name, None, now)
     await _tell_changed(tx, person, now)
+
+
+async def signed_in(tx: Transaction, now: datetime) -> dict[str, int]:
+    """The sessions whose cookie is still good, by campaign."""
+    return await store.sessions_in_use(tx, now - IDLE)
 
 
 async def forget_expired(tx: Transaction) -> int:
