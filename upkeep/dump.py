@@ -58,7 +58,7 @@ COLUMNS = """
 SELECT c.relname AS table_name, array_agg(a.attname::text ORDER BY a.attnum) AS columns
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'alembic_version'
-  AND c.relpersistence = 'p'  -- what is unlogged (certificate's wrong_claim) is not worth keeping
+  AND c.relpersistence = 'p'  -- what is unlogged (wrong_try) is not worth keeping
   AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
   AND (c.relname, a.attname) <> ('campaign_key', 'private_key')  -- in files of their own: campaign_keys.py
 GROUP BY 1 ORDER BY 1

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.certificate import certificates, contacts, metrics, usecases, wrong_claims
+from services.certificate import certificates, contacts, metrics, usecases
 from services.certificate.api import build_api
 from services.certificate.consumers import build_consumers
 from services.certificate.files import Drawings
@@ -22,7 +22,7 @@ from shared.contracts.certificate import (
 )
 from shared.definitions import Definitions
 from shared.people.sessions import build_session_consumers
-from shared.service import build_service, database_of
+from shared.service import build_service, database_of, wrong_tries
 from shared.service.due import DueWork, in_transaction
 from shared.service.measured import Measured, events
 
@@ -66,7 +66,9 @@ def build_app(settings: Settings) -> FastAPI:
                 RETENTION_EVERY_S,
             ),
             DueWork("retention", in_transaction(db, contacts.forget_expired), RETENTION_EVERY_S),
-            DueWork("wrong_claims", in_transaction(db, lambda tx, _: wrong_claims.forget(tx)), RETENTION_EVERY_S),
+            DueWork(
+                "wrong_claims", in_transaction(db, lambda tx, _: wrong_tries.forget_expired(tx)), RETENTION_EVERY_S
+            ),
         ],
         exact=[*metrics.exact(clock, definitions, drawings), measured.last],
         background=[measured.run],

@@ -1,7 +1,7 @@
 """All SQL of certificate. Rows of a statement are sorted and unique (DESIGN §4.10)."""
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 
 from shared.contracts.campaign import RETAIN_DAYS
@@ -250,52 +250,6 @@ async def claim(tx: Transaction, serial: str, now: datetime) -> None:
     await tx.execute("UPDATE certificate SET claimed_at = $2 WHERE serial = $1", serial, now)
 
 
-# ---- the keys that signed --------------------------------------------------------------------------------------------
-
-
-async def keep_signing_key(tx: Transaction, key_id: str, public_key: bytes) -> bool:
-    """Keeps a public key; returns whether it was new."""
-    sql = "INSERT INTO signing_key (key_id, public_key) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
-    return await tx.fetchval(sql, key_id, public_key) is True
-
-
-async def signing_keys(tx: Transaction) -> list[bytes]:
-    """The public halves of all keys that this deployment has signed with, raw."""
-    return [bytes(row[0]) for row in await tx.fetch("SELECT public_key FROM signing_key ORDER BY key_id")]
-
-
-# ---- wrong claims; all replicas count together, by the database's clock ------------------------------------------------
-
-_RECENT = "ARRAY(SELECT t FROM unnest(w.tried_at) AS t WHERE t > now() - $2::interval)"
-
-
-async def count_wrong_claim(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
-    """Counts a wrong try and returns True; returns False, and counts nothing, where `most` were counted within that time.
-    `who`: see `wrong_claims.Limit`. Concurrent tries of the same `who` wait until this transaction ends."""
-    counted = await tx.fetchval(
-        f"""
-        INSERT INTO wrong_claim AS w (who, tried_at, expires_at) VALUES ($1, ARRAY[now()], now() + $2::interval)
-        ON CONFLICT (who) DO UPDATE SET tried_at = {_RECENT} || now(), expires_at = excluded.expires_at
-        WHERE cardinality({_RECENT}) < $3
-        RETURNING true
-        """,  # noqa: S608 - constants
-        who,
-        within,
-        most,
-    )
-    return counted is True
-
-
-async def too_many_wrong_claims(tx: Transaction, who: bytes, within: timedelta, most: int) -> bool:
-    """Whether `most` wrong tries were counted within that time. Waits for transactions that are counting one."""
-    sql = f"SELECT cardinality({_RECENT}) >= $3 FROM wrong_claim AS w WHERE who = $1 FOR SHARE"  # noqa: S608 - a constant
-    return await tx.fetchval(sql, who, within, most) is True
-
-
-async def delete_expired_wrong_claims(tx: Transaction) -> int:
-    return await tx.change("DELETE FROM wrong_claim WHERE expires_at <= now()")
-
-
 async def revoke(tx: Transaction, serial: str, now: datetime, actor: str, reason: str, reissued_as: str | None) -> None:
     await tx.execute(
         "UPDATE certificate SET revoked_at = $2, revoked_by = $3, revoke_reason = $4, reissued_as = $5 WHERE serial = $1",
@@ -343,3 +297,17 @@ async def counts(tx: Transaction) -> dict[str, dict[str, int]]:
     for campaign_id, state, n in rows:
         by_campaign.setdefault(campaign_id, dict.fromkeys(STATES, 0))[state] = n
     return by_campaign
+
+
+# ---- the keys that signed --------------------------------------------------------------------------------------------
+
+
+async def keep_signing_key(tx: Transaction, key_id: str, public_key: bytes) -> bool:
+    """Keeps a public key; returns whether it was new."""
+    sql = "INSERT INTO signing_key (key_id, public_key) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
+    return await tx.fetchval(sql, key_id, public_key) is True
+
+
+async def signing_keys(tx: Transaction) -> list[bytes]:
+    """The public halves of all keys that this deployment has signed with, raw."""
+    return [bytes(row[0]) for row in await tx.fetch("SELECT public_key FROM signing_key ORDER BY key_id")]

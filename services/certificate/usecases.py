@@ -19,6 +19,7 @@ from shared.definitions import Definitions
 from shared.people import phones
 from shared.people.at_rest import lookup_hash
 from shared.people.campaign_keys import CampaignKeys
+from shared.service import wrong_tries
 from shared.service.refusals import Refused
 
 ISSUE_ROWS_MAX = 500  # one event; signing takes 40 ms
@@ -97,20 +98,20 @@ async def claim(
     row = None if code is None else await store.by_claim_code(tx, lookup_hash(keys.lookup_key, code))
     if row is None or code is None:
         # What cannot be a code is a typing mistake and no guess, so it must not use up the tries of others at this address.
-        await (wrong_claims.check if code is None else wrong_claims.count)(tx, [address_limit])
+        await (wrong_tries.check if code is None else wrong_tries.count)(tx, [address_limit])
         return Refused("wrong-claim-code")
     code_limit = wrong_claims.by_code(keys.lookup_key, code)
     limits = [address_limit, code_limit]
     if row.revoked_at is not None:
-        await wrong_claims.count(tx, limits)
+        await wrong_tries.count(tx, limits)
         return Refused("claim-of-revoked")
     expected_tail = await _phone_tail(tx, row, keys)
     if expected_tail is not None and (phone_tail is None or phones.normalise_phone_tail(phone_tail) != expected_tail):
         # A caller who leaves the tail out has guessed nothing, and only learns that it is needed.
-        await (wrong_claims.count if (phone_tail or "").strip() else wrong_claims.check)(tx, limits)
+        await (wrong_tries.count if (phone_tail or "").strip() else wrong_tries.check)(tx, limits)
         return Refused("wrong-phone-tail")
     # Whoever knows the code, and the tail where there is one, is the holder: wrong tries from the same address do not matter.
-    await wrong_claims.check(tx, [code_limit])
+    await wrong_tries.check(tx, [code_limit])
     if row.claimed_at is None:
         await store.claim(tx, row.serial, now)
         await outbox.add(tx, claimed_event(row, now))

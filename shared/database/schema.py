@@ -133,3 +133,10 @@ CREATE TABLE ended_session (      -- sessions that ended before their time
     keep_until timestamptz NOT NULL  -- then the session would have ended by itself
 );
 """
+WRONG_TRY_V1 = """
+CREATE UNLOGGED TABLE wrong_try (            -- shared/service/wrong_tries.py; no backup has it, a crash of Postgres empties it
+    who        bytea PRIMARY KEY,            -- keyed hash of what is tried, or of an address
+    tried_at   timestamptz[] NOT NULL,       -- the last ones, at most as many as are allowed
+    expires_at timestamptz NOT NULL          -- then none of them counts any more
+);
+"""

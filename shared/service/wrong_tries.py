@@ -1,8 +1,9 @@
 """Limits wrong tries, such as of a passphrase or a claim code: by what is tried and by address, counted in the database for all
 replicas.
 
-A try is counted before it is looked at, and taken back when it was right: any number of tries at once are no more than the limit
-allows, and many people who share an address do not use up each other's. Times are the database's.
+A try of a passphrase is counted before it is looked at, since comparing takes long, and taken back when it was right: any number
+of tries at once are no more than the limit allows, and many people who share an address do not use up each other's. A try that is
+looked at in one transaction is counted when it was wrong. Times are the database's.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ class Limit:
     most: int
     within: timedelta
     refusal: str  # the refusal's name
+
+    def refused(self) -> Refused:
+        return Refused(self.refusal, retry_after_s=int(self.within.total_seconds()))
 
 
 Tries = Sequence[tuple[Limit, datetime]]
@@ -47,9 +51,17 @@ async def _count(tx: Transaction, limit: Limit) -> datetime:
         limit.most,
     )
     if counted is None:
-        raise Refused(limit.refusal, retry_after_s=int(limit.within.total_seconds()))
+        raise limit.refused()
     moment: datetime = counted
     return moment
+
+
+async def check(tx: Transaction, limits: Sequence[Limit]) -> None:
+    """Raises `Refused` where a limit is reached; counts nothing. Waits for transactions that are counting a try."""
+    for limit in sorted(limits):
+        sql = f"SELECT cardinality({_RECENT}) >= $3 FROM wrong_try AS w WHERE who = $1 FOR SHARE"  # noqa: S608 - a constant
+        if await tx.fetchval(sql, limit.who, limit.within, limit.most):
+            raise limit.refused()
 
 
 async def take_back(tx: Transaction, tries: Tries) -> None:

@@ -28,6 +28,7 @@ from services.certificate.api.parameters import FORM_FIELDS_MAX
 from services.certificate.links import Links
 from services.certificate.wrong_claims import BY_ADDRESS_MAX, BY_CODE_MAX
 from shared.contracts.certificate import CertificateClaimedV1
+from shared.service import wrong_tries
 from shared.service.bodies import BODY_MAX_BYTES, Bodies
 from shared.whole_files import SCRATCH
 from tests.support.certificate import (
@@ -168,7 +169,7 @@ async def time_passes(service: CertificateService, by: timedelta) -> None:
     """Moves the counted tries back, as if this much time had passed by the database's clock."""
     async with service.db.transaction() as tx:
         await tx.execute(
-            "UPDATE wrong_claim SET expires_at = expires_at - $1::interval, "
+            "UPDATE wrong_try SET expires_at = expires_at - $1::interval, "
             "tried_at = ARRAY(SELECT t - $1::interval FROM unnest(tried_at) AS t)",
             by,
         )
@@ -242,7 +243,7 @@ async def test_a_revoked_certificates_code_is_a_wrong_try(service: CertificateSe
     await service.revoke(BO)
     answers = [await service.claim(BO) for _ in range(BY_CODE_MAX + 1)]
     assert statuses(answers) == {410: BY_CODE_MAX, 429: 1}
-    counted = await service.rows("SELECT cardinality(tried_at) FROM wrong_claim")
+    counted = await service.rows("SELECT cardinality(tried_at) FROM wrong_try")
     assert counted == [(BY_CODE_MAX,), (BY_CODE_MAX,)]  # one row for the code, one for the address
 
 
@@ -255,7 +256,7 @@ async def test_a_tail_left_out_is_no_wrong_try(service: CertificateService) -> N
 async def test_right_claims_are_not_limited(service: CertificateService) -> None:
     answers = [await service.claim(BO) for _ in range(BY_ADDRESS_MAX + 10)]
     assert statuses(answers) == {200: BY_ADDRESS_MAX + 10}
-    assert await service.rows("SELECT count(*) FROM wrong_claim") == [(0,)]
+    assert await service.rows("SELECT count(*) FROM wrong_try") == [(0,)]
 
 
 async def test_guessing_at_the_same_moment_at_several_replicas_does_not_get_around_the_limits(
@@ -280,7 +281,7 @@ async def test_a_right_tail_among_too_many_wrong_ones_is_sent_away(service: Cert
     for number in range(BY_CODE_MAX - 1):
         await post_from(service, f"10.0.2.{number}", code, "0000")
     async with service.db.transaction() as tx:
-        await wrong_claims.count(tx, [limit])  # the last wrong try that is allowed, not yet committed
+        await wrong_tries.count(tx, [limit])  # the last wrong try that is allowed, not yet committed
         right = asyncio.create_task(service.claim(ANNA, "5678"))
         await asyncio.sleep(0.2)
         assert not right.done()
@@ -290,7 +291,7 @@ async def test_a_right_tail_among_too_many_wrong_ones_is_sent_away(service: Cert
 async def test_the_table_of_wrong_tries_names_nobody_and_empties_itself(service: CertificateService) -> None:
     anna = (await service.claim_codes())[ANNA]
     await post_from(service, "203.0.113.7", anna, "0000")
-    kept = str(await service.rows("SELECT wrong_claim::text, encode(who, 'escape') FROM wrong_claim"))
+    kept = str(await service.rows("SELECT wrong_try::text, encode(who, 'escape') FROM wrong_try"))
     assert anna not in kept
     assert "203.0.113" not in kept
     (forgetting,) = [work for work in service.service.due_work if work.name == "wrong_claims"]
@@ -298,14 +299,14 @@ async def test_the_table_of_wrong_tries_names_nobody_and_empties_itself(service:
     assert await forgetting.run(CLAIM_FROM) == 1  # the address's row; the code's row counts for an hour
     await time_passes(service, timedelta(hours=1))
     assert await forgetting.run(CLAIM_FROM) == 1
-    assert await service.rows("SELECT count(*) FROM wrong_claim") == [(0,)]
+    assert await service.rows("SELECT count(*) FROM wrong_try") == [(0,)]
 
 
 async def test_no_backup_has_the_wrong_tries(service: CertificateService, tmp_path: Path) -> None:
     await service.post_claim(UNKNOWN)
     taken = await dump.take(service.settings.database_url, tmp_path / "dump", lambda *_: None)
     assert {"certificate", "contact"} <= {table.name for table in taken.tables}
-    assert "wrong_claim" not in {table.name for table in taken.tables}
+    assert "wrong_try" not in {table.name for table in taken.tables}
 
 
 async def test_without_database_nobody_gets_a_try(service: CertificateService, tmp_path: Path) -> None:

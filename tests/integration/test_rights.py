@@ -71,7 +71,8 @@ RIGHTS = {
         "contact": "awd",
         "completion": "a w(issued)",
         "certificate": "aw",
-        "wrong_claim": "awd",
+        "wrong_claim": "awd",  # of the release before
+        "wrong_try": "awd",
         "signing_key": "a",
     },
 }
