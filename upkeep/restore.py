@@ -3,12 +3,14 @@ anew."""
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from devstack.home import PRIVATE, write_whole
 from services.notification.sending.usecases import distrust_queue
+from services.reporting.people.usecases import sign_everybody_out
 from shared.bus.topology import CONSUMERS_FIRST
 from shared.database import Transaction
 from shared.people.erasure import CannotForget
@@ -92,6 +94,8 @@ async def _complete(service: str, backup: Path, destroyed: set[str], connection:
     tx = Transaction(connection)
     if service == "notification":
         await distrust_queue(tx)  # channels are asked before texts are sent again
+    if service == "reporting":
+        await sign_everybody_out(tx, datetime.now(UTC))  # the backup does not know who signed out since
     if service in campaign_keys.RECIPIENTS:
         destroyed |= await campaign_keys.put_back(tx, service, backup)
 

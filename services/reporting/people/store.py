@@ -77,6 +77,13 @@ async def keep(tx: Transaction, person: Person, invitation: bytes | None) -> Non
     )
 
 
+async def raise_generations(tx: Transaction, at_least: int) -> list[Person]:
+    """Begins a new generation of everybody, no lower than `at_least`, and deletes all sessions; returns the people."""
+    await tx.execute("DELETE FROM session")
+    sql = f"UPDATE person SET generation = greatest(generation + 1, $1) RETURNING {_PERSON}"  # noqa: S608
+    return [Person(*row) for row in await tx.fetch(sql, at_least)]
+
+
 async def record(tx: Transaction, person: Person, what: str, actor: str, reason: str | None, now: datetime) -> None:
     """Records that `actor` changed a person; `what`: a stable slug such as `invited` or `revoked`."""
     await tx.execute(

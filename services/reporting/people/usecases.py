@@ -108,9 +108,20 @@ async def people(tx: Transaction, campaign_id: str, after: str | None, limit: in
     return await store.people(tx, campaign_id, after, limit)
 
 
+async def sign_everybody_out(tx: Transaction, now: datetime) -> None:
+    """Ends all sessions after a backup was restored, which knows neither those that ended since nor the generations given out
+    since. The new generation is the minutes since 1970: higher than any of before, since nobody is changed once a minute."""
+    for person in await store.raise_generations(tx, int(now.timestamp()) // 60):
+        await _tell_generation(tx, person, now)
+
+
 async def _tell_changed(tx: Transaction, person: Person, now: datetime) -> None:
     """Ends all sessions of the person here, and tells the other services the new generation."""
     await store.end_all(tx, person.person_id)
+    await _tell_generation(tx, person, now)
+
+
+async def _tell_generation(tx: Transaction, person: Person, now: datetime) -> None:
     await sessions.keep_generation(tx, person.person_id, person.generation)
     await outbox.add(
         tx,
