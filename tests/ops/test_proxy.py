@@ -16,6 +16,7 @@ import pytest
 from devstack.ports import free_port
 from shared.bus.topology import SERVICES
 from shared.pages import MENU
+from shared.service.page_gate import RENEW, SIGN_IN
 from tests.support.nats_support import eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -315,6 +316,16 @@ async def test_one_door_leads_to_the_pages_of_every_service_and_to_nothing_else(
         "/health/live",
     ):
         assert (await office.get(path)).status_code == 404, path
+
+
+async def test_a_page_that_signs_in_or_renews_works_at_each_services_own_port(office: OfficeProxy) -> None:
+    """Where somebody opens a page there, ten minutes later too: what the page's gate redirects to is on the same port."""
+    ports = {8441: "checkin", 8442: "reporting", 8443: "notification", 8444: "certificate"}
+    for port, service in ports.items():
+        for path in (SIGN_IN, RENEW, "/sign-in/second-step", "/sign-out", "/account", "/invitation"):
+            assert (await office.get(path, port)).headers["x-is"] == "reporting", (port, path)
+        for path in ("/certificates", "/v1/campaigns", "/accounts", "/docs"):
+            assert (await office.get(path, port)).headers["x-is"] == service, (port, path)
 
 
 async def test_grafana_gets_its_own_cookies_and_nobody_elses(office: OfficeProxy) -> None:
