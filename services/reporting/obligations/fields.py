@@ -14,6 +14,7 @@ Nothing, a text of blanks and an empty list are no answer: the result is None, n
 less.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -101,15 +102,10 @@ def _number(column: Column, given: Any) -> int | str:
 def _exact(given: Any) -> Decimal:
     """The number that is given, or typed. Raises `Wrong`."""
     match given:
-        case bool():
-            raise Wrong(f"应为数字；{_DIGITS_ONLY}")
-        case int():
+        case int() if not isinstance(given, bool):
             return Decimal(given)
-        case float():
-            number = Decimal(repr(given))
-            if not number.is_finite():
-                raise Wrong(f"应为数字；{_DIGITS_ONLY}")
-            return number
+        case float() if math.isfinite(given):
+            return Decimal(repr(given))
         case str():
             typed = given.strip()
             if len(typed) > NUMBER_MAX_CHARS:

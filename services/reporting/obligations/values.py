@@ -11,6 +11,7 @@ out. Values that were kept are accepted again unchanged, so a phone can send bac
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -73,11 +74,12 @@ class Checked(NamedTuple):
 def check(form: Form, given: Mapping[str, Any], facts: Facts) -> Checked:
     """The values as they are kept, and at most `FAULTS_MAX` faults in the form's order."""
     report = _Report(form, facts)
-    report.read(given)
-    for one in form.checks:
-        report.compare(one)
-    for form_field in form.fields:
-        report.compare_with_last(form_field)
+    with suppress(_Enough):
+        report.read(given)
+        for one in form.checks:
+            report.compare(one)
+        for form_field in form.fields:
+            report.compare_with_last(form_field)
     order = {form_field.id: index for index, form_field in enumerate(form.fields)}
     faults = sorted(report.faults, key=lambda fault: order.get(field_of(fault.at), len(order)))
     return Checked(report.values, faults, report.reasons)
@@ -95,8 +97,8 @@ def field_of(at: str) -> str:
 
 def shown_name(name: str) -> str:
     """A name that somebody made up, as a sentence may have it: short, and printable."""
-    printable = "".join(character if character.isprintable() else "?" for character in name[: SHOWN_MAX_CHARACTERS + 1])
-    return printable if len(name) <= SHOWN_MAX_CHARACTERS else f"{printable[:SHOWN_MAX_CHARACTERS]}…"
+    printable = "".join(character if character.isprintable() else "?" for character in name[:SHOWN_MAX_CHARACTERS])
+    return printable if len(name) <= SHOWN_MAX_CHARACTERS else f"{printable}…"
 
 
 def _is_untouched(table: FormField, row: Any) -> bool:
@@ -166,12 +168,14 @@ def differing(form: Form, before: Mapping[str, Any], after: Mapping[str, Any]) -
             differences += _difference(at, form_field.title, form_field, was, is_now)
             continue
         old, new = _rows_by_name(was), _rows_by_name(is_now)
-        for name in [*new, *(name for name in old if name not in new)]:
-            (index, now), (place, then) = new.get(name, (0, {})), old.get(name, (0, {}))
-            row = f"{at}[{index if name in new else place}]"
+        for name in dict.fromkeys([*new, *old]):
+            index, _ = new.get(name) or old[name]
+            then, now = (rows[name][1] if name in rows else {} for rows in (old, new))
             for column in form_field.columns:
                 title = f"{form_field.title} {name} {column.title}"
-                differences += _difference(f"{row}.{column.id}", title, column, then.get(column.id), now.get(column.id))
+                differences += _difference(
+                    f"{at}[{index}].{column.id}", title, column, then.get(column.id), now.get(column.id)
+                )
     return differences
 
 
@@ -180,7 +184,8 @@ def _difference(at: str, title: str, column: Column, before: Any, after: Any) ->
 
 
 def _rows_by_name(rows: Sequence[Values] | None) -> dict[str, tuple[int, Values]]:
-    return {row.get(ROW_KEY) or f"第 {index + 1} 行": (index, row) for index, row in enumerate(rows or ())}
+    numbered = enumerate(() if rows is None else rows)
+    return {row.get(ROW_KEY) or f"第 {index + 1} 行": (index, row) for index, row in numbered}
 
 
 def shown(column: Column, kept: Any) -> str | None:
@@ -191,6 +196,10 @@ def shown(column: Column, kept: Any) -> str | None:
     if isinstance(kept, list):
         return "、".join(titles.get(item, str(item)) for item in kept)
     return titles.get(kept, str(kept))
+
+
+class _Enough(Exception):
+    """There are as many faults as anybody reads; to look for more takes time (a name that is compared, a millisecond)."""
 
 
 class _Report:
@@ -205,8 +214,9 @@ class _Report:
         self.places: dict[str, dict[str, int]] = {table.id: {} for table in form.fields}  # table → key → row given
 
     def wrong(self, at: str, text: str) -> None:
-        if len(self.faults) < FAULTS_MAX:
-            self.faults.append(FieldFault(at, text))
+        self.faults.append(FieldFault(at, text))
+        if len(self.faults) == FAULTS_MAX:
+            raise _Enough
 
     def read(self, given: Mapping[str, Any]) -> None:
         names = [form_field.id for form_field in self.form.fields]
@@ -219,7 +229,7 @@ class _Report:
 
     def _unknown(self, within: str, given: Mapping[str, Any], names: Sequence[str]) -> None:
         for name in given:
-            if name not in names and len(self.faults) < FAULTS_MAX:  # a comparison of names takes a millisecond
+            if name not in names:
                 self.wrong(within + shown_name(name), f"没有这一栏{suggestion(shown_name(name), names)}")
 
     def _answer(self, at: str, column: Column, given: Any) -> Any:
@@ -250,19 +260,19 @@ class _Report:
         kept = [row for index, content in enumerate(rows) if (row := self._row(table, index, content))]
         return kept if known is None else self._all_rows(table, kept, known)
 
-    def _row(self, table: FormField, index: int, given: Any) -> Values:
+    def _row(self, table: FormField, index: int, given: Any) -> Values | None:
         """What is kept of a row; nothing of an empty one of a free table."""
         at = f"{table.id}[{index}]"
         if not isinstance(given, dict):
             self.wrong(at, "应为表格的一行；请重新填写")
-            return {}
+            return None
         names = [column.id for column in table.columns]
         kept: Values = {}
         if table.rows != "free":
             names.append(ROW_KEY)
             kept = self._key(table, index, given.get(ROW_KEY))
         elif _is_untouched(table, given):
-            return {}
+            return None
         for column in table.columns:
             value = self._answer(f"{at}.{column.id}", column, given.get(column.id))
             if value is not None:
@@ -299,8 +309,8 @@ class _Report:
     # ---- what must hold between answers ------------------------------------------------------------------------------
 
     def compare(self, rule: Check) -> None:
-        if rule.field is not None:
-            self._at_most(rule.field, rule.at_most or "")
+        if rule.field is not None and rule.at_most is not None:
+            self._at_most(rule.field, rule.at_most)
         elif rule.equals is not None:
             self._adds_up(rule.sum_of, rule.equals)
 
@@ -317,16 +327,16 @@ class _Report:
     def _adds_up(self, parts: Sequence[str], total: str) -> None:
         """Details may be left out altogether; once one is given, all are: what is not filled in is not 0."""
         whole, given = self._number(total), {part: self._number(part) for part in parts}
-        if whole is None or all(value is None for value in given.values()):
+        numbers = [value for value in given.values() if value is not None]
+        if whole is None or not numbers:
             return
-        missing = [part for part, value in given.items() if value is None]
-        if missing:
+        if len(numbers) < len(parts):
             wrong_already = {fault.at for fault in self.faults}
-            for part in missing:
-                if part not in wrong_already:
+            for part, value in given.items():
+                if value is None and part not in wrong_already:
                     self.wrong(part, f"还没有填，而“{self._title(total)}”的其他部分已填；{ZERO_TOO}")
             return
-        added = sum((value for value in given.values() if value is not None), Decimal(0))
+        added = sum(numbers, Decimal(0))
         if added != whole:
             titles = " + ".join(self._title(part) for part in parts)
             self.wrong(
