@@ -12,7 +12,7 @@ import openpyxl
 import pytest
 
 from services.reporting.obligations.templates import SheetUnit, template
-from services.reporting.obligations.uploads import ROWS_MAX, CellFault, Upload, read, returned
+from services.reporting.obligations.uploads import CELLS_MAX, CellFault, Upload, read, returned
 from services.reporting.obligations.values import Facts, check
 from shared.contracts.campaign_forms import Form
 from shared.sheets import FileFault, as_xlsx
@@ -59,10 +59,10 @@ def handed_out(form: Form = FORM) -> Any:
     return openpyxl.load_workbook(io.BytesIO(template(form, ABOUT, UNITS)))
 
 
-def upload_of(folder: Path, book: Any, form: Form = FORM, rows_max: int = ROWS_MAX) -> Upload:
+def upload_of(folder: Path, book: Any, form: Form = FORM, cells_max: int = CELLS_MAX) -> Upload:
     path = folder / "filled-in.xlsx"
     book.save(path)
-    return read(path, form, UNITS, rows_max)
+    return read(path, form, UNITS, cells_max)
 
 
 def filled_in(folder: Path, cells: Mapping[str, Any], form: Form = FORM) -> Upload:
@@ -230,14 +230,14 @@ def many_rows(book: Any) -> None:
         (without_heading, "工作表“填报”少了这些栏：个人观看（人数）。请用下载的模板填写，不要改表头"),
         (another_heading, "工作表“填报”多了这些栏：备注。没有地方收它们，请删除后再传"),
         (without_sheet, "没有名为“点位”的工作表"),
-        (many_rows, "文件超过 20 行。请只保留模板里的行"),
+        (many_rows, "文件超过 60 格。请删掉下面多余的行"),
     ],
 )
 def test_a_file_that_is_not_the_template_is_refused_as_a_whole(tmp_path: Path, change: Fill, text: str) -> None:
     book = handed_out()
     change(book)
     with pytest.raises(FileFault, match=text):
-        upload_of(tmp_path, book, rows_max=20)
+        upload_of(tmp_path, book, cells_max=60)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])

@@ -38,10 +38,10 @@ from shared.sheets import UNCALCULATED, FileFault, Sheet, SheetRow, WorkbookLimi
 LIMITS: Final = WorkbookLimits(
     file_max_bytes=8 * 1024**2,
     unpacked_max_bytes=50 * 1024**2,
-    memory_max_bytes=512 * 1024**2,  # 20,000 rows of 60 columns take a quarter of it
-    cpu_max_s=20,  # and 2 of these
+    memory_max_bytes=256 * 1024**2,  # 20,000 rows of 60 columns take less than 192
+    cpu_max_s=20,  # and 3 of these
 )
-ROWS_MAX: Final = 20_000  # of all sheets
+CELLS_MAX: Final = 300_000  # rows by columns, of all sheets: 5,000 units with sixty fields; handed back they take 50 MB
 FAULTS_MAX: Final = 1_000  # that are marked
 REASON_MAX_CHARS: Final = 2_000  # of a row
 
@@ -116,9 +116,9 @@ def _heading(layout: SheetLayout, column_id: str) -> str | None:
     return next((heading for heading, column in layout.headings.items() if column.id == column_id), None)
 
 
-def read(path: Path, form: Form, units: Sequence[SheetUnit], rows_max: int = ROWS_MAX) -> Upload:
+def read(path: Path, form: Form, units: Sequence[SheetUnit], cells_max: int = CELLS_MAX) -> Upload:
     """What the file says for these units, with the faults of its rows. Raises `FileFault`."""
-    upload = Upload(_sheets(path, form, rows_max))
+    upload = Upload(_sheets(path, form, cells_max))
     reports: dict[str, UnitReport] = {}
     by_code = {unit.code: unit for unit in units}
     main, *tables = upload.sheets
@@ -133,21 +133,21 @@ def read(path: Path, form: Form, units: Sequence[SheetUnit], rows_max: int = ROW
     return upload
 
 
-def _sheets(path: Path, form: Form, rows_max: int) -> list[SheetRead]:
+def _sheets(path: Path, form: Form, cells_max: int) -> list[SheetRead]:
     wanted = layouts(form)
     is_text = path.suffix.lower() in (".csv", ".txt", ".tsv")
     if is_text and len(wanted) > 1:
         raise FileFault(f"这张表还有“{wanted[1].title}”，CSV 文件放不下；请用 XLSX 模板填写")
     sheets: list[SheetRead] = []
-    rows = 0
+    cells = 0
     for layout in wanted:
         with open_sheet(path, LIMITS, None if is_text else layout.title) as sheet:
             sheets.append(_read_sheet(sheet, layout))
             for row in sheet.rows:
                 sheets[-1].rows.append(row)
-                rows += 1
-                if rows > rows_max:
-                    raise FileFault(f"文件超过 {rows_max} 行。请只保留模板里的行，删掉下面多余的行")
+                cells += len(sheet.header)
+                if cells > cells_max:
+                    raise FileFault(f"文件超过 {cells_max} 格。请删掉下面多余的行，或分几次上传")
     return sheets
 
 
