@@ -6,6 +6,7 @@ from services.reporting.definition import Definition
 from services.reporting.obligations import metrics as obligation_metrics
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
+from services.reporting.obligations.bulk_api import build_bulk_api
 from services.reporting.obligations.consumers import build_consumers as build_obligation_consumers
 from services.reporting.obligations.usecases import Known
 from services.reporting.people import metrics as people_metrics
@@ -70,6 +71,7 @@ def build_app(settings: Settings) -> FastAPI:
         routers=[
             build_api(db, known, clock),
             build_obligations_api(db, owed, clock),
+            build_bulk_api(db, owed, clock),
             build_people_api(db, keys, known),
         ],
         due_work=[

@@ -33,6 +33,9 @@ ANSWERS: Answers = {
     "nothing-reported": Answer(409, "nothing-reported", "现在没有可以处理的报表"),
     "due-in-the-past": Answer(422, "due-in-the-past", "新的截止时间已经过去，请改为以后的时间"),
     "no-approval-asked": Answer(409, "no-approval-asked", "{}不用上级审核"),
+    "nothing-filled-in": Answer(422, "nothing-filled-in", "文件里没有填任何单位"),
+    "too-many-reports": Answer(422, "too-many-reports", "一个文件最多填 {} 个单位，请分几次上传"),
+    "file-unreadable": Answer(422, "file-unreadable", "这个文件读不下去"),
     "not-above": Answer(403, "not-above", "只有上级单位或反诈办可以作这个决定"),
     "whole-campaign-only": Answer(403, "whole-campaign-only", "按平台汇总只有全活动的数，不能按单位查看"),
 }

@@ -215,13 +215,18 @@ async def facts_about(
     last_totals: dict[str, Any] = {}
     for _, _, reported in before:
         last_totals |= reported
-    children = (
-        {}
-        if definition is None
-        else {one.unit_code: one.name for one in definition.units if one.parent_code == obligation.unit_code}
-    )
-    rows = {one.id: children for one in form.fields if one.rows == "children"}
+    rows = {} if definition is None else rows_beforehand(definition, form, obligation.unit_code)
     return values.Facts(headcount=unit.headcount if unit else None, last_totals=last_totals, reasons=reasons, rows=rows)
+
+
+def rows_beforehand(definition: Definition, form: Form, unit_code: str) -> dict[str, dict[str, str]]:
+    """Table → key → name of the rows that are filled in beforehand for a unit; tables of which nobody knows the rows are left
+    out."""
+    tables = [field.id for field in form.fields if field.rows == "children"]
+    if not tables:
+        return {}
+    children = {unit.unit_code: unit.name for unit in definition.units if unit.parent_code == unit_code}
+    return dict.fromkeys(tables, children)
 
 
 async def _why_nothing_is_owed(tx: Transaction, known: Known, key: ObligationKey) -> str:

@@ -309,10 +309,10 @@ class _Report:
     # ---- what must hold between answers ------------------------------------------------------------------------------
 
     def compare(self, rule: Check) -> None:
-        if rule.field is not None and rule.at_most is not None:
-            self._at_most(rule.field, rule.at_most)
-        elif rule.equals is not None:
+        if rule.equals is not None:
             self._adds_up(rule.sum_of, rule.equals)
+        else:
+            self._at_most(str(rule.field), str(rule.at_most))
 
     def _at_most(self, name: str, limit: str) -> None:
         value = self._number(name)
