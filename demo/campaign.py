@@ -4,6 +4,7 @@ import csv
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -27,6 +28,20 @@ class Unit:
     parent: str | None
     level: str
     residents: int | None
+    kind: str
+    joins_on: date | None
+
+
+@dataclass(frozen=True)
+class Form:
+    """What units of these kinds report: for every lesson, or once by a date."""
+
+    id: str
+    kinds: list[str]
+    by: date | None  # None: for every lesson
+    same_day: bool  # due on that day, otherwise on the next working day
+    fields: list[dict[str, Any]]
+    checks: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,8 @@ class Campaign:
     template: str
     send_from: str
     send_to: str
+    closing_time: str
+    forms: list[Form]
 
     def locate(self, at: datetime) -> Window | None:
         moment = at.astimezone(UTC)
@@ -77,6 +94,12 @@ class Campaign:
                 break
             code = parent
         return code
+
+    def working_day(self, day: date) -> date:
+        """The day itself or the next one that is no Saturday or Sunday: no holiday falls into these weeks (FACTS A8)."""
+        while day.weekday() >= 5:
+            day += timedelta(days=1)
+        return day
 
     def county(self, code: str) -> str:
         return self.up_to(code, ("county", "city", "province"))
@@ -121,6 +144,8 @@ def read(path: Path) -> Campaign:
         template=message["template"],
         send_from=message["send_window"]["from"],
         send_to=message["send_window"]["to"],
+        closing_time=content["closing_time"],
+        forms=[_form(form) for form in content["forms"]],
     )
     for lesson, day in enumerate(days):
         for mode in ("live", "replay"):
@@ -138,9 +163,24 @@ def _units(path: Path) -> dict[str, Unit]:
             row["parent_code"] or None,
             row["level"],
             int(row["residents"]) if row["residents"] else None,
+            row["kind"],
+            date.fromisoformat(row["joins_on"]) if row["joins_on"] else None,
         )
         for row in _rows(path)
     }
+
+
+def _form(content: dict[str, Any]) -> Form:
+    if content["every"] not in ("lesson", "once") or content["filled_by"].keys() != {"kinds"}:
+        raise ValueError("this reader knows forms of lessons and of once, filled in by kinds of units")
+    return Form(
+        content["id"],
+        content["filled_by"]["kinds"],
+        date.fromisoformat(content["by"]) if content["every"] == "once" else None,
+        content["deadline"]["day"] == "same_day",
+        content["fields"],
+        content.get("checks", []),
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -10,7 +10,10 @@ from demo.deliveries import Step
 from demo.expectation import Expectation
 from demo.office import Office
 from demo.player import Player
+from demo.reports import Reports
 from demo.traffic import Traffic
+
+VIEWERS_PER_UNIT = 10  # of so many viewers one unit reports: with few viewers the others never do
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Run:
         self.expectation = Expectation(traffic.campaign)
         self._office = Office(player, self.expectation, seed)
         self._answers = Answers(exact=exact)
+        self._reports = Reports(player, traffic.campaign, seed, units_max=len(traffic.viewers) // VIEWERS_PER_UNIT)
         self._events = 0
         # A recorded event may be sent again because a server stood still or was killed before the answer came. Then there are
         # more duplicates than the traffic has.
@@ -57,12 +61,14 @@ class Run:
         """Lets the services do what is due, and then people do their part."""
         self._events += step.events
         await self.player.settle(step.at)
+        await self._reports.send(step.at)
         self._answers.hold(step, self.expectation.take(step))
         self.expectation.settle(step.at)
         if step.make_goods:
             for decision in step.make_goods:
                 await self._office.make_good(decision)
             await self._settle(step)
+            await self._reports.decide(step.at)
         if step.claims:
             await self._office.certificates(step.at, corrections=bool(step.make_goods))
             await self._settle(step)
@@ -71,6 +77,7 @@ class Run:
         viewers, claimed = self.traffic.viewers, self._office.claimed
         comparison = await compare(self.player, self.expectation, viewers, claimed, exact=not self.repeats_possible)
         comparison.checks[:0] = [self._answers.posts, self._answers.bodies, self._answers.files]
+        comparison.checks += await self._reports.check(self.now)
         return Outcome(comparison, self._events)
 
     async def _settle(self, step: Step) -> None:
