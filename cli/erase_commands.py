@@ -1,4 +1,5 @@
-"""`fanzha erase`: forgets one person, or everybody's names and phones of a campaign; shows first, does it with `--yes`."""
+"""`fanzha erase`: forgets a viewer, somebody of the office, or everybody's names and phones of a campaign; shows first, does it
+with `--yes`."""
 
 import asyncio
 import json
@@ -38,6 +39,15 @@ TABLES = {
     "rendered": "证书 PDF 和图片",
     "viewer_move": "单位变更",
     "notification": "短信记录",
+    "person": "办公人员",
+    "person_change": "办公人员的变更记录",
+    "session": "登录",
+    "authenticator": "验证器",
+    "recovery_code": "备用码",
+    "campaign_revision": "活动定义的修改记录",
+    "platform_count": "平台统计数的记录",
+    "report": "报表",
+    "obligation_change": "报表的处理记录",
     "cancelled": "取消未发的短信",
     "campaign_key": "活动密钥",
     "backup_key": "备份里的活动密钥",
@@ -72,6 +82,24 @@ def viewer(
         typer.echo(
             "事件流里的旧消息最多保留 60 天；要立即消除，加 --rebuild-stream。备份里的，见 docs/operations/erasure.md"
         )
+
+
+@app.command()
+def person(
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动 ID")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="姓名或岗位，与 fanzha person list 一致")],
+    by: Actor = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """忘记一个办公人员：姓名、口令删除，不能再登录；操作记录里换成他的编号。"""
+    from upkeep import forget
+
+    _check_actor(by, yes)
+    counts = _run(forget.person(this_deployment(), campaign_id, name, by, dry_run=not yes))
+    _tell(counts, yes, as_json)
+    if yes and not as_json:
+        typer.echo("他的令牌（如有）要等到期。备份里的，见 docs/operations/erasure.md")
 
 
 @app.command()
@@ -139,7 +167,7 @@ def show_log(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     table = Table("时间", "服务", "种类", "活动", "执行人", "数量")
-    kinds = {"viewer": "一个人", "campaign": "整个活动", "retention": "到期"}
+    kinds = {"viewer": "一个人", "person": "办公人员", "campaign": "整个活动", "retention": "到期"}
     for row in rows:
         table.add_row(
             local_text(datetime.fromisoformat(row["erased_at"]), CHINA),

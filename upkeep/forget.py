@@ -5,7 +5,7 @@ A dry run does everything and rolls it back, so it tells exactly what would go.
 
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,25 @@ async def viewer(deployment: Deployment, campaign_id: str, viewer_id: str, actor
         return await of.forget_viewer(tx, campaign_id, viewer_id, name)
 
     return await _everywhere(deployment, work, "viewer", campaign_id, actor, dry_run=dry_run)
+
+
+async def person(deployment: Deployment, campaign_id: str, name: str, actor: str, *, dry_run: bool) -> Counts:
+    """Forgets somebody of the office; where something was recorded of them, their id stands in place of the name. Returns rows
+    changed, by service and table; nothing where the campaign has nobody of this name."""
+    connection = await dump.connect(deployment.databases["reporting"])
+    try:
+        person_id = await services.reporting.erasure.person_named(Transaction(connection), campaign_id, name)
+    finally:
+        await connection.close()
+    if person_id is None:
+        return {}
+
+    async def work(tx: Transaction, _: str, of: ServiceErasure) -> dict[str, int]:
+        return await of.forget_actor(tx, name, person_id)
+
+    # reporting comes last: it knows which name and id belong together, so that a second call goes on where the first stopped.
+    order = (*(service for service in PRODUCERS_FIRST if service != "reporting"), "reporting")
+    return await _everywhere(deployment, work, "person", campaign_id, actor, dry_run=dry_run, order=order)
 
 
 async def people(
@@ -196,11 +215,18 @@ async def due(deployment: Deployment, at: datetime) -> dict[str, int]:
 
 
 async def _everywhere(
-    deployment: Deployment, work: Work, kind: str, campaign_id: str, actor: str, *, dry_run: bool
+    deployment: Deployment,
+    work: Work,
+    kind: str,
+    campaign_id: str,
+    actor: str,
+    *,
+    dry_run: bool,
+    order: Sequence[str] = PRODUCERS_FIRST,
 ) -> Counts:
     """Runs `work` in all services. The producer comes first, so that its later events no longer name the account; what is kept
     outside databases comes last."""
-    erasures = {service: ERASURES[service](deployment.environments.get(service, {})) for service in PRODUCERS_FIRST}
+    erasures = {service: ERASURES[service](deployment.environments.get(service, {})) for service in order}
     counts = {
         service: await _in_one(deployment, service, of, work, kind, campaign_id, actor, dry_run=dry_run)
         for service, of in erasures.items()

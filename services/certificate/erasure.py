@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 from services.certificate import certificates, store
 from services.certificate.domain import SigningKey
@@ -42,6 +43,7 @@ class Erasure(ServiceErasure):
     """Signs certificates anew without their holder's name, which needs the service's key; deletes their PDFs after the commit."""
 
     KNOWN_KEYS = ("certificate", "notification")
+    ACTORS: ClassVar = {"certificate": "revoked_by"}
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         super().__init__(environment)

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - SQL is put together of constants
 
 from datetime import datetime
+from typing import ClassVar
 
 from services.checkin import store
 from shared.database import Transaction
@@ -37,6 +38,7 @@ RENAME_IN_MAKE_GOODS = (
 
 class Erasure(ServiceErasure):
     KNOWN_KEYS = ("certificate", "notification")
+    ACTORS: ClassVar = {"campaign_revision": "actor", "make_good": "actor", "platform_count": "actor"}
 
     async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
         counts = {table: await tx.change(sql, campaign_id, viewer_id, *name) for table, sql in RENAMES.items()}

@@ -3,6 +3,8 @@
 # ruff: noqa: S608 - SQL is put together of constants
 
 from datetime import UTC, datetime
+from typing import ClassVar
+from uuid import UUID
 
 from shared.bus import outbox
 from shared.contracts.reporting import PersonChangedV1
@@ -20,15 +22,23 @@ RENAME_MOVE = (
     "WHERE campaign_id = $1 AND viewer_id = $2"
 )
 PEOPLE = "SELECT person_id, generation FROM person WHERE campaign_id = $1 ORDER BY person_id FOR UPDATE"
+PERSON_NAMED = "SELECT person_id FROM person WHERE campaign_id = $1 AND name = $2"
+PERSON_IN_FORCE = "SELECT campaign_id, generation FROM person WHERE person_id = $1 FOR UPDATE"
 OF_PEOPLE = "WHERE person_id IN (SELECT person_id FROM person WHERE campaign_id = $1)"
 FORGET_OF_PEOPLE = {
     table: f"DELETE FROM {table} {OF_PEOPLE}" for table in ("session", "authenticator", "recovery_code")
+}
+FORGET_OF_PERSON = {
+    table: f"DELETE FROM {table} WHERE person_id = $1"
+    for table in ("session", "authenticator", "recovery_code", "person")
 }
 FORGET_PEOPLE = "DELETE FROM person WHERE campaign_id = $1"
 FORGET_CHANGES = "DELETE FROM person_change WHERE campaign_id = $1"
 
 
 class Erasure(ServiceErasure):
+    ACTORS: ClassVar = {"report": "actor", "obligation_change": "actor", "person_change": "actor"}
+
     async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
         return {
             "certificate_holder": await tx.change(RENAME_HOLDER, campaign_id, viewer_id, name.account),
@@ -47,15 +57,32 @@ class Erasure(ServiceErasure):
             "ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id),
         }
 
+    async def forget_actor(self, tx: Transaction, name: str, person_id: UUID) -> Counts:
+        """The person goes, signed out everywhere; what was recorded about them keeps their id."""
+        renamed = await super().forget_actor(tx, name, person_id)
+        for campaign_id, generation in await tx.fetch(PERSON_IN_FORCE, person_id):
+            await _sign_out(tx, campaign_id, person_id, generation)
+        return renamed | {table: await tx.change(sql, person_id) for table, sql in FORGET_OF_PERSON.items()}
+
+
+async def person_named(tx: Transaction, campaign_id: str, name: str) -> UUID | None:
+    """The id of the person of this campaign with this name."""
+    person_id: UUID | None = await tx.fetchval(PERSON_NAMED, campaign_id, name)
+    return person_id
+
 
 async def _sign_out_all(tx: Transaction, campaign_id: str) -> None:
     for person_id, generation in await tx.fetch(PEOPLE, campaign_id):
-        await sessions.keep_generation(tx, person_id, generation + 1)
-        event = PersonChangedV1(
-            event_id=new_event_id(),
-            occurred_at=datetime.now(UTC),
-            campaign_id=campaign_id,
-            person_id=person_id,
-            generation=generation + 1,
-        )
-        await outbox.add(tx, event)
+        await _sign_out(tx, campaign_id, person_id, generation)
+
+
+async def _sign_out(tx: Transaction, campaign_id: str, person_id: UUID, generation: int) -> None:
+    await sessions.keep_generation(tx, person_id, generation + 1)
+    event = PersonChangedV1(
+        event_id=new_event_id(),
+        occurred_at=datetime.now(UTC),
+        campaign_id=campaign_id,
+        person_id=person_id,
+        generation=generation + 1,
+    )
+    await outbox.add(tx, event)

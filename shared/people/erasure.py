@@ -161,13 +161,19 @@ async def _update(tx: Transaction, table: str, key: str, kind: str, rows: Sequen
     return len(new)
 
 
+async def rename_actor(tx: Transaction, table: str, column: str, name: str, replacement: str) -> int:
+    """Puts something else in place of a name in the column that says who did something; returns how many rows."""
+    sql = f"UPDATE {table} SET {column} = $2 WHERE {column} = $1"  # noqa: S608 - names of the code
+    return await tx.change(sql, name, replacement)
+
+
 # ---- the record ------------------------------------------------------------------------------------------------------
 
 
 async def record(
     tx: Transaction, *, kind: str, campaign_id: str | None, actor: str, counts: dict[str, int], now: datetime
 ) -> None:
-    """Records an erasure; the row is kept for ever and holds nobody's data. `kind`: viewer, campaign, or retention."""
+    """Records an erasure; the row is kept for ever and holds nobody's data. `kind`: viewer, campaign, person, or retention."""
     await tx.execute(
         "INSERT INTO erasure (erased_at, kind, campaign_id, actor, counts) VALUES ($1, $2, $3, $4, $5)",
         now,

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
 
 from shared.database import Transaction
-from shared.people import campaign_keys
+from shared.people import campaign_keys, erasure
 from shared.people.erasure import NewName
 
 Counts = dict[str, int]
@@ -20,6 +21,9 @@ class ServiceErasure(ABC):
     KNOWN_KEYS: ClassVar[tuple[str, ...]] = ()
     """The recipients whose keys for a campaign the service knows: itself, and those it seals to."""
 
+    ACTORS: ClassVar[Mapping[str, str]] = {}
+    """The column of each table that says who of the office did something."""
+
     def __init__(self, environment: Mapping[str, str]) -> None:
         """`environment`: the service's settings, as far as they can be read from here. Raises `CannotForget`."""
         self._environment = environment
@@ -30,6 +34,13 @@ class ServiceErasure(ABC):
     @abstractmethod
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
         """Forgets the names, phones and other secrets of everybody in a campaign; accounts and numbers stay."""
+
+    async def forget_actor(self, tx: Transaction, name: str, person_id: UUID) -> Counts:
+        """Forgets the name of somebody of the office: the person's id stands in its place wherever it says who did something."""
+        return {
+            table: await erasure.rename_actor(tx, table, column, name, str(person_id))
+            for table, column in self.ACTORS.items()
+        }
 
     async def destroy_keys(self, tx: Transaction, campaign_id: str, now: datetime) -> int:
         """Destroys the campaign's keys that the service knows, for ever; returns how many."""

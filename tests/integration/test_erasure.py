@@ -15,16 +15,20 @@ from shared.contracts.checkin import ViewerEnrolledV1
 from shared.contracts.registry import BY_SUBJECT
 from shared.database import Transaction
 from shared.people import erasure
+from shared.service.tokens import create_token
+from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.databases import DatabaseFactory
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
+from tests.support.office import accept, is_signed_in, sign_in
 from upkeep import dump, forget
 
 PERSON = VIEWERS[0]  # enrolled with name and phone, completed, claimed
 NAME = "观众01"
 BYSTANDER = VIEWERS[2]
 ACTOR = "王工，工单 12"
+CAMPAIGN_PATH = f"/v1/campaigns/{CAMPAIGN}"
 
 
 async def mentions(stack: WholeDeployment, needle: str) -> dict[str, int]:
@@ -173,6 +177,78 @@ async def test_what_a_newer_version_has_published_is_not_passed_over(database: D
     with pytest.raises(erasure.CannotForget, match=r"viewer_enrolled\.v9"):
         await erasure.forget_in_ledger(tx, CAMPAIGN, PERSON, erasure.new_name())
     await connection.close()
+
+
+OFFICIAL = "王芳"
+
+
+async def test_somebody_of_the_office_is_forgotten_and_what_they_did_keeps_their_id(stack: WholeDeployment) -> None:
+    async with stack.running():
+        await hold_campaign(stack)
+        invited = await stack.post("reporting", f"{CAMPAIGN_PATH}/people", {"name": OFFICIAL, "role": "office"})
+        reporting = stack.services["reporting"]
+        await accept(browser := reporting.browser(), invited.json()["code"])
+        token = create_token(
+            stack.secrets.token_private_key,
+            subject=OFFICIAL,
+            role="admin",
+            campaign=CAMPAIGN,
+            unit=None,
+            valid_for=timedelta(hours=1),
+        )
+        for service, method, path, body in (
+            ("checkin", "PUT", "", campaign_content(title="改过名的活动")),
+            ("checkin", "PUT", "/lessons/2024-06-29/platform-count", {"live": 40}),
+            (
+                "checkin",
+                "POST",
+                "/make-goods",
+                {"lesson_date": "2024-06-29", "reason": "停电补记", "viewer_ids": ["x"]},
+            ),
+            ("certificate", "POST", f"/certificates/{PERSON}/revoke", {"reason": "重名，发错人"}),
+        ):
+            headers = {"authorization": f"Bearer {token}"}
+            answer = await stack.services[service].client.request(
+                method, CAMPAIGN_PATH + path, json=body, headers=headers
+            )
+            assert answer.is_success, answer.text
+        await stack.settle()
+        known = await mentions(stack, OFFICIAL)
+        assert {
+            "checkin.campaign_revision",
+            "checkin.platform_count",
+            "checkin.make_good",
+            "certificate.certificate",
+            "reporting.person",
+            "reporting.person_change",
+        } == known.keys()
+        assert "将要删除（没有动）" in (await run(stack, "person", CAMPAIGN, OFFICIAL)).output
+        assert await mentions(stack, OFFICIAL) == known
+        done = await run(stack, "person", CAMPAIGN, OFFICIAL, "--yes", "--by", ACTOR)
+        assert (done.exit_code, "办公人员 1" in done.output) == (0, True), done.output
+        await stack.settle()
+        assert await mentions(stack, OFFICIAL) == {}
+        kept = await mentions(stack, invited.json()["person_id"])
+        assert known.keys() - {"reporting.person"} <= kept.keys()
+        assert not await is_signed_in(browser)
+        assert (await sign_in(reporting.browser(), OFFICIAL)).status_code == 401
+        assert "没有找到" in (await run(stack, "person", CAMPAIGN, OFFICIAL)).output
+        assert "办公人员" in (await run(stack, "log")).output
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_column_that_says_who_did_something_is_known_to_the_erasure(
+    database: DatabaseFactory, service: str
+) -> None:
+    """Those of the erasure itself are typed by an operator (`--by`) and stay."""
+    connection = await dump.connect((await database(service)).owner_url)
+    rows = await connection.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' "
+        r"AND (column_name = 'actor' OR column_name LIKE '%\_by') "
+        "AND column_name NOT IN ('unit_by', 'group_by', 'announced_by') AND table_name <> 'erasure'"
+    )
+    await connection.close()
+    assert {tuple(row) for row in rows} == set(forget.ERASURES[service].ACTORS.items())
 
 
 async def test_other_campaigns_are_not_touched(stack: WholeDeployment) -> None:
