@@ -43,9 +43,9 @@ async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[Re
     await running.close()
 
 
-async def filled_in(who: Reporter, cells: Mapping[str, Any]) -> bytes:
+async def filled_in(who: Reporter, cells: Mapping[str, Any], path: str = TEMPLATE) -> bytes:
     """The template as this person gets it, with these cells: `填报!C3`."""
-    answer = await who.get(TEMPLATE)
+    answer = await who.get(path)
     assert answer.status_code == 200, answer.text
     book = openpyxl.load_workbook(io.BytesIO(answer.content))
     for place, value in cells.items():
@@ -56,9 +56,11 @@ async def filled_in(who: Reporter, cells: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-async def send(who: Reporter, content: bytes, name: str = "a.xlsx", accept: str = "*/*", **more: str) -> httpx.Response:
+async def send(
+    who: Reporter, content: bytes, name: str = "a.xlsx", accept: str = "*/*", path: str = UPLOAD, **more: str
+) -> httpx.Response:
     return await who.service.client.post(
-        UPLOAD, files={"file": (name, content)}, data=more, headers=who.headers | {"accept": accept}
+        path, files={"file": (name, content)}, data=more, headers=who.headers | {"accept": accept}
     )
 
 
@@ -136,6 +138,17 @@ async def test_what_a_unit_has_reported_is_corrected_with_a_reason_and_keeps_its
     kept = (await office.get("units/111/reports/daily/2024-06-29")).json()["versions"][1]
     assert (kept["kind"], kept["reason"]) == ("corrected", "电话核实")
     assert kept["values"] == {"viewers": 6, "total": 9, "photos": ["p-1"]}
+
+
+async def test_what_a_workbook_cannot_have_is_named(service: ReportingService) -> None:
+    photos = {"id": "photos", "title": "照片", "type": "pictures", "required": True}
+    once = form(id="once", every="once", by="2024-07-05", fields=[number("viewers"), photos])
+    await service.deliver(*definition_events(FORM, once, revision=2, when=at("06-30 09:00")))
+    await service.do_due_work()
+    office = Reporter(service)
+    content = await filled_in(office, {"填报!C3": 5}, "forms/once/once/template.xlsx")
+    answer = await send(office, content, path=UPLOAD.replace("daily/2024-06-29", "once/once"))
+    assert answer.json()["errors"] == [{"field": "填报!A3", "message": "照片：还没有填；这一栏必须填"}]
 
 
 async def test_a_returned_report_may_be_sent_again_as_it_was(service: ReportingService) -> None:

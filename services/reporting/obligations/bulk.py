@@ -102,7 +102,7 @@ async def submit_all(
         try:
             report = await _submit(tx, known, sender, question, row, reason, now)
         except Refused as refused:
-            faults += _faults_of(refused, upload, row)
+            faults += _faults_of(refused, question, upload, row)
             continue
         if report is None:
             taken.unchanged.append(row.unit_code)
@@ -131,9 +131,15 @@ async def _submit(
     return await usecases.submit(tx, known, sender, obligation.key, submission, now)
 
 
-def _faults_of(refused: Refused, upload: Upload, row: UnitReport) -> list[CellFault]:
-    if refused.name == "values-wrong":
-        return [CellFault(upload.cell(row, error["field"]), error["message"]) for error in refused.members["errors"]]
-    if refused.name not in _OF_A_ROW:
+def _faults_of(refused: Refused, question: Asked, upload: Upload, row: UnitReport) -> list[CellFault]:
+    """The faults of a unit's row. One that has no cell, such as pictures that must be sent up on the page, names its field."""
+    if refused.name in _OF_A_ROW:
+        return [CellFault(upload.cell(row, ""), _OF_A_ROW[refused.name])]
+    if refused.name != "values-wrong":
         raise refused
-    return [CellFault(upload.cell(row, ""), _OF_A_ROW[refused.name])]
+    titles = {field.id: field.title for field in question.form.fields}
+    faults = []
+    for error in refused.members["errors"]:
+        cell, title = upload.cell(row, error["field"]), titles.get(values.field_of(error["field"]))
+        faults.append(CellFault(cell, error["message"] if cell.column is not None else f"{title}：{error['message']}"))
+    return faults

@@ -1,13 +1,13 @@
 """Receipts: what a unit gets for a report, and what anybody can check later (DESIGN §5.2). Pure."""
 
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.reporting.obligations.domain import ObligationKey
+from services.reporting.obligations.values import canonical
 from shared.codes import DrawBelow, grouped, normalised, valid_check_symbol, with_check_symbol
 
 NUMBER_LENGTH: Final = 12  # 11 random symbols and the check symbol
@@ -32,5 +32,4 @@ def digest(key: ObligationKey, version: int, submitted_at: datetime, values: Map
         "submitted_at": submitted_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "values": values,
     }
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(canonical(content)).digest()
