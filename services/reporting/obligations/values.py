@@ -87,7 +87,7 @@ def check(form: Form, given: Mapping[str, Any], facts: Facts) -> Checked:
 
 def canonical(values: Mapping[str, Any]) -> bytes:
     """What is hashed of values that were kept: JSON without blanks, keys in order, in UTF-8."""
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(values, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
 
 
 def field_of(at: str) -> str:
