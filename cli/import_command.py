@@ -16,14 +16,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.campaign_commands import chosen_campaign
 from cli.client import client, fail, setting
-from cli.import_events import TYPE_NAMES, Reading, cell_text
+from cli.import_events import TYPE_NAMES, Reading
 from cli.import_file import Row, Table, open_table
 from cli.import_sending import POST_TIMEOUT_S, Lost, Refusals, Refused, Sender, send_rows
 from cli.import_summary import print_rows, report
 from cli.import_tally import Tally
 from shared.contracts.campaign import CampaignDefinition
 from shared.os_errors import os_reason
-from shared.sheets import FileFault, inert
+from shared.sheets import FileFault, cell_text, inert
 
 # ---- refused rows ----------------------------------------------------------------------------------------------------
 

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 from shared.contracts.base import ID_PATTERN
 from shared.contracts.campaign import CampaignDefinition
+from shared.sheets import cell_text, code_text, spoilt
 
 CELL_MAX_CHARS = 1000  # the longest field is 100; checkin decides up to here, so that a post stays far below 1 MiB
-SHEET_DIGITS = 15  # of a number in a spreadsheet; what follows is rounded to 0
-SHEET_INTEGER_MAX = 10**SHEET_DIGITS
 
 TYPE_NAMES = {
     "签到": "viewer.checked_in",
@@ -61,14 +60,10 @@ UNIX_S = range(946_684_800, 4_102_444_800)  # 2000 to 2099
 _LOCAL_TIME = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]*(上午|下午)?\s*(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})(?:\.\d+)?秒?|分?)"
 )
-_SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+")
 _HALF_TIME = re.compile(
     r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|(?:上午|下午)?\d{1,2}[:：时]\d{1,2}(?:[:：分]\d{1,2})?(?:\.\d+)?[分秒]?"
 )
 _MIDNIGHT = re.compile(r"[ T]0?0:00(:00)?(\.0+)?$")  # behind a day, where an export has no days without a time
-_WITH_POINT = re.compile(r"(\d{1,15})\.0+")
-_AS_TEXT = re.compile(r"""="(?P<quoted>[^"]*)"|'(?P<marked>[^']*)""")  # a code begins with no apostrophe
-_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
@@ -155,8 +150,8 @@ class Reading:
         if nested:
             return f"{nested} 不是一个文字或数字"
         for field, name in NUMBERED.items():
-            if spoilt := _spoilt(fields.get(field), texts.get(field, "")):
-                return f"{name}被表格软件当成{spoilt}；请从平台重新导出，并把该列设为文本"
+            if what := spoilt(fields.get(field), texts.get(field, "")):
+                return f"{name}被表格软件当成{what}；请从平台重新导出，并把该列设为文本"
         damaged = next((text for text in texts.values() if "\ufffd" in text or "锟斤拷" in text), None)
         if damaged:
             return f"“{damaged[:40]}”里有损坏的字符；请从平台重新导出"
@@ -192,14 +187,6 @@ def with_day(fields: Mapping[str, Any]) -> dict[str, Any]:
 def says_nothing(text: str) -> bool:
     """Whether a cell is blank or holds a word for an empty value, such as NULL, nan or 无."""
     return not text.strip(_BLANKS) or text.strip(_BLANKS).casefold() in NOTHING
-
-
-def _spoilt(value: Any, text: str) -> str | None:
-    """What a spreadsheet turned a code into (zh-Hans), where the code cannot be restored; else None."""
-    if isinstance(value, date | time | bool):  # a datetime is a date
-        return "日期或是非"
-    rounded = isinstance(value, float) and abs(value) >= SHEET_INTEGER_MAX
-    return "数字，后几位已丢失" if rounded or _SCIENTIFIC.fullmatch(text) else None
 
 
 def moment(cell: Any, zone: tzinfo) -> datetime | None:
@@ -249,26 +236,6 @@ def _to_second(at: datetime) -> datetime:
     """The second that a time lies in. A serial date is a binary fraction of a day, so it is a few microseconds too early or
     late."""
     return (at + timedelta(microseconds=50)).replace(microsecond=0)
-
-
-def cell_text(value: Any) -> str:
-    """A cell as text: a spreadsheet's 8812.0 is the code 8812."""
-    match value:
-        case float() if value.is_integer() and abs(value) < SHEET_INTEGER_MAX:
-            return str(int(value))
-        case datetime() | date() | time():
-            return value.isoformat()
-        case _:
-            return str(value)
-
-
-def code_text(value: Any) -> str:
-    """A code or phone as text: `8812.0`, `8,812`, `="8812"` and `'8812`, which spreadsheets and exports write for them, are
-    8812."""
-    text = cell_text(value)
-    if match := _AS_TEXT.fullmatch(text) or _WITH_POINT.fullmatch(text):
-        return next(group for group in match.groups() if group is not None)
-    return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 
 def _unused(event: Mapping[str, Any]) -> tuple[str, ...]:

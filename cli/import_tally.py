@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cli.import_events import SHEET_DIGITS, Outcome
+from cli.import_events import Outcome
+from shared.sheets import SHEET_DIGITS
 
 UNKNOWN_MAX = 1000  # how many different unknown codes are listed
 REASONS_MAX = 100  # how many reasons are counted apart: some quote the cell, so there is no end to them

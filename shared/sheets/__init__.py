@@ -7,7 +7,7 @@ limits; and sheets that are handed out (CSV, XLSX), of which no cell runs.
             values = row.values(places)                # a dict, without empty cells; `row.number` is what a spreadsheet shows
 """
 
-from shared.sheets.cells import UNCALCULATED, inert, without_apostrophe
+from shared.sheets.cells import SHEET_DIGITS, UNCALCULATED, cell_text, code_text, inert, spoilt, without_apostrophe
 from shared.sheets.opening import SUFFIXES, open_sheet
 from shared.sheets.sheet import FileFault, Sheet, SheetRow, value_of
 from shared.sheets.texts import LINE_MAX_CHARS, bytes_read, csv_rows, decoded, encoding_of
@@ -17,6 +17,7 @@ from shared.sheets.writing import CSV_TYPE, XLSX_TYPE, Cell, Page, as_csv, as_xl
 __all__ = [
     "CSV_TYPE",
     "LINE_MAX_CHARS",
+    "SHEET_DIGITS",
     "SUFFIXES",
     "UNCALCULATED",
     "XLSX_TYPE",
@@ -29,11 +30,14 @@ __all__ = [
     "as_csv",
     "as_xlsx",
     "bytes_read",
+    "cell_text",
+    "code_text",
     "csv_rows",
     "decoded",
     "encoding_of",
     "inert",
     "open_sheet",
+    "spoilt",
     "value_of",
     "without_apostrophe",
 ]

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cli.import_events import Outcome, Reading, cell_text, moment
+from cli.import_events import Outcome, Reading, moment
+from shared.sheets import cell_text
 from tests.support.campaigns import campaign, campaign_content, unit
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
