@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cli import campaign_schema
 from cli.campaign_file import CampaignFileError, load
+from cli.campaign_notes import platform_gaps
 from cli.client import client, fail
 from shared.clock import local_text
 from shared.contracts.campaign import LEVELS, CampaignDefinition, Window
@@ -68,7 +69,7 @@ def apply(
 
 
 def _notes(new: CampaignDefinition, told: dict[str, Any]) -> list[str]:
-    notes = []
+    notes = list(platform_gaps(new))
     if unused := _without_effect(new):
         notes.append(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
     if any(rule.channel == "file" for rule in new.messages):
@@ -124,7 +125,8 @@ def check(
     file: Annotated[Path, typer.Argument(help="活动文件（YAML），如 campaigns/jinshan-2024.yaml")],
 ) -> None:
     """只检查活动文件，不需要系统在运行；有要修改的地方时退出码为 1。"""
-    typer.echo(f"没有发现问题：{_summary(_loaded(file))}")
+    definition = _loaded(file)
+    typer.echo("\n".join([f"没有发现问题：{_summary(definition)}", *platform_gaps(definition)]))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import typer
 
+from cli.failures import way_reason, with_details
 from devstack.home import Home, read_env
 
 TIMEOUT_S = 60  # a definition of 8 MiB is checked and stored in far less
@@ -72,10 +73,7 @@ class ServiceClient:
         except httpx.TimeoutException:
             fail(f"{self.service} 在 {TIMEOUT_S} 秒内没有回答（{self._http.base_url}）。请查看它的日志后重试")
         except httpx.HTTPError as error:
-            fail(
-                f"连不上 {self.service}（{self._http.base_url}）：{error}。"
-                f"请确认服务已启动（make up），地址在 {self.service.upper()}_URL"
-            )
+            _fail_on_the_way(self.service, str(self._http.base_url), error)
 
     def _answer(self, response: httpx.Response) -> Any:
         if response.is_error:
@@ -92,10 +90,26 @@ class ServiceClient:
 def client(service: str = "checkin") -> Iterator[ServiceClient]:
     """A client of `service` at `<SERVICE>_URL`, with the admin token."""
     url, token = setting(f"{service.upper()}_URL"), setting("ADMIN_TOKEN")
-    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")  # never through a proxy
+    local = _host_of(url) in ("127.0.0.1", "localhost", "::1")  # never through a proxy
     headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=not local) as http:
+    try:
+        http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=not local)
+    except httpx.InvalidURL as error:
+        _fail_on_the_way(service, url, error)
+    with http:
         yield ServiceClient(service, http)
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None  # httpx says what is wrong with it
+
+
+def _fail_on_the_way(service: str, url: str, error: Exception) -> NoReturn:
+    todo = f"请确认服务已启动（make up），地址在 {service.upper()}_URL"
+    fail(with_details(f"连不上 {service}（{url}）：{way_reason(error)}。{todo}", error))
 
 
 def problem_text(response: httpx.Response) -> str:

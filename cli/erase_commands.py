@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cli.backup_commands import this_deployment
 from cli.client import fail
+from cli.failures import way_reason, with_details
 from shared.clock import CHINA, local_text
 from upkeep.deployment import Deployment
 
@@ -23,6 +24,8 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="删除个人信息：一个人、一个活动；到期自动删除的记录"
 )
 
+LOOK_FIRST = "fanzha doctor 会说是哪一部分；恢复以后再运行一次"
+AFTERWARDS = f"已经删除的不会恢复，其余的还在：{LOOK_FIRST}，重复运行没有害处"
 ACTOR_MAX_CHARS = 100
 LOG_MAX = 100
 TABLES = {
@@ -31,6 +34,7 @@ TABLES = {
     "live_room_action": "直播间互动",
     "uncounted": "未计入的事件",
     "make_good": "补记名单",
+    "viewer_link_given": "打开个人页面的记录",
     "ledger": "账本里的事件",
     "certificate": "证书",
     "certificate_holder": "证书持有人",
@@ -72,7 +76,7 @@ def viewer(
     from upkeep import forget
 
     _check_actor(by, yes)
-    counts = _run(forget.viewer(this_deployment(), campaign_id, viewer_id, by, dry_run=not yes))
+    counts = _run(forget.viewer(this_deployment(), campaign_id, viewer_id, by, dry_run=not yes), deletes=yes)
     _tell(counts, yes, as_json)
     if yes:
         _empty_live()
@@ -126,9 +130,9 @@ def campaign(
     deployment = this_deployment()
     if destroy_keys:
         folders = _backup_folders(deployment, backups)
-        counts = _run(forget.with_keys(deployment, campaign_id, by, folders, dry_run=not yes))
+        counts = _run(forget.with_keys(deployment, campaign_id, by, folders, dry_run=not yes), deletes=yes)
     else:
-        counts = _run(forget.people(deployment, campaign_id, by, dry_run=not yes))
+        counts = _run(forget.people(deployment, campaign_id, by, dry_run=not yes), deletes=yes)
     _tell(counts, yes, as_json)
     if yes:
         _empty_live()
@@ -194,7 +198,7 @@ def _now(deployment: Deployment) -> datetime:
     try:
         return deployment.now()
     except (OSError, ValueError) as error:
-        fail(f"模拟时钟读不了：{error}。请用 --at 写明时刻")
+        fail(with_details("模拟时钟读不了。请用 --at 写明时刻", error))
 
 
 def _backup_folders(deployment: Deployment, named: list[Path] | None) -> list[Path]:
@@ -238,18 +242,22 @@ def _counted(counts: dict[str, int]) -> str:
 def _empty_live() -> None:
     from upkeep import forget
 
-    if left := _run(forget.empty_live(this_deployment())):
+    if left := _run(forget.empty_live(this_deployment()), deletes=True):
         typer.echo(f"直播平台发来的消息还有 {left:,} 条没有处理，里面可能有他：等 checkin 处理完，再运行一次", err=True)
 
 
 def _rebuild() -> None:
     from upkeep import forget
 
-    marked = _run(forget.rebuild_stream(this_deployment()))
+    marked = _run(forget.rebuild_stream(this_deployment()), deletes=True)
     typer.echo(f"事件流已重建，{marked:,} 个事件正在重新发布：fanzha outbox status", err=True)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run(work: Coroutine[Any, Any, T], deletes: bool = False) -> T:
+    """`deletes`: it takes something away, so that a failure may leave it half done."""
+    import asyncpg
+
+    from shared.database import DatabaseAway
     from shared.people.erasure import CannotForget
     from upkeep.backup import BackupFailed
     from upkeep.manifest import Damaged
@@ -258,5 +266,13 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (CannotForget, BackupFailed, Damaged) as error:
         fail(str(error))
-    except OSError as error:
-        fail(f"连不上：{error}。fanzha doctor 会说是哪一部分")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseAway) as error:
+        fail(with_details(f"{_not_finished(error, deletes)}。{AFTERWARDS if deletes else LOOK_FIRST}", error))
+
+
+def _not_finished(error: Exception, deletes: bool) -> str:
+    import asyncpg
+
+    outcome = "没有删完" if deletes else "没有查成，什么也没有改"
+    refused = asyncpg.InvalidAuthorizationSpecificationError  # a wrong password, too
+    return f"{outcome}：数据库{'不让登录' if isinstance(error, refused) else way_reason(error)}"

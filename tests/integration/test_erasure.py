@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.databases import DatabaseFactory
 from tests.support.deployment import VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
 from tests.support.office import accept, is_signed_in, sign_in
+from tests.support.servers import RunningPostgres
 from upkeep import dump, forget
 
 PERSON = VIEWERS[0]  # enrolled with name and phone, completed, claimed
@@ -347,3 +349,17 @@ async def test_the_command_shows_first_and_wants_a_name_to_do_it(stack: WholeDep
     assert (await run(stack, "due", "--at", "2030-01-01")).exit_code == 1
     now = await run(stack, "due", "--json")  # by the simulated clock; by the wall's, all of 2024 is over
     assert json.loads(now.stdout) == {"notification": 0, "certificate": 0}
+
+
+async def test_a_database_that_lets_nobody_in_is_told_in_chinese(
+    postgres: RunningPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in SERVICES:
+        url = postgres.url(f"{service}_owner").replace(f":pw_{service}_owner@", ":wrong@")
+        (tmp_path / f"{service}.env").write_text(f"DATABASE_URL={url}\n")
+        (tmp_path / f"{service}_owner.env").write_text(f"MIGRATION_DATABASE_URL={url}\n")
+    (tmp_path / "topology.env").write_text("NATS_URL=nats://nobody@127.0.0.1:1\n")
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    told = await asyncio.to_thread(CliRunner().invoke, erase_commands.app, ["log"])
+    assert told.stderr.startswith("没有查成，什么也没有改：数据库不让登录。fanzha doctor"), told.stderr
+    assert "\n技术细节：InvalidPasswordError" in told.stderr

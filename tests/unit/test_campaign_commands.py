@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -235,8 +236,72 @@ def test_a_service_that_is_away_is_named_with_the_way_out(file: Path, monkeypatc
     monkeypatch.setenv("ADMIN_TOKEN", "t")
     told = fanzha("apply", file)
     assert told.exit_code == 1
-    assert "连不上 checkin（http://127.0.0.1:1" in told.stderr
-    assert "make up" in told.stderr
+    plain, details = told.stderr.split("技术细节：")
+    assert plain.startswith(
+        "连不上 checkin（http://127.0.0.1:1）：连接被拒绝，那里没有程序在等。请确认服务已启动（make up）"
+    )
+    assert "ConnectError" in details
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://nowhere.invalid", "找不到这个主机名"),
+        ("127.0.0.1:8001", "地址写得不对"),
+        ("http://[::1", "地址写得不对"),
+        ("ftp://127.0.0.1", "地址写得不对"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told_in_chinese(
+    file: Path, monkeypatch: pytest.MonkeyPatch, url: str, why: str
+) -> None:
+    monkeypatch.setenv("CHECKIN_URL", url)
+    monkeypatch.setenv("ADMIN_TOKEN", "t")
+    monkeypatch.setenv("NO_PROXY", "*")
+    told = fanzha("apply", file)
+    plain = told.stderr.split("\n技术细节：")[0]
+    assert (told.exit_code, why in plain, "[Errno" in plain) == (1, True, False), told.stderr
+
+
+def test_a_service_that_hangs_up_is_told_in_chinese(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        monkeypatch.setenv("CHECKIN_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("ADMIN_TOKEN", "t")
+        told = fanzha("apply", file)
+    assert (told.exit_code, "：连接中途断开。" in told.stderr.split("\n技术细节：")[0]) == (1, True), told.stderr
+
+
+@pytest.mark.parametrize(
+    ("windows", "lesson", "says"),
+    [
+        (
+            [{"from": "19:00", "to": "21:00"}],
+            {"live": [{"from": "15:00", "to": "15:30"}]},
+            "2024-06-29《第一课》首播自己的时段",
+        ),
+        ([{"from": "19:00", "to": "21:00"}], {"live": [{"from": "20:30", "to": "21:30"}]}, ""),
+        ([{"from": "15:00", "to": "21:00"}], {"live": [{"from": "15:00", "to": "15:30"}]}, ""),
+        ([], {"live": [{"from": "15:00", "to": "15:30"}]}, ""),
+        ([{"from": "19:00", "to": "21:00"}], None, ""),
+        ([{"from": "19:00", "to": "19:40"}], None, ""),
+        (
+            [{"from": "19:00", "to": "21:00"}],
+            {"live": [{"from": "15:00", "to": "15:30"}], "replay": [{"from": "16:00", "to": "17:00"}]},
+            "2024-06-29《第一课》首播和重播自己的时段",
+        ),
+    ],
+)
+def test_a_platform_whose_hours_leave_out_a_lesson_is_told(
+    tmp_path: Path, windows: list[dict[str, str]], lesson: dict[str, Any] | None, says: str
+) -> None:
+    lessons = [{"date": "2024-06-29", "title": "第一课"}, {"date": "2024-06-30", "title": "第二课"}]
+    if lesson:
+        lessons[0]["windows"] = lesson  # type: ignore[assignment]
+    platform = {"source": "ks", "title": "快手", "windows": windows}
+    told = fanzha("check", write(tmp_path, lessons=lessons, platforms=[platform]))
+    assert told.exit_code == 0, told.stderr
+    assert ("注意：平台 快手（ks）" in told.stdout, says in told.stdout) == (bool(says), True), told.stdout
 
 
 def test_without_a_stack_it_says_how_to_get_one(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
