@@ -97,6 +97,7 @@ class MenuItem(NamedTuple):
 
 # Of all services, in the order shown. A page that does not exist yet is not listed; a test asks each service for its own.
 MENU: tuple[MenuItem, ...] = (
+    MenuItem("/desk", "工作台", ("admin", "office", "auditor")),
     MenuItem("/certificates", "证书", ("admin", "office", "auditor")),
     MenuItem("/account", "我的登录", ("admin", "office", "auditor")),
 )
@@ -128,7 +129,7 @@ class OfficePages(Pages):
     These pages allow the browser to send a referrer to our own server. Without that it would not send the Origin of a form.
     """
 
-    STYLESHEETS = ("page.css", "office.css")
+    STYLESHEETS: tuple[str, ...] = ("page.css", "office.css")
     REFERRER = "same-origin"
 
 

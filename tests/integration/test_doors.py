@@ -59,6 +59,8 @@ SIGN_IN_FORM = Door(None, body_max_bytes=16 * KIB, headers=OUR_FORM.copy)
 ANYBODYS_PAGE = Door(ROLES, subtrees=True, page=True)
 ANYBODYS_BUTTON = Door(ROLES, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True)
 OFFICE, READERS = ("admin", "office"), ("admin", "office", "auditor")
+DESK = Door(READERS, subtrees=True, page=True)
+DESK_BUTTON = Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True)
 REPORTERS = ("admin", "office", "liaison")
 DECISION = Door(REPORTERS, subtrees=True, body_max_bytes=16 * KIB)
 EVERYWHERE = {
@@ -128,6 +130,12 @@ DOORS = {
         "POST /account/second-step": ANYBODYS_BUTTON,
         "POST /account/second-step/on": ANYBODYS_BUTTON,
         "POST /account/second-step/off": ANYBODYS_BUTTON,
+        "GET /desk": DESK,
+        "GET /desk/rates": DESK,
+        "GET /desk/rates.{kind}": DESK,
+        "GET /desk/obligations": DESK,
+        "GET /desk/obligations.{kind}": DESK,
+        "GET /desk/chase": DESK,
     },
     "notification": {f"GET {C}/notifications": Door(READERS)},
     "certificate": {
@@ -154,6 +162,7 @@ DOORS = {
     },
 }
 IN_PATHS = {
+    "kind": "csv",
     "campaign_id": CAMPAIGN,
     "source": "standard",
     "lesson_date": "2024-06-29",

@@ -13,6 +13,8 @@ from shared.tree import Tree
 
 State = Literal["due", "on_time", "late", "missing", "returned", "excused"]
 STATES: tuple[State, ...] = get_args(State)
+Tallied = Literal["expected", "on_time", "late", "missing", "excused"]
+Figure = Literal["expected", "reported", "on_time", "late", "missing", "excused", "due", "returned"]
 Kind = Literal["submitted", "on_behalf", "corrected"]
 RATE_DECIMALS = 4
 

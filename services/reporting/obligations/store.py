@@ -6,10 +6,19 @@ when it opened."""
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
-from services.reporting.obligations.domain import Change, Obligation, ObligationKey, Report, State, Tally
+from services.reporting.obligations.domain import (
+    Change,
+    Figure,
+    Obligation,
+    ObligationKey,
+    Report,
+    State,
+    Tallied,
+    Tally,
+)
 from services.reporting.obligations.opening import Opening
 from shared.contracts.checkin import FormsDefinedV1
 from shared.database import Transaction
@@ -119,13 +128,18 @@ CASE WHEN excused_at IS NOT NULL THEN 'excused'
      WHEN $1 > on_time_until THEN 'missing'
      ELSE 'due' END
 """
-TALLY = """
-count(*) FILTER (WHERE excused_at IS NULL) AS expected,
-count(*) FILTER (WHERE excused_at IS NULL AND submitted_at <= on_time_until) AS on_time,
-count(*) FILTER (WHERE excused_at IS NULL AND submitted_at > on_time_until) AS late,
-count(*) FILTER (WHERE excused_at IS NULL AND submitted_at IS NULL AND $1 > on_time_until) AS missing,
-count(excused_at) AS excused
-"""
+# Whom each figure counts. $1 is the time now. A report that was returned stands in the figures unless it was returned as empty.
+FIGURES: dict[Figure, str] = {
+    "expected": "excused_at IS NULL",
+    "reported": "excused_at IS NULL AND submitted_at IS NOT NULL",
+    "on_time": "excused_at IS NULL AND submitted_at <= on_time_until",
+    "late": "excused_at IS NULL AND submitted_at > on_time_until",
+    "missing": "excused_at IS NULL AND submitted_at IS NULL AND $1 > on_time_until",
+    "excused": "excused_at IS NOT NULL",
+    "due": "excused_at IS NULL AND (submitted_at IS NULL OR returned_at IS NOT NULL) AND next_due_at >= $1",
+    "returned": "excused_at IS NULL AND returned_at IS NOT NULL",
+}
+TALLY = ", ".join(f"count(*) FILTER (WHERE {FIGURES[name]}) AS {name}" for name in get_args(Tallied))
 FILTERS = """
 campaign_id = $2 AND ($3::text[] IS NULL OR unit_code = ANY ($3)) AND ($4::text IS NULL OR form = $4)
 AND ($5::text IS NULL OR period = $5)
@@ -206,6 +220,57 @@ async def tallies(tx: Transaction, now: datetime, filters: Filters, by: str) -> 
         f"SELECT {by}, {TALLY} FROM obligation WHERE {FILTERS} GROUP BY 1 ORDER BY 1", now, *filters.values
     )
     return [(row[0], Tally(*row[1:])) for row in rows]
+
+
+async def count(tx: Transaction, now: datetime, filters: Filters, figure: Figure, due_before: datetime | None) -> int:
+    """How many obligations a figure counts. `due_before`: only what is due earlier."""
+    return int(
+        await tx.fetchval(
+            f"SELECT count(*) FROM obligation WHERE {FILTERS} AND {FIGURES[figure]} "
+            "AND ($6::timestamptz IS NULL OR next_due_at < $6) AND $1::timestamptz IS NOT NULL",
+            now,
+            *filters.values,
+            due_before,
+        )
+    )
+
+
+async def counted(
+    tx: Transaction,
+    now: datetime,
+    filters: Filters,
+    figure: Figure,
+    due_before: datetime | None,
+    after: Position | None,
+    limit: int,
+) -> list[Obligation]:
+    """A page of the obligations that a figure counts, by due time."""
+    rows = await tx.fetch(
+        f"SELECT {OBLIGATION} FROM obligation WHERE {FILTERS} AND {FIGURES[figure]} "
+        "AND ($6::timestamptz IS NULL OR next_due_at < $6) AND $1::timestamptz IS NOT NULL "
+        "AND ($7::timestamptz IS NULL OR (due_at, form, period, unit_code) > ($7, $8, $9, $10)) "
+        "ORDER BY due_at, form, period, unit_code LIMIT $11",
+        now,
+        *filters.values,
+        due_before,
+        *(after or (None, None, None, None)),
+        limit,
+    )
+    return [Obligation(*row) for row in rows]
+
+
+async def units_counted(
+    tx: Transaction, now: datetime, filters: Filters, figure: Figure, due_before: datetime | None
+) -> list[str]:
+    """Codes of the units of which a figure counts something, each once."""
+    rows = await tx.fetch(
+        f"SELECT DISTINCT unit_code FROM obligation WHERE {FILTERS} AND {FIGURES[figure]} "
+        "AND ($6::timestamptz IS NULL OR next_due_at < $6) AND $1::timestamptz IS NOT NULL",
+        now,
+        *filters.values,
+        due_before,
+    )
+    return [row[0] for row in rows]
 
 
 async def tallies_of_forms(tx: Transaction, now: datetime) -> list[tuple[str, str, str, Tally]]:

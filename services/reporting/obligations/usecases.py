@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from services.reporting.definition import Definition
 from services.reporting.obligations import domain, receipts, store, values
 from services.reporting.obligations.domain import (
     Change,
+    Figure,
     Obligation,
     ObligationKey,
     Owed,
@@ -454,12 +455,14 @@ def _meta(obligation: Obligation, now: datetime, due_at: datetime) -> dict[str, 
 
 @dataclass(frozen=True)
 class Question:
-    """Which obligations: `unit` with all below it; None: all that the asking person may see."""
+    """Which obligations: `unit` with all below it; None: all that the asking person may see. `row`: only what the rates by unit,
+    county or city count in the unit's row."""
 
     campaign_id: str
     unit: str | None = None
     form: str | None = None
     period: str | None = None
+    row: Literal["unit", "county", "city"] | None = None
 
 
 async def obligations(
@@ -543,6 +546,61 @@ async def waiting(tx: Transaction, known: Known, now: datetime) -> dict[str, Wai
     return answer
 
 
+async def count(
+    tx: Transaction,
+    known: Known,
+    principal: Principal,
+    question: Question,
+    figure: Figure,
+    *,
+    now: datetime,
+    due_before: datetime | None = None,
+) -> int:
+    """How many obligations a figure counts. `due_before`: only what is due earlier."""
+    return await store.count(tx, now, await filters_of(tx, known, principal, question), figure, due_before)
+
+
+async def counted(
+    tx: Transaction,
+    known: Known,
+    principal: Principal,
+    question: Question,
+    figure: Figure,
+    *,
+    now: datetime,
+    due_before: datetime | None = None,
+    after: tuple[datetime, str, str, str] | None,
+    limit: int,
+) -> list[Obligation]:
+    """A page of the obligations that a figure counts, by due time; the page begins after this due time, form, period and unit."""
+    filters = await filters_of(tx, known, principal, question)
+    position = None if after is None else Position(*after)
+    return await store.counted(tx, now, filters, figure, due_before, position, limit)
+
+
+async def units_counted(
+    tx: Transaction,
+    known: Known,
+    principal: Principal,
+    question: Question,
+    figure: Figure,
+    *,
+    now: datetime,
+    due_before: datetime | None = None,
+) -> list[str]:
+    """Codes of the units of which a figure counts something, each once."""
+    return await store.units_counted(tx, now, await filters_of(tx, known, principal, question), figure, due_before)
+
+
+async def opened(tx: Transaction, known: Known, campaign_id: str) -> tuple[dict[str, str], list[str]]:
+    """What can be asked for: titles of the forms by id, and the periods that have opened, the newest first."""
+    read = await known.forms.in_force(tx, campaign_id)
+    periods = await store.opened_periods(tx, campaign_id)
+    titles = {form.id: form.title for form in read.forms} if read else {}
+    forms = titles | {form: form for form, _ in sorted(periods) if form not in titles}
+    return forms, sorted({period for _, period in periods}, reverse=True)
+
+
 async def filters_of(tx: Transaction, known: Known, principal: Principal, question: Question) -> Filters:
     """Everything is read through this: the units of the question that the asking person may see. Refused as `no-such-unit` for
     one that does not exist, and for one out of reach."""
@@ -557,6 +615,11 @@ async def filters_of(tx: Transaction, known: Known, principal: Principal, questi
         if question.unit not in definition.tree or (scope is not None and question.unit not in scope):
             raise Refused("no-such-unit", subject=question.unit)
         units = definition.tree.subtree(question.unit)
+        if question.row == "unit":
+            units = [question.unit]
+        elif question.row is not None:
+            row_of = definition.tree.rolled_up(question.row, principal.unit)
+            units = [code for code in units if row_of[code] == question.unit]
     return Filters(question.campaign_id, units, question.form, question.period)
 
 

@@ -1,0 +1,144 @@
+"""The office's desk: every number is the length of the list that it leads to, and a county's office sees its subtree only."""
+
+import html
+import io
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import openpyxl
+import pytest
+
+from shared.service.sessions import COOKIE
+from shared.service.tokens import Role
+from tests.support.databases import DatabaseFactory
+from tests.support.forms import form
+from tests.support.obligations import BEFORE, CAMPAIGN, Reporter, at, definition_events
+from tests.support.reporting_service import ReportingService
+from tests.support.service import session_cookie
+
+OWING = {"levels": ["county"], "units": ["11", "111-EDU"]}  # the city itself and an office of county 111 owe too
+SATURDAY, SUNDAY = "2024-06-29", "2024-06-30"
+LINKED_NUMBER = re.compile(r'href="(/desk/obligations[^"]*)">(\d+)<')
+
+
+@pytest.fixture
+async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[ReportingService]:
+    running = ReportingService(await database("reporting"), folder=tmp_path, now=BEFORE)
+    await running.deliver(*definition_events(form(filled_by=OWING)))
+    yield running
+    await running.close()
+
+
+def signed_in(service: ReportingService, role: Role = "office", unit: str | None = None) -> httpx.AsyncClient:
+    browser = service.browser()
+    cookie = session_cookie(role, campaign=CAMPAIGN, unit=unit, subject="王芳")
+    browser.cookies.set(COOKIE, cookie, domain="office.test")
+    return browser
+
+
+async def opened(browser: httpx.AsyncClient, path: str) -> str:
+    answer = await browser.get(path)
+    assert answer.status_code == 200, (path, answer.text)
+    return html.unescape(answer.text)
+
+
+async def a_weekend_of_reports(service: ReportingService) -> None:
+    """111 reports Saturday on time and Sunday late; 112 is let off Saturday, has Sunday returned; 113 owes Sunday only."""
+    service.clock_is(at("06-30 20:00"))
+    await service.do_due_work()
+    office, liaison = Reporter(service), Reporter(service, "liaison", "111")
+    assert (await liaison.send("111", SATURDAY)).status_code == 200
+    assert (await Reporter(service, "liaison", "112").send("112", SUNDAY)).status_code == 200
+    excused = await office.post(f"units/112/reports/daily/{SATURDAY}/excuse", reason="当天停电")
+    due = "2024-07-02T17:00:00+08:00"
+    returned = await office.post(f"units/112/reports/daily/{SUNDAY}/return", reason="请核对", due_at=due)
+    assert (excused.status_code, returned.status_code) == (200, 200)
+    service.clock_is(at("07-01 18:01"))
+    assert (await liaison.send("111", SUNDAY)).status_code == 200
+
+
+async def test_the_desk_opens_on_what_is_to_be_done_and_says_when_there_is_nothing(service: ReportingService) -> None:
+    browser = signed_in(service)
+    assert "现在没有要办的事" in await opened(browser, "/desk")
+    service.clock_is(at("07-01 09:00"))
+    await service.do_due_work()
+    waiting = await opened(browser, "/desk")
+    assert re.findall(r"<b>(\d+)</b>([^<]+)", waiting) == [
+        ("0", "逾期未报"),
+        ("9", "今天截止、还没有报"),
+        ("0", "已退回、还没有重报"),
+    ]
+    assert (await opened(browser, "/desk/obligations?figure=due&today=true")).count("2024-07-01 18:00") == 9
+
+
+async def test_what_is_missing_and_what_was_returned_waits_for_the_office(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    waiting = await opened(signed_in(service), "/desk")
+    assert re.findall(r"<b>(\d+)</b>([^<]+)", waiting) == [
+        ("5", "逾期未报"),
+        ("0", "今天截止、还没有报"),
+        ("1", "已退回、还没有重报"),
+    ]
+
+
+@pytest.mark.parametrize("by", ["county", "unit", "form", "period"])
+async def test_every_number_is_the_length_of_the_list_that_it_leads_to(service: ReportingService, by: str) -> None:
+    await a_weekend_of_reports(service)
+    browser = signed_in(service)
+    numbers = LINKED_NUMBER.findall(await opened(browser, f"/desk/rates?by={by}"))
+    assert len(numbers) >= 5
+    for path, number in numbers:
+        listed = await opened(browser, path)
+        assert (f"{number} 份</h1>" in listed, listed.count('<tr><th scope="row">')) == (True, int(number)), path
+
+
+async def test_tables_are_filtered_and_download_as_they_are_filtered(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser = signed_in(service)
+    page = await opened(browser, f"/desk/rates?by=county&form=&period={SATURDAY}&unit=")
+    files = re.findall(r'href="(/desk/rates\.[^"]+)"', page)
+    assert len(files) == 2
+    book = openpyxl.load_workbook(io.BytesIO((await browser.get(files[0])).content))
+    rows = [list(row) for row in book.active.values]
+    assert rows[1:] == [
+        ["11", "单位11", 1, 0, 0, 0, 1, 0, 0, 0],
+        ["111", "单位111", 2, 1, 1, 0, 1, 0, 0.5, 0.5],
+        ["112", "单位112", 0, 0, 0, 0, 0, 1, None, None],
+        [None, "合计", 3, 1, 1, 0, 2, 1, 0.3333, 0.3333],
+    ]
+    text = (await browser.get(files[1])).content.decode("utf-8-sig")
+    assert text.splitlines()[0] == "代码,县（市、区）,应报,已报,按时,迟报,未报,免报,报送率,按时率"
+    missing = (await browser.get("/desk/obligations.csv?figure=missing")).content.decode("utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in missing[1:]] == ["11", "111-EDU"] * 2 + ["113"]
+    for wrong in ("?figure=all", "?unti=111", "?period=x", "?cursor=x"):
+        assert (await browser.get(f"/desk/obligations{wrong}")).status_code == 422
+
+
+async def test_a_countys_office_sees_its_subtree_only(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser = signed_in(service, unit="112")
+    for path in ("/desk", "/desk/rates", "/desk/rates?by=unit", "/desk/chase?figure=returned"):
+        page = await opened(browser, path)
+        assert not re.search(r"\b11[13]\b", page), path
+    assert "合计,1," in (await browser.get("/desk/rates.csv")).content.decode()
+    for path in (
+        "rates?unit=111",
+        "obligations?unit=111",
+        "obligations.csv?unit=11",
+        "chase?unit=113",
+        "rates.xlsx?unit=1",
+    ):
+        assert (await browser.get(f"/desk/{path}")).status_code == 422, path
+    assert (await signed_in(service, "liaison", "111").get("/desk")).status_code == 403
+    assert (await service.browser().get("/desk")).headers["location"] == "/sign-in?to=/desk"
+
+
+async def test_the_list_to_chase_by_names_units_only_by_county(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser = signed_in(service)
+    page = await opened(browser, "/desk/chase")
+    assert re.findall(r"<textarea[^>]*>([^<]*)</textarea>", page) == ["单位11\n单位111：单位111-EDU\n单位113"]
+    assert "催报名单：3 个单位" in page
+    assert "没有要催的单位" in await opened(browser, "/desk/chase?unit=112")
