@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.reporting.definition import Definition
 from services.reporting.desk.api import build_pages as build_desk
+from services.reporting.desk.unit_api import build_unit_pages
 from services.reporting.obligations import metrics as obligation_metrics
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
@@ -75,6 +76,7 @@ def build_app(settings: Settings) -> FastAPI:
             build_bulk_api(db, owed, clock),
             build_people_api(db, keys, known),
             build_desk(db, owed, clock),
+            build_unit_pages(db, owed, clock),
         ],
         due_work=[
             DueWork("people", in_transaction(db, lambda tx, _: people.forget_expired(tx)), FORGET_EVERY_S),

@@ -32,6 +32,7 @@ ANSWERS: Answers = {
     "reason-missing": Answer(422, "reason-missing", "没有写原因"),
     "nothing-reported": Answer(409, "nothing-reported", "现在没有可以处理的报表"),
     "due-in-the-past": Answer(422, "due-in-the-past", "新的截止时间已经过去，请改为以后的时间"),
+    "time-unreadable": Answer(422, "time-unreadable", "请填写新的截止时间，如 2024-07-02 17:00"),
     "no-approval-asked": Answer(409, "no-approval-asked", "{}不用上级审核"),
     "nothing-filled-in": Answer(422, "nothing-filled-in", "文件里没有填任何单位"),
     "too-many-reports": Answer(422, "too-many-reports", "一个文件最多填 {} 个单位，请分几次上传"),

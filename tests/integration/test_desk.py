@@ -15,6 +15,8 @@ from shared.service.tokens import Role
 from tests.support.databases import DatabaseFactory
 from tests.support.forms import form
 from tests.support.obligations import BEFORE, CAMPAIGN, Reporter, at, definition_events
+from tests.support.office import submit
+from tests.support.reporting_events import checkins
 from tests.support.reporting_service import ReportingService
 from tests.support.service import session_cookie
 
@@ -142,3 +144,88 @@ async def test_the_list_to_chase_by_names_units_only_by_county(service: Reportin
     assert re.findall(r"<textarea[^>]*>([^<]*)</textarea>", page) == ["单位11\n单位111：单位111-EDU\n单位113"]
     assert "催报名单：3 个单位" in page
     assert "没有要催的单位" in await opened(browser, "/desk/chase?unit=112")
+
+
+ON_DESK = f"/desk/units/{{}}/reports/daily/{SATURDAY}"
+
+
+async def test_what_the_office_decides_is_said_and_recorded_with_who_and_why(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser, page = signed_in(service), ON_DESK.format("111")
+    for action, typed, says in (
+        ("return", {"reason": "人数不对", "due_at": "2024-07-03T17:00"}, "已退回"),
+        ("excuse", {"reason": "停电"}, "已免报"),
+        ("owe-again", {"reason": "来电了"}, "已恢复应报"),
+        ("reopen", {"reason": "补报", "until": "2024-09-01T17:00"}, "已重新开放"),
+    ):
+        done = await submit(browser, page, f"{page}/{action}", **typed)
+        assert done.status_code == 303, done.text
+        shown = await opened(browser, done.headers["location"])
+        assert (says in shown, f'王芳</td><td class="long">{typed["reason"]}' in shown) == (True, True), action
+    assert "2024-07-03 17:00" in shown
+    assert [
+        row[:2] for row in await service.rows("SELECT what, actor FROM obligation_change ORDER BY id OFFSET 2")
+    ] == [(what, "王芳") for what in ("returned", "excused", "owed_again", "reopened")]
+
+
+async def test_what_cannot_be_done_is_told_beside_what_was_typed(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser, page = signed_in(service), ON_DESK.format("111")
+    for action, typed, status, says in (
+        ("return", {"reason": " ", "due_at": "2024-07-03T17:00"}, 422, "请写明原因"),
+        ("return", {"reason": "不对", "due_at": "明天"}, 422, "请填写新的截止时间"),
+        ("return", {"reason": "不对", "due_at": "2024-07-01T17:00"}, 422, "已经过去"),
+        ("approve", {"version": "1"}, 409, "不用上级审核"),
+        ("reopen", {"reason": "补报", "until": ""}, 422, "请填写新的截止时间"),
+    ):
+        answer = await submit(browser, page, f"{page}/{action}", **typed)
+        assert (answer.status_code, says in answer.text, "没有做任何改动" in answer.text) == (status, True, True), typed
+        assert f'value="{typed.get("reason", "")}"' in answer.text
+    assert (await submit(signed_in(service, unit="111"), page, f"{page}/excuse", reason="停电")).status_code == 403
+    assert (await submit(signed_in(service, "auditor"), "/account", f"{page}/excuse", reason="停电")).status_code == 403
+    assert (await submit(signed_in(service, unit="112"), "/desk", f"{page}/excuse", reason="停电")).status_code == 422
+    assert (await submit(signed_in(service, unit="112"), "/desk", f"{page}/reopen", reason="停电")).status_code == 422
+    assert await service.rows("SELECT count(*) FROM obligation_change") == [(2,)]
+
+
+async def test_the_office_corrects_with_a_reason_and_files_on_behalf(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser, page = signed_in(service), ON_DESK.format("111")
+    fill = f"{page}/fill"
+    hidden = dict(re.findall(r'name="(_submission|_version)" value="([^"]+)"', await opened(browser, fill)))
+    wrong = await submit(browser, fill, fill, **hidden, viewers="十个", _why="核对")
+    assert (wrong.status_code, 'href="#f-viewers"' in wrong.text, 'value="十个"' in wrong.text) == (422, True, True)
+    assert (await submit(browser, fill, fill, **hidden, viewers="7")).status_code == 422  # no reason
+    typed = hidden | {"viewers": "7", "sites.0.posters": "3", "sites.1.posters": "", "_why": "与单位核对"}
+    for _ in range(2):  # a second click
+        kept = await submit(browser, fill, fill, **typed)
+        assert kept.headers.get("location") == f"{page}?done=submitted", kept.text
+    shown = await opened(browser, page)
+    assert "第 2 版 · 更正" in shown
+    assert "<del>5</del> → <ins>7</ins>" in shown
+    assert ("原因：与单位核对" in shown, "第 3 版" in shown) == (True, False)
+    stale = await submit(browser, fill, fill, **(typed | {"_submission": "0190649b-1a2b-7c3d-8e4f-5a6b7c8d9e0f"}))
+    assert (stale.status_code, "已有新的版本" in stale.text) == (409, True)
+    other = ON_DESK.format("111-EDU")
+    hidden = dict(re.findall(r'name="(_submission|_version)" value="([^"]+)"', await opened(browser, f"{other}/fill")))
+    assert (await submit(browser, f"{other}/fill", f"{other}/fill", **hidden, viewers="0")).status_code == 303
+    assert "第 1 版 · 代报 · 迟报" in await opened(browser, other)
+
+
+async def test_a_units_page_has_what_is_recorded_beside_what_is_reported(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    people = [("111", "office")] * 8 + [("111-EDU", "office")] * 2 + [("unassigned", "office")] * 10
+    await service.deliver(checkins(CAMPAIGN, people))
+    browser = signed_in(service)
+    page = await opened(browser, "/desk/units/111")
+    assert page.count("/desk/units/111/reports/daily/") == 4  # two obligations, two reported numbers
+    lessons = (await browser.get("/desk/units/111/lessons.csv")).content.decode("utf-8-sig").splitlines()
+    assert lessons[:2] == [
+        "课程,系统记录 人次,系统记录 人数,归属率（全活动）,单位上报 数（人次）",
+        f"{SATURDAY},10,10,0.5,5",
+    ]
+    county = (await signed_in(service, unit="111").get("/desk/units/111/lessons.csv")).content.decode("utf-8-sig")
+    assert county.splitlines()[1] == f"{SATURDAY},10,10,,5"
+    for path in ("units/111", "units/111/lessons.csv", f"units/111/reports/daily/{SATURDAY}", "units/999"):
+        assert (await signed_in(service, unit="112").get(f"/desk/{path}")).status_code == 422, path
+    assert (await browser.get("/desk/units/111/reports/daily/2024-08-01")).status_code == 404

@@ -79,6 +79,7 @@ EVERYWHERE = {
     )
 }
 C = "/v1/campaigns/{campaign_id}"
+ON_DESK = "/desk/units/{unit_code}/reports/{form}/{period}"
 REPORT = C + "/units/{unit_code}/reports/{form}/{period}"
 DOORS = {
     "checkin": {
@@ -136,6 +137,16 @@ DOORS = {
         "GET /desk/obligations": DESK,
         "GET /desk/obligations.{kind}": DESK,
         "GET /desk/chase": DESK,
+        "GET /desk/units/{unit_code}": DESK,
+        "GET /desk/units/{unit_code}/lessons.{kind}": DESK,
+        f"GET {ON_DESK}": DESK,
+        f"GET {ON_DESK}/fill": Door(OFFICE, subtrees=True, page=True),
+        f"POST {ON_DESK}/fill": Door(OFFICE, True, 256 * KIB, OUR_FORM.copy, page=True),
+        f"POST {ON_DESK}/return": DESK_BUTTON,
+        f"POST {ON_DESK}/excuse": DESK_BUTTON,
+        f"POST {ON_DESK}/owe-again": DESK_BUTTON,
+        f"POST {ON_DESK}/approve": DESK_BUTTON,
+        f"POST {ON_DESK}/reopen": DESK_BUTTON,
     },
     "notification": {f"GET {C}/notifications": Door(READERS)},
     "certificate": {

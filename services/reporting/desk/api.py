@@ -74,7 +74,7 @@ def build_pages(db: Database, known: Known, clock: Clock) -> APIRouter:
     return router
 
 
-async def _showing(tx: Transaction, known: Known, visit: Visit, clock: Clock) -> Showing:
+async def showing_of(tx: Transaction, known: Known, visit: Visit, clock: Clock) -> Showing:
     return Showing(clock.now(), await usecases.zone_of(tx, known, visit.session.principal.campaign))
 
 
@@ -83,7 +83,7 @@ def _tables(router: APIRouter, db: Database, known: Known, clock: Clock) -> None
     async def desk(visit: Reader) -> HTMLResponse:
         principal = visit.session.principal
         async with db.transaction() as tx:
-            showing = await _showing(tx, known, visit, clock)
+            showing = await showing_of(tx, known, visit, clock)
             todos = await usecases.todos(tx, known, principal, showing.now)
             rows, whole = await usecases.rates(tx, known, principal, Asked(), "county", showing.now)
         table = RatesTable(Asked(), "county", rows, whole)
@@ -93,7 +93,7 @@ def _tables(router: APIRouter, db: Database, known: Known, clock: Clock) -> None
     async def rates(query: Annotated[RatesQuery, Query()], visit: Reader) -> HTMLResponse:
         principal, asked = visit.session.principal, query.asked
         async with db.transaction() as tx:
-            showing = await _showing(tx, known, visit, clock)
+            showing = await showing_of(tx, known, visit, clock)
             rows, whole = await usecases.rates(tx, known, principal, asked, query.by, showing.now)
             choices = await usecases.choices(tx, known, principal)
         first = (query.page - 1) * ROWS_SHOWN
@@ -115,7 +115,7 @@ def _tables(router: APIRouter, db: Database, known: Known, clock: Clock) -> None
         principal, asked = visit.session.principal, query.asked
         after = position_in(query.cursor, Position)
         async with db.transaction() as tx:
-            showing = await _showing(tx, known, visit, clock)
+            showing = await showing_of(tx, known, visit, clock)
             rows, whole = await usecases.owing(
                 tx, known, principal, asked, query.figure, now=showing.now, after=after, limit=ROWS_SHOWN
             )
@@ -129,7 +129,7 @@ def _tables(router: APIRouter, db: Database, known: Known, clock: Clock) -> None
     async def chase(query: Annotated[OwingQuery, Query()], visit: Reader) -> HTMLResponse:
         principal, asked = visit.session.principal, query.asked
         async with db.transaction() as tx:
-            showing = await _showing(tx, known, visit, clock)
+            showing = await showing_of(tx, known, visit, clock)
             pieces, units = await usecases.chase(tx, known, principal, asked, query.figure, showing.now)
             choices = await usecases.choices(tx, known, principal)
         html = pages.chase_html(visit.frame, showing, ChaseList(asked, query.figure, pieces, units), choices)
@@ -142,14 +142,14 @@ def _downloads(router: APIRouter, db: Database, known: Known, clock: Clock) -> N
         """All rows, whichever page of them was shown."""
         async with db.transaction() as tx:
             rows, whole = await usecases.rates(tx, known, visit.session.principal, query.asked, query.by, clock.now())
-        return await _file("rates", kind, sheets.rates_page(query.by, rows, whole))
+        return await file_answer("rates", kind, sheets.rates_page(query.by, rows, whole))
 
     @router.get(PATH + "/obligations.{kind}", summary="What a figure counts, as a sheet", response_class=Response)
     async def owing_sheet(kind: Kind, query: Annotated[OwingQuery, Query()], visit: Reader) -> Response:
         """All rows that the filters leave, at most `DOWNLOADED_MAX`; the file says how many more there are."""
         principal, rows, after = visit.session.principal, list[usecases.Owing](), None
         async with db.transaction() as tx:
-            showing = await _showing(tx, known, visit, clock)
+            showing = await showing_of(tx, known, visit, clock)
             while True:
                 more, whole = await usecases.owing(
                     tx,
@@ -165,12 +165,12 @@ def _downloads(router: APIRouter, db: Database, known: Known, clock: Clock) -> N
                 if len(more) < DOWNLOADED_AT_ONCE or len(rows) >= DOWNLOADED_MAX:
                     break
                 after = usecases.position_of(more[-1])
-        return await _file(
+        return await file_answer(
             "obligations", kind, sheets.owing_page(rows, showing.now, showing.zone, max(whole - len(rows), 0))
         )
 
 
-async def _file(name: str, kind: str, page: Page) -> Response:
+async def file_answer(name: str, kind: str, page: Page) -> Response:
     content = await asyncio.to_thread(as_csv if kind == "csv" else as_xlsx, page)  # 20,000 rows take a second
     return Response(
         content,

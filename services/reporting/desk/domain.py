@@ -1,12 +1,13 @@
 """What the desk makes of obligations: words, days, the list to chase units by. Pure (DESIGN §5.5)."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta, tzinfo
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.reporting.obligations.domain import Figure, State
 
-PIECE_MAX_CHARACTERS = 2_000  # what a group chat takes as one message (FACTS "Chinese formats")
+PIECE_MAX_CHARACTERS = 2_000  # what a group chat takes as one message
 NUMBERED_MAX_CHARACTERS = 12  # "（100/100）" and the end of its line
 
 FIGURE_NAMES: dict[Figure, str] = {
@@ -43,6 +44,20 @@ class Todo(NamedTuple):
     title: str
     number: int
     path: str
+
+
+class Line(NamedTuple):
+    """An answer of a report as people read it."""
+
+    title: str
+    text: str
+
+
+Typed = Mapping[str, Sequence[str]]
+"""What stands in the inputs of a page, by name: `viewers`, `sites.0.posters`, `_reason.posters`."""
+
+PLACE = re.compile(r"\[([0-9]+)\]")
+ROW_NUMBER = re.compile(r"\.([0-9]+)\.")
 
 
 def day_ends(now: datetime, zone: tzinfo) -> datetime:
@@ -85,3 +100,35 @@ def chase_pieces(counties: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     if len(pieces) <= 1:
         return pieces
     return [f"（{number}/{len(pieces)}）\n{piece}" for number, piece in enumerate(pieces, start=1)]
+
+
+# ---- what is typed ---------------------------------------------------------------------------------------------------
+
+
+def input_of(at: str) -> str:
+    """The input that a fault is about: `sites[2].posters` stands in `sites.2.posters`."""
+    return PLACE.sub(r".\1", at)
+
+
+def texts(value: Any) -> list[str]:
+    """A value as the texts of its inputs; nothing for no value."""
+    if value is None:
+        return []
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def rows_typed(typed: Typed, table: str) -> int:
+    """How many rows of a table the inputs reach."""
+    numbers = [int(found[1]) for name in typed if name.startswith(f"{table}.") and (found := ROW_NUMBER.search(name))]
+    return max(numbers, default=-1) + 1
+
+
+def minute_typed(typed: str, zone: tzinfo) -> datetime | None:
+    """A time as a browser sends it, `2024-07-02T17:00`, in local time; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(typed.strip())
+    except ValueError:
+        return None
+    return (
+        moment.replace(tzinfo=zone) if moment.tzinfo is None and len(typed.strip()) >= len("2024-07-02T17:00") else None
+    )

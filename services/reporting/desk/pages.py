@@ -97,12 +97,12 @@ NAMES = SimpleNamespace(  # how the templates call things
 )
 
 
-def _html(template: str, **values: Any) -> str:
+def desk_page(template: str, **values: Any) -> str:
     return PAGES.html(template, names=NAMES, **values)
 
 
 def desk_html(frame: Frame, showing: Showing, todos: Sequence[Todo], table: RatesTable) -> str:
-    return _html("desk.html", frame=frame, showing=showing, todos=todos, table=table)
+    return desk_page("desk.html", frame=frame, showing=showing, todos=todos, table=table)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class PageOf:
 
 
 def rates_html(frame: Frame, showing: Showing, table: RatesTable, choices: Choices, page: PageOf) -> str:
-    return _html("rates.html", frame=frame, showing=showing, table=table, asked=table.asked, choices=choices, page=page)
+    return desk_page(
+        "rates.html", frame=frame, showing=showing, table=table, asked=table.asked, choices=choices, page=page
+    )
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class OwingTable:
 
 
 def owing_html(frame: Frame, showing: Showing, table: OwingTable, choices: Choices) -> str:
-    return _html("obligations.html", frame=frame, showing=showing, table=table, asked=table.asked, choices=choices)
+    return desk_page("obligations.html", frame=frame, showing=showing, table=table, asked=table.asked, choices=choices)
 
 
 @dataclass(frozen=True)
@@ -146,4 +148,4 @@ class ChaseList:
 
 
 def chase_html(frame: Frame, showing: Showing, chase: ChaseList, choices: Choices) -> str:
-    return _html("chase.html", frame=frame, showing=showing, chase=chase, asked=chase.asked, choices=choices)
+    return desk_page("chase.html", frame=frame, showing=showing, chase=chase, asked=chase.asked, choices=choices)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from services.reporting.desk.domain import FIGURE_NAMES, STATE_NAMES, local_minute
+from services.reporting.desk.units import UnitShown
 from services.reporting.desk.usecases import By, Owing, Row
 from services.reporting.obligations.domain import Figure, Tally
 from shared.sheets import Cell, Page
@@ -42,3 +43,14 @@ def owing_page(rows: Sequence[Owing], now: datetime, zone: tzinfo, left_out: int
     if left_out:
         lines.append(["", f"还有 {left_out} 行没有列出：请按报表、期次或县筛选后再下载", *[None] * (len(header) - 2)])
     return Page("报送", header, lines)
+
+
+def lessons_page(shown: UnitShown) -> Page:
+    """What is recorded of the unit's people beside what the unit has reported, by lesson."""
+    recorded = ["系统记录 人次", "系统记录 人数", "归属率（全活动）"]
+    header = ["课程", *recorded, *(f"单位上报 {column.title}" for column in shown.columns)]
+    rows: list[list[Cell]] = [
+        [lesson.period, lesson.checkins, lesson.viewers, lesson.attributed, *lesson.reported]
+        for lesson in shown.lessons
+    ]
+    return Page("系统记录与单位上报", header, rows)

@@ -592,6 +592,28 @@ async def units_counted(
     return await store.units_counted(tx, now, await filters_of(tx, known, principal, question), figure, due_before)
 
 
+async def of_unit(tx: Transaction, campaign_id: str, unit_code: str) -> list[Obligation]:
+    """All that a unit owes or owed, by due time."""
+    return await store.of_units(tx, campaign_id, [unit_code])
+
+
+async def last_values(
+    tx: Transaction, known: Known, campaign_id: str, unit_code: str
+) -> list[tuple[Form, dict[str, dict[str, Any]]]]:
+    """The campaign's forms, each with what the unit has last reported for each of its periods."""
+    read = await known.forms.in_force(tx, campaign_id)
+    return [
+        (
+            form,
+            {
+                period: reported
+                for _, period, reported in await store.latest_values(tx, campaign_id, form.id, [unit_code])
+            },
+        )
+        for form in (read.forms if read else ())
+    ]
+
+
 async def opened(tx: Transaction, known: Known, campaign_id: str) -> tuple[dict[str, str], list[str]]:
     """What can be asked for: titles of the forms by id, and the periods that have opened, the newest first."""
     read = await known.forms.in_force(tx, campaign_id)

@@ -18,6 +18,7 @@ from services.reporting.totals.domain import (
     TotalsLine,
     difference,
 )
+from shared.contracts.base import UNASSIGNED
 from shared.database import Transaction
 from shared.database.columns import columns
 
@@ -280,6 +281,27 @@ async def totals_by_platform(
         mode,
     )
     return [TotalsLine(source, row_mode, Counts(*counts)) for source, row_mode, *counts in rows]
+
+
+async def attribution_by_lesson(tx: Transaction, campaign_id: str) -> list[tuple[date, int, int]]:
+    """(lesson, viewers, viewers whom nobody has attributed to a unit), by date. The totals by platform are few rows, and of the
+    others only those of `unassigned` are read."""
+    rows = await tx.fetch(
+        """
+        WITH everybody AS (
+            SELECT lesson_date, mode, sum(first_for_lesson)::bigint AS viewers FROM platform_total WHERE campaign_id = $1
+            GROUP BY 1, 2)
+        SELECT lesson_date, sum(everybody.viewers)::bigint, coalesce(sum(nowhere.viewers), 0)::bigint
+        FROM everybody LEFT JOIN LATERAL (
+            SELECT sum(first_for_lesson)::bigint AS viewers FROM total
+            WHERE campaign_id = $1 AND lesson_date = everybody.lesson_date AND mode = everybody.mode AND unit_code = $2
+        ) AS nowhere ON true
+        GROUP BY 1 ORDER BY 1
+        """,
+        campaign_id,
+        UNASSIGNED,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def certificates_by(

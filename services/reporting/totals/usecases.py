@@ -116,6 +116,15 @@ async def live_room(
     return LiveRoom(as_of=now.astimezone(definition.zone), campaign_id=campaign_id, by=by, lesson=lesson, rows=rows)
 
 
+async def attribution(tx: Transaction, principal: Principal, campaign_id: str) -> dict[date, float | None]:
+    """Lesson → the share of its viewers that belongs to a unit, 0 to 1 (FACTS A3); None without viewers. Nothing for somebody of
+    one unit, who sees only that one."""
+    if principal.unit is not None:
+        return {}
+    rows = await store.attribution_by_lesson(tx, campaign_id)
+    return {lesson: (viewers - unassigned) / viewers if viewers else None for lesson, viewers, unassigned in rows}
+
+
 async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
     """What the sums have counted by (campaign_id, lesson_date, kind); a kind is a mode, an action, or `made_good`."""
     return await store.facts_by_lesson(tx)
