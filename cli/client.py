@@ -131,5 +131,6 @@ def problem_text(response: httpx.Response) -> str:
 
 def _entry(entry: Any) -> str:
     if isinstance(entry, dict) and "message" in entry:
-        return f"{entry['at']}：{entry['message']}" if entry.get("at") else str(entry["message"])
+        place = entry.get("at") or entry.get("field")
+        return f"{place}：{entry['message']}" if place else str(entry["message"])
     return str(entry)

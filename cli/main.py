@@ -22,6 +22,7 @@ from cli import (
     import_command,
     init_command,
     ledger_commands,
+    obligations_command,
     person_commands,
     platform_count_command,
     platforms_command,
@@ -42,6 +43,8 @@ app.add_typer(campaign_commands.app, name="campaign")
 app.command("import")(import_command.import_file)
 app.command("totals")(totals_command.totals)
 app.command("live-room")(totals_command.live_room)
+app.command("obligations")(obligations_command.obligations)
+app.command("rates")(obligations_command.rates)
 app.add_typer(viewer_commands.app, name="viewer")
 app.command("platform-count")(platform_count_command.platform_count)
 app.command("platforms")(platforms_command.platforms)

@@ -64,7 +64,7 @@ def totals(
     campaign_id = chosen_campaign(campaign_id)
     filters = {name: value for name, value in (("lesson", lesson), ("mode", mode)) if value}
     path = f"/v1/campaigns/{campaign_id}/totals"
-    if _written(path, {"by": by, **filters}, csv, xlsx):
+    if written(path, {"by": by, **filters}, csv, xlsx):
         return
     with client("reporting") as reporting:
         answer = reporting.get(path, by=by, **filters)
@@ -95,7 +95,7 @@ def live_room(
     campaign_id = chosen_campaign(campaign_id)
     filters = {"lesson": lesson} if lesson else {}
     path = f"/v1/campaigns/{campaign_id}/live-room"
-    if _written(path, {"by": by, **filters}, csv, xlsx):
+    if written(path, {"by": by, **filters}, csv, xlsx):
         return
     with client("reporting") as reporting:
         answer = reporting.get(path, by=by, **filters)
@@ -109,12 +109,12 @@ def live_room(
     for title in ACTIONS.values():
         table.add_column(title, justify="right", no_wrap=True)
     for row in answer["rows"]:
-        table.add_row(row["key"], row["name"] or "—", *(_figure(row[action]) for action in ACTIONS))
+        table.add_row(row["key"], row["name"] or "—", *(figure(row[action]) for action in ACTIONS))
     console.print(table)
     console.print(f"数据截至 {local_text(datetime.fromisoformat(answer['as_of']))}")
 
 
-def _written(path: str, asked: Mapping[str, str], csv: Path | None, xlsx: Path | None) -> bool:
+def written(path: str, asked: Mapping[str, str], csv: Path | None, xlsx: Path | None) -> bool:
     """Writes the sheets that were asked for; returns whether any was."""
     wanted = [(file, kind) for file, kind in ((csv, CSV_TYPE), (xlsx, XLSX_TYPE)) if file is not None]
     for file, kind in wanted:
@@ -138,13 +138,13 @@ def _table(answer: dict[str, Any], key_name: str, title: str) -> Table:
     table.add_column("代码", footer="合计", no_wrap=True)
     table.add_column(key_name, overflow="fold")
     for field, name in COLUMNS.items():
-        table.add_column(name, justify="right", vertical="bottom", footer=_figure(total.get(field)), no_wrap=True)
+        table.add_column(name, justify="right", vertical="bottom", footer=figure(total.get(field)), no_wrap=True)
     for row in answer["rows"]:
-        table.add_row(row["key"], row["name"] or "—", *(_figure(row.get(field)) for field in COLUMNS))
+        table.add_row(row["key"], row["name"] or "—", *(figure(row.get(field)) for field in COLUMNS))
     return table
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
     """A figure as text: "—" where it is not known, which is not 0 (FACTS A)."""
     match value:
         case None:

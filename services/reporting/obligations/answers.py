@@ -1,6 +1,6 @@
 """What is answered about obligations and reports; the models are the OpenAPI document (DESIGN §5.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -62,8 +62,12 @@ class ObligationAnswer(ObligationRow):
     changes: list[ChangeAnswer]
 
 
+class NamedRow(ObligationRow):
+    name: str | None = Field(description="the unit's; null where the definition in force does not have it")
+
+
 class Obligations(BaseModel):
-    rows: list[ObligationRow]
+    rows: list[NamedRow]
     counts: dict[State, int] = Field(description="of all rows, whatever state and page were asked for")
     next_cursor: str | None
 
@@ -127,6 +131,10 @@ def _receipt(report: Report) -> dict[str, Any]:
 
 def row_of(obligation: Obligation, now: datetime) -> ObligationRow:
     return ObligationRow(**_row(obligation, now))
+
+
+def named_row_of(obligation: Obligation, now: datetime, names: Mapping[str, str]) -> NamedRow:
+    return NamedRow(**_row(obligation, now), name=names.get(obligation.unit_code))
 
 
 def obligation_of(owed: Owed, reports: Sequence[Report], changes: Sequence[Change], now: datetime) -> ObligationAnswer:

@@ -225,15 +225,18 @@ def _questions(router: APIRouter, db: Database, known: Known, clock: Clock) -> N
                 after=position,
                 limit=query.limit,
             )
-            names = await usecases.names_of(tx, known, campaign_id)
+            names, zone = (
+                await usecases.names_of(tx, known, campaign_id),
+                await usecases.zone_of(tx, known, campaign_id),
+            )
         answer = Obligations(
-            rows=[answers.row_of(row, now) for row in rows],
+            rows=[answers.named_row_of(row, now, names) for row in rows],
             counts=counts,  # type: ignore[arg-type]  # its keys are states
             next_cursor=next_cursor(
                 rows, query.limit, lambda row: Position(row.due_at, row.form, row.period, row.unit_code)
             ),
         )
-        return await in_kind_asked(request, answer, lambda answer: sheets.obligation_pages(answer, names))
+        return await in_kind_asked(request, answer, lambda answer: sheets.obligation_pages(answer, names, zone))
 
     @router.get(
         CAMPAIGN + "/rates",
@@ -247,8 +250,9 @@ def _questions(router: APIRouter, db: Database, known: Known, clock: Clock) -> N
         async with db.transaction() as tx:
             question = Question(campaign_id, query.unit, query.form, query.period)
             rows, whole = await usecases.rates(tx, known, principal, question, by=query.by, now=now)
+            zone = await usecases.zone_of(tx, known, campaign_id)
         answer = Rates(
-            as_of=now,
+            as_of=now.astimezone(zone),
             rows=[answers.rate_of(*row) for row in rows],
             sum=answers.rate_of("sum", "合计", whole),
         )

@@ -1,6 +1,7 @@
 """Obligations and rates as sheets: the rows of the answer under Chinese headings. Pure."""
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 
 from services.reporting.obligations.answers import Obligations, RateRow, Rates
 from services.reporting.obligations.domain import State
@@ -35,8 +36,8 @@ FIGURES = {
 }
 
 
-def obligation_pages(obligations: Obligations, names: Mapping[str, str]) -> Sequence[Page]:
-    """`names`: of units by code and of forms by id."""
+def obligation_pages(obligations: Obligations, names: Mapping[str, str], zone: tzinfo) -> Sequence[Page]:
+    """`names`: of units by code and of forms by id. Times are in the campaign's `zone`."""
     header = ["单位代码", "单位", "报表", "期次", "截止时间", "状态", "首次报送时间", "版本", "说明"]
     rows: list[list[Cell]] = [
         [
@@ -44,9 +45,9 @@ def obligation_pages(obligations: Obligations, names: Mapping[str, str]) -> Sequ
             names.get(row.unit_code),
             names.get(row.form, row.form),
             row.period,
-            local_text(row.next_due_at),
+            local_text(row.next_due_at, zone),
             STATE_NAMES[row.state],
-            local_text(row.submitted_at) if row.submitted_at else None,
+            local_text(row.submitted_at, zone) if row.submitted_at else None,
             row.version,
             row.reason,
         ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -488,6 +488,10 @@ async def names_of(tx: Transaction, known: Known, campaign_id: str) -> dict[str,
     read = await known.forms.in_force(tx, campaign_id)
     titles = {form.id: form.title for form in read.forms} if read else {}
     return titles | {unit.unit_code: unit.name for unit in definition.units}
+
+
+async def zone_of(tx: Transaction, known: Known, campaign_id: str) -> tzinfo:
+    return (await _definition(tx, known, campaign_id)).zone
 
 
 async def rates(
