@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.reporting.definition import Definition
 from services.reporting.desk.api import build_pages as build_desk
 from services.reporting.desk.unit_api import build_unit_pages
+from services.reporting.indicators.api import build_api as build_indicators_api
 from services.reporting.obligations import metrics as obligation_metrics
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
@@ -73,6 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
         routers=[
             build_api(db, known, clock),
             build_obligations_api(db, owed, clock),
+            build_indicators_api(db, owed, clock),
             build_bulk_api(db, owed, clock),
             build_people_api(db, keys, known),
             build_desk(db, owed, clock),

@@ -25,6 +25,7 @@ ANSWERS: Answers = {
     "signed-out-meanwhile": Answer(409, "signed-out-meanwhile", "您的登录刚刚改过，请重新登录"),
     "invitation-unknown": Answer(404, "invitation-unknown", "邀请码不对、已经用过，或已经过期"),
     "passphrase-unusable": Answer(422, "passphrase-unusable", "口令不能用"),
+    "no-such-indicator": Answer(404, "not-found", "这个活动没有指标 {}"),
     "nothing-owed": Answer(404, "nothing-owed", "单位 {} 没有这份报表要填"),
     "period-locked": Answer(409, "period-locked", "这一期已经锁定，不再接收报表"),
     "stale-version": Answer(409, "stale-version", "这份报表已被别人更新"),

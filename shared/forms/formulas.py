@@ -45,8 +45,8 @@ class Formula:
     def __init__(self, text: str) -> None:
         tree = parsed(text)
         self.names = sorted({named.name for named in names_in(tree)})
-        self._text = text
-        self._tree = _Compiled(text.strip()).visit(tree.body)
+        self._text = text.strip()
+        self._tree = _Compiled(self._text).visit(tree.body)
         self._evaluator = SimpleEval(operators=OPERATORS, functions=_functions(self._residents), names={})
         self._lock = Lock()  # the evaluator keeps the names of one evaluation at a time
 
@@ -57,6 +57,14 @@ class Formula:
             self._evaluator.names = exact
             result: Value = self._evaluator.eval(self._text, previously_parsed=self._tree)
         return result
+
+    def fraction(self) -> "tuple[Formula, Formula] | None":
+        """Numerator and denominator, where the whole formula is a division; else None."""
+        body = parsed(self._text).body
+        if not (isinstance(body, ast.BinOp) and isinstance(body.op, ast.Div)):
+            return None
+        above, below = (ast.get_source_segment(self._text, part) for part in (body.left, body.right))
+        return Formula(above or ""), Formula(below or "")
 
     def _residents(self) -> Value:
         residents: Value = self._evaluator.names["residents"]

@@ -299,20 +299,20 @@ async def report_of_submission(tx: Transaction, key: ObligationKey, submission_i
 
 
 async def latest_values(
-    tx: Transaction, campaign_id: str, form: str, unit_codes: Collection[str], before: datetime | None = None
+    tx: Transaction, campaign_id: str, form: str, unit_codes: Collection[str] | None, before: datetime | None = None
 ) -> list[tuple[str, str, dict[str, Any]]]:
     """(unit, period, values) of the latest version of each period of a form, by when the period opened. `before`: only of periods
     that opened earlier."""
     rows = await tx.fetch(
         """
         SELECT unit_code, period, report.values FROM obligation JOIN report USING (campaign_id, form, period, unit_code, version)
-        WHERE campaign_id = $1 AND form = $2 AND unit_code = ANY ($3) AND excused_at IS NULL
+        WHERE campaign_id = $1 AND form = $2 AND ($3::text[] IS NULL OR unit_code = ANY ($3)) AND excused_at IS NULL
           AND NOT (returned_at IS NOT NULL AND returned_empty) AND ($4::timestamptz IS NULL OR opened_at < $4)
         ORDER BY opened_at, period, unit_code
         """,
         campaign_id,
         form,
-        sorted(unit_codes),
+        None if unit_codes is None else sorted(unit_codes),
         before,
     )
     return [(row[0], row[1], json.loads(row[2])) for row in rows]

@@ -263,6 +263,18 @@ async def history_of(tx: Transaction, known: Known, key: ObligationKey) -> tuple
     return Owed(obligation, form), await store.reports(tx, key), await store.changes(tx, key)
 
 
+async def reported(
+    tx: Transaction, campaign_id: str, forms: Sequence[str], units: Collection[str] | None, period: str | None
+) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Unit → form → period → the values that stand, periods in the order in which they opened. `units` None: of all."""
+    found: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    for form in forms:
+        for unit_code, its_period, kept in await store.latest_values(tx, campaign_id, form, units):
+            if period in (None, its_period):
+                found.setdefault(unit_code, {}).setdefault(form, {})[its_period] = kept
+    return found
+
+
 async def report_of_receipt(tx: Transaction, typed: str) -> tuple[tuple[ObligationKey, Report] | None, int]:
     """The report of a receipt's number as a person types it, and the newest version that there is; (None, 0) where there is
     none."""
