@@ -48,8 +48,8 @@ PEOPLE = "人数"  # the unit of numbers that are never summed over periods: the
 
 # Words that YAML reads as true, false or nothing, and words that mean something in a formula.
 RESERVED = frozenset(
-    {"on", "off", "yes", "no", "y", "n", "true", "false", "null"}
-    | {word.lower() for word in keyword.kwlist}
+    {"on", "off", "yes", "no", "y", "n", "null"}
+    | {word.lower() for word in keyword.kwlist}  # true and false are among them
     | {"headcount", "residents", "recorded", "sum", "min", "max", "per_10k"}
 )
 
@@ -281,7 +281,7 @@ class Form(Part):
         ]
         repeated = [name for name in dict.fromkeys(check.sum_of) if check.sum_of.count(name) > 1]
         faults += [Fault(f"{at}.sum_of", f"{name} 重复；请删除其中一项") for name in repeated]
-        if check.equals is not None and check.equals in check.sum_of:
+        if check.equals in check.sum_of:
             faults.append(Fault(f"{at}.equals", f"{check.equals} 也写在 sum_of 中；合计不能是自己的一部分"))
         return faults
 

@@ -87,7 +87,7 @@ def _check(node: ast.expr, formula: str, depth: int) -> None:
         return
     match node:
         case ast.Constant():
-            literal = ast.get_source_segment(formula, node) or ""
+            literal = str(ast.get_source_segment(formula, node))
             if not LITERAL.match(literal):
                 raise ValueError(f"{literal[:30]} 不是可用的数；最多 15 位整数和 6 位小数，如 0.5")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -116,14 +116,17 @@ def _names(node: ast.expr, over_rows: bool) -> Iterator[Named]:
     if (name := dotted(node)) is not None:
         yield Named(name, over_rows)
         return
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id == "per_10k":
-            yield Named("residents", False)
-        for argument in node.args:
-            yield from _names(argument, node.func.id in OVER_ROWS)
-    for child in (getattr(node, key, None) for key in ("operand", "left", "right")):
-        if child is not None:
-            yield from _names(child, over_rows=False)
+    match node:
+        case ast.Call(func=ast.Name(id=function), args=args):
+            if function == "per_10k":
+                yield Named("residents", False)
+            for argument in args:
+                yield from _names(argument, function in OVER_ROWS)
+        case ast.UnaryOp(operand=operand):
+            yield from _names(operand, over_rows=False)
+        case ast.BinOp(left=left, right=right):
+            yield from _names(left, over_rows=False)
+            yield from _names(right, over_rows=False)
 
 
 def _is_formula(formula: str) -> str:

@@ -36,19 +36,24 @@ class FormChange(NamedTuple):
 
 def form_changes(old: CampaignDefinition | None, new: CampaignDefinition, now: datetime) -> list[FormChange]:
     """Every form that differs, those of `new` first."""
-    before = {form.id: form for form in old.forms} if old else {}
+    if old is None:
+        return [_added(form, new, now) for form in new.forms]
+    before = {form.id: form for form in old.forms}
     changes: list[FormChange] = []
     for form in new.forms:
-        ahead = _ahead(form, new, now, is_new=form.id not in before)
-        if old is None or form.id not in before:
-            changes.append(_change("added", form, [], ahead))
-        elif keys := _differing(old, before[form.id], form, ahead, now):
+        if form.id not in before:
+            changes.append(_added(form, new, now))
+            continue
+        ahead = _ahead(form, new, now, is_new=False)
+        if keys := _differing(old, before[form.id], form, ahead, now):
             changes.append(_change("changed", form, keys, ahead))
     kept = {form.id for form in new.forms}
-    for form in [] if old is None else old.forms:
-        if old is not None and form.id not in kept:
-            changes.append(_change("removed", form, [], _ahead(form, old, now, is_new=False)))
-    return changes
+    removed = [form for form in old.forms if form.id not in kept]
+    return changes + [_change("removed", form, [], _ahead(form, old, now, is_new=False)) for form in removed]
+
+
+def _added(form: Form, rules: CampaignDefinition, now: datetime) -> FormChange:
+    return _change("added", form, [], _ahead(form, rules, now, is_new=True))
 
 
 def _ahead(form: Form, rules: CampaignDefinition, now: datetime, *, is_new: bool) -> list[tuple[Period, Due]]:

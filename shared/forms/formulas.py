@@ -78,11 +78,11 @@ class _Compiled(ast.NodeTransformer):
         self._text = text
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        constant: Any = Fraction(ast.get_source_segment(self._text, node) or "")
+        constant: Any = Fraction(str(ast.get_source_segment(self._text, node)))
         return ast.copy_location(ast.Constant(constant), node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return ast.copy_location(ast.Name(dotted(node) or "", ast.Load()), node)
+        return ast.copy_location(ast.Name(str(dotted(node)), ast.Load()), node)
 
 
 def _functions(residents: Callable[[], Value]) -> dict[str, Callable[..., Value]]:

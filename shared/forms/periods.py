@@ -3,7 +3,7 @@
 import calendar
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from shared.contracts.campaign import CampaignRules
 from shared.contracts.campaign_forms import WEEKDAYS, Form
@@ -40,13 +40,12 @@ def periods(form: Form, rules: CampaignRules) -> list[Period]:
         case "day":
             return [Period(str(day), day, rules.at(day, "00:00")) for day in _days(rules)]
         case "week":
-            number = WEEKDAYS.index(form.weekday or "friday")
-            return [_week(day, rules) for day in _days(rules) if day.weekday() == number]
+            return [_week(day, rules) for day in _days(rules) if WEEKDAYS[day.weekday()] == form.weekday]
         case "month":
-            by_day = form.by_day or 1
+            by_day = cast(int, form.by_day)  # Form has it where it needs it; so with `by`
             return [_month(day, rules) for day in _days(rules) if day.day == min(by_day, _length_of_month(day))]
         case "once":
-            return [Period(ONCE, form.by or rules.last_day, rules.at(rules.first_day, "00:00"))]
+            return [Period(ONCE, cast(date, form.by), rules.at(rules.first_day, "00:00"))]
 
 
 def due(form: Form, period: Period, rules: CampaignRules, working_days: WorkingDays) -> Due:

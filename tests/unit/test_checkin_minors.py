@@ -28,6 +28,7 @@ def barred(*groups: str) -> list[str]:
         ([f"{CHILD}+"], []),
         ([ADULT], []),
         ([NONE], []),
+        ([ADULT, ADULT], []),
         ([CHILD, NONE], ["e-1", "e-2"]),  # names no group: still a child
         ([NONE, CHILD], ["e-1", "e-2"]),  # told before the group was known
         ([NONE, f"{CHILD}+"], ["e-1"]),
@@ -39,6 +40,10 @@ def barred(*groups: str) -> list[str]:
 )
 def test_a_minors_contact_needs_consent(groups: list[str], expected: list[str]) -> None:
     assert barred(*groups) == expected
+
+
+def test_an_enrolment_is_known_by_its_viewer_and_its_id() -> None:
+    assert past(1, CHILD).key == ("a", "e-1")
 
 
 def test_the_order_of_arrival_makes_no_difference() -> None:

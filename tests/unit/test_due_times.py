@@ -140,7 +140,7 @@ def test_a_campaigns_own_days_win_over_the_national_calendar() -> None:
 
 def test_a_year_that_the_calendar_does_not_have_is_known_once_one_of_its_days_is_named() -> None:
     unknown = over("2026-12-31", "2026-12-31", forms=[form()])
-    with pytest.raises(UnknownYear):
+    with pytest.raises(UnknownYear, match="no working days are known for 2027"):
         all_due(unknown)
     named = over("2026-12-31", "2026-12-31", forms=[form()], non_working_days=["2027-01-01"])
     assert due_texts(named) == ["2027-01-04 18:00"]  # the 1st is a Friday
@@ -178,13 +178,13 @@ def test_a_lock_is_at_the_same_local_time_though_the_clock_was_changed_in_betwee
 
 
 def test_two_months_without_a_working_day_are_a_slip() -> None:
-    off = [str(date(2024, 7, 2) + timedelta(days=number)) for number in range(60)]
-    rules = over("2024-07-01", "2024-07-01", forms=[form()], non_working_days=off)
+    off = [str(date(2024, 7, 5) + timedelta(days=number)) for number in range(60)]  # to Monday, 2 September
+    rules = over("2024-07-04", "2024-07-04", forms=[form()], non_working_days=off)
     with pytest.raises(NoWorkingDay):
         all_due(rules)
     assert [fault.at for fault in form_faults(rules)] == ["forms[0].deadline"]
-    assert due_texts(over("2024-07-01", "2024-07-01", forms=[form()], non_working_days=off[:-1])) == [
-        "2024-08-30 18:00"
+    assert due_texts(over("2024-07-04", "2024-07-04", forms=[form()], non_working_days=off[:-1])) == [
+        "2024-09-02 18:00"
     ]
 
 
@@ -196,7 +196,7 @@ UNITS = [unit("1", None, "city"), unit("11", "1", "county", kind="bureau", secto
 @pytest.mark.parametrize(
     ("changes", "at", "remedy"),
     [
-        ({"filled_by": {"units": ["12"]}}, "forms[0].filled_by.units[0]", "没有单位 12；请核对 unit_code"),
+        ({"filled_by": {"units": ["1", "12"]}}, "forms[0].filled_by.units[1]", "没有单位 12；请核对 unit_code"),
         ({"filled_by": {"kinds": ["bureaux"]}}, "forms[0].filled_by.kinds[0]", "是否想写 bureau？"),
         ({"filled_by": {"sectors": ["school"]}}, "forms[0].filled_by.sectors[0]", "可用的有 police"),
         ({"filled_by": {"levels": ["city"], "kinds": ["bureau"]}}, "forms[0].filled_by", "没有一个单位符合"),
@@ -207,6 +207,11 @@ UNITS = [unit("1", None, "city"), unit("11", "1", "county", kind="bureau", secto
 def test_a_form_that_nobody_would_ever_fill_in_is_told(changes: dict[str, Any], at: str, remedy: str) -> None:
     told = form_faults(campaign(units=UNITS, channels={}, forms=[form(**changes)]))
     assert [(fault.at, remedy in fault.message) for fault in told] == [(at, True)]
+
+
+def test_a_form_for_the_first_day_is_in_time() -> None:
+    once = form(every="once", by="2024-06-29", deadline=SAME_DAY)
+    assert form_faults(campaign(forms=[once])) == []
 
 
 def test_a_file_is_refused_with_file_and_line_of_the_form(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from shared.contracts.campaign import CampaignDefinition
 from shared.contracts.campaign_forms_reading import read_forms
@@ -52,6 +53,8 @@ def test_a_new_once_opens_when_it_is_applied_unless_it_is_due_already() -> None:
     due = datetime.fromisoformat("2024-07-03T18:00:00+08:00")
     assert told(rules(), rules(once), due) == [("daily", "added", [], None, None)]
     assert told(rules(once), rules(once | {"title": "改"})) == [("daily", "changed", ["title"], None, None)]
+    assert told(rules(once), rules()) == [("daily", "removed", [], None, None)]
+    assert told(rules(once), rules(once)) == []
 
 
 @pytest.mark.parametrize(
@@ -121,18 +124,27 @@ def test_without_a_course_the_first_day_opens_once() -> None:
 # --- what a reader makes of a newer version's forms -----------------------------------------------------------------
 
 
+NOTE = {"id": "note", "title": "备注", "type": "text"}
+KNOWN_CHECKS = [{"field": "viewers", "at_most": "headcount"}, {"sum_of": ["viewers"], "equals": "told"}]
+
+
 def test_a_reader_leaves_out_what_only_a_newer_version_knows_and_counts_it() -> None:
     newer_field = {"id": "place", "title": "位置", "type": "map"}
+    newer_kind = number("speed", kind="rate")
     newer_table = TABLE | {"id": "shops", "rows": "shops"}
     half_table = TABLE | {"columns": [*TABLE["columns"], {"id": "where", "title": "位置", "type": "map"}]}
     no_table = TABLE | {"id": "maps", "columns": [{"id": "where", "title": "位置", "type": "map"}]}
     content = form(
         colour="blue",
-        fields=[form()["fields"][0], half_table, newer_field, newer_table, no_table],
+        fields=[number("viewers"), half_table, newer_field, newer_table, no_table, newer_kind, NOTE, number("told")],
         checks=[
-            {"field": "viewers", "at_most": "headcount"},
+            *KNOWN_CHECKS,
             {"field": "viewers", "at_least": "half"},
             {"field": "place", "at_most": "headcount"},
+            {"field": "viewers", "at_most": "place"},
+            {"sum_of": ["viewers"], "equals": "place"},
+            {"sum_of": ["viewers", "place"], "equals": "told"},
+            {"field": "note", "at_most": "headcount"},
         ],
     )
     forms = [
@@ -141,6 +153,9 @@ def test_a_reader_leaves_out_what_only_a_newer_version_knows_and_counts_it() -> 
         form(id="b", deadline={"roll": "sideways"}),
         form(id="c", filled_by={"levels": ["village"]}),
         form(id="d", fields=[newer_field]),
+        form(id="e", every="week", weekday="holiday"),
+        form(id="f", approval="city"),
+        form(id="g", deadline={"day": "last"}),
     ]
     indicators = [
         indicator("daily.viewers / headcount"),
@@ -149,7 +164,7 @@ def test_a_reader_leaves_out_what_only_a_newer_version_knows_and_counts_it() -> 
     ]
     read = read_forms(forms, indicators)
     assert [one.model_dump(mode="json") for one in read.forms] == [
-        form(checks=[{"field": "viewers", "at_most": "headcount"}])
+        form(fields=[number("viewers"), TABLE, NOTE, number("told")], checks=KNOWN_CHECKS)
     ]
     assert [one.id for one in read.indicators] == ["rate"]
     assert read.unknown == [
@@ -157,15 +172,37 @@ def test_a_reader_leaves_out_what_only_a_newer_version_knows_and_counts_it() -> 
         "daily.place.type=map",
         "daily.shops.rows=shops",
         "daily.maps.where.type=map",
-        "daily.checks[1]",
-        "daily.checks[2]",
+        "daily.speed.kind=rate",
+        *(f"daily.checks[{index}]" for index in range(2, 8)),
         "a.every=quarter",
         "b.deadline.roll=sideways",
         "c.filled_by.levels=village",
         "d.place.type=map",
+        "e.weekday=holiday",
+        "f.approval=city",
+        "g.deadline.day=last",
         "indicators.newer",
         "indicators.of_newer",
     ]
+
+
+def test_a_form_that_says_little_is_read_and_one_that_asks_nothing_is_not() -> None:
+    named = form(filled_by={"units": ["1"]})
+    assert [one.model_dump(mode="json") for one in read_forms([named], []).forms] == [named]
+    without_fields = {key: value for key, value in form().items() if key != "fields"}
+    assert read_forms([without_fields], []).forms == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {key: value for key, value in form().items() if key != "filled_by"},
+        form(checks=[{"field": "viewers", "at_most": "headcount", "sum_of": ["viewers"], "equals": "viewers"}]),
+    ],
+)
+def test_what_no_version_could_mean_is_refused(content: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        read_forms([content], [])
 
 
 def test_what_this_version_wrote_is_read_whole() -> None:
