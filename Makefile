@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
+# Some machines say that Python keeps nothing that it compiled. Then each of pytest's workers reads and rewrites all tests anew.
+export PYTHONDONTWRITEBYTECODE :=
 export VIEWERS KEEP SEED CLOCK_AT PORTS INSTALL
 SEEDS ?= 1-5
 LONGEST ?= 90
