@@ -53,6 +53,7 @@ def test_numbers_operators_members_entries_and_lines_are_changed_one_at_a_time_a
 
 
 @pytest.mark.long
-def test_mistakes_that_somebody_could_make_are_noticed() -> None:
-    done = subprocess.run([sys.executable, "-m", "checks.mutants", "--kinds"], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("which", ["--kinds", "--changed"])
+def test_mistakes_that_somebody_could_make_are_noticed(which: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "checks.mutants", which], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
