@@ -98,6 +98,7 @@ class MenuItem(NamedTuple):
 # Of all services, in the order shown. A page that does not exist yet is not listed; a test asks each service for its own.
 MENU: tuple[MenuItem, ...] = (
     MenuItem("/desk", "工作台", ("admin", "office", "auditor")),
+    MenuItem("/campaigns", "课程", ("admin", "office", "auditor")),
     MenuItem("/certificates", "证书", ("admin", "office", "auditor")),
     MenuItem("/account", "我的登录", ("admin", "office", "auditor")),
 )

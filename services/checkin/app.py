@@ -9,6 +9,8 @@ from services.checkin.api import WEBHOOK_PATHS, Intake, build_api, build_webhook
 from services.checkin.campaigns import Catalogue
 from services.checkin.committer import ITEMS_WAITING_MAX, Committer
 from services.checkin.consumers import BUS, build_consumers
+from services.checkin.office.api import build_pages
+from services.checkin.office.feeds import KEEP_EVERY_S, HeardFeeds
 from services.checkin.recording import Record, body_digest, record
 from services.checkin.refusals import ANSWERS
 from services.checkin.settings import Settings
@@ -37,6 +39,7 @@ def build_app(
     record: Record = record,
     items_waiting_max: int = ITEMS_WAITING_MAX,
     lag_every_s: float = LAG_EVERY_S,
+    keep_heard_every_s: float = KEEP_EVERY_S,
 ) -> FastAPI:
     db = database_of(settings, "checkin")
     clock = clock_from(settings.clock_file)
@@ -77,9 +80,9 @@ def build_app(
         bus=bus,
         clock=clock,
         routes=[build_webhook(intake)],
-        routers=[build_api(settings, db, clock, intake, catalogue)],
+        routers=[build_api(settings, db, clock, intake, catalogue), build_pages(settings, db, clock, catalogue)],
         exact=[*metrics.exact(clock, catalogue, committer, [*settings.webhook_sources, BUS]), measured.last],
-        background=[committer.run, measured.run],
+        background=[committer.run, measured.run, HeardFeeds(db, committer, keep_heard_every_s).run],
         refusals=ANSWERS,
         watched_answers=[Answer("POST", path, "401") for path in WEBHOOK_PATHS],  # alert FeedSignatureRefused
         needs_bus=False,  # the webhook answers while NATS is away (DESIGN §4.1)

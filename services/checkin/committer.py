@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import structlog
@@ -67,6 +68,8 @@ class Committer:
         self._changed = asyncio.Event()
         # Campaign → wall time at which this process last committed an event from a feed that was not refused.
         self.last_taken_s: dict[str, float] = {}
+        # (campaign, source) → the clock's time at which this process last committed an event of that feed.
+        self.heard_at: dict[tuple[str, str], datetime] = {}
         # (campaign, lesson date, source) → live check-ins that this process has taken from a platform's feed, repeats included.
         self.live_taken: Counter[tuple[str, str, str]] = Counter()
         self._slot = random.randrange(COUNT_SLOTS)  # noqa: S311 - spreads replicas over rows
@@ -156,6 +159,7 @@ class Committer:
         for (campaign_id, type_, lesson_date, mode, _, _, feed), number in counts.items():
             if feed:
                 self.last_taken_s[campaign_id] = time.time()
+                self.heard_at[campaign_id, feed] = self._clock.now()
             if feed and type_ == CHECKED_IN and mode == "live":
                 self.live_taken[campaign_id, lesson_date, feed] += number
 

@@ -30,6 +30,7 @@ FORGET_WHAT_WAS_SAID = (
     "WHERE campaign_id = $1 AND enrolment.campaign_no = campaign.campaign_no AND said IS NOT NULL"
 )
 RENAME_IN_CERTIFICATES = "UPDATE certificate SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2"
+RENAME_IN_LINKS_GIVEN = "UPDATE viewer_link_given SET viewer_id = $3 WHERE campaign_id = $1 AND viewer_id = $2"
 RENAME_IN_MAKE_GOODS = (
     "UPDATE make_good SET audience = jsonb_set(audience, '{viewer_ids}', (audience->'viewer_ids') - $2::text "
     "|| to_jsonb($3::text)) WHERE campaign_id = $1 AND audience->'viewer_ids' ? $2"
@@ -43,6 +44,7 @@ class Erasure(ServiceErasure):
     async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
         counts = {table: await tx.change(sql, campaign_id, viewer_id, *name) for table, sql in RENAMES.items()}
         counts["make_good"] = await tx.change(RENAME_IN_MAKE_GOODS, campaign_id, viewer_id, name.account)
+        counts["viewer_link_given"] = await tx.change(RENAME_IN_LINKS_GIVEN, campaign_id, viewer_id, name.account)
         counts["certificate"] = await tx.change(RENAME_IN_CERTIFICATES, campaign_id, viewer_id, name.account)
         return counts | {"ledger": await erasure.forget_in_ledger(tx, campaign_id, viewer_id, name)}
 

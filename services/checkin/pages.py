@@ -154,7 +154,8 @@ def next_lesson(report: ViewerReport, times: "Times") -> NextLesson | None:
     )
 
 
-def lesson_row(report: ViewerReport, view: LessonView, times: "Times") -> LessonRow:
+def lesson_row(report: ViewerReport, view: LessonView, times: "Times", whom: str = "您") -> LessonRow:
+    """`whom`: what the viewer is called: 您 on the viewer's own page."""
     lesson = report.campaign.definition.lessons[view.lesson]
     return LessonRow(
         number=view.lesson + 1,
@@ -162,7 +163,7 @@ def lesson_row(report: ViewerReport, view: LessonView, times: "Times") -> Lesson
         title=lesson.title,
         tone=LessonState.NOT_SEEN if _is_being_checked(view) else view.state,
         label=BEING_CHECKED if _is_being_checked(view) else LABELS[view.state],
-        reason=_reason(report, view, times),
+        reason=_reason(report, view, times, whom),
         earn_until=times.moment(view.earn_until, ends=True)
         if view.earn_until and view.state != LessonState.UPCOMING
         else None,
@@ -176,7 +177,7 @@ def _hours(report: ViewerReport, view: LessonView, times: "Times") -> str:
     return "、".join(f"{times.clock(w.opens_at)}–{times.clock(w.closes_at, ends=True)}" for w in windows)
 
 
-def _reason(report: ViewerReport, view: LessonView, times: "Times") -> str:
+def _reason(report: ViewerReport, view: LessonView, times: "Times", whom: str) -> str:
     """Why the lesson stands as it does."""
     definition = report.campaign.definition
     match view.state:
@@ -190,24 +191,22 @@ def _reason(report: ViewerReport, view: LessonView, times: "Times") -> str:
         case LessonState.NOT_CREDITED:
             credited, other = _credited_and_other(definition)
             if not view.final:
-                return (
-                    f"目前只收到{other}签到；{credited}签到才计入。{_still_to_come(definition, view, times, credited)}"
-                )
+                return f"目前只收到{other}签到；{credited}签到才计入。{_still_to_come(definition, view, times, whom, credited)}"
             return f"只有{other}签到，不计入；{credited}签到才计入"
         case LessonState.UPCOMING:
             return f"签到时段 {_hours(report, view, times)}"
         case LessonState.OPEN:
-            return "还没有收到您的签到"
+            return f"还没有收到{whom}的签到"
         case LessonState.NOT_SEEN:
-            still_to_come = f"暂时没有收到签到；{_still_to_come(definition, view, times)}"
+            still_to_come = f"暂时没有收到签到；{_still_to_come(definition, view, times, whom)}"
             return _refused(report, view, times) or still_to_come
         case LessonState.MISSED:
             return _refused(report, view, times) or "没有收到签到"
 
 
-def _still_to_come(definition: CampaignDefinition, view: LessonView, times: "Times", mode: str = "") -> str:
+def _still_to_come(definition: CampaignDefinition, view: LessonView, times: "Times", whom: str, mode: str = "") -> str:
     sealed_at = times.moment(definition.sealed_at(view.lesson))
-    return f"直播平台的名单在 {sealed_at} 前送到并有您{f'的{mode}签到' if mode else ''}，就会自动计入"
+    return f"直播平台的名单在 {sealed_at} 前送到并有{whom}{f'的{mode}签到' if mode else ''}，就会自动计入"
 
 
 def _is_being_checked(view: LessonView) -> bool:

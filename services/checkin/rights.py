@@ -12,6 +12,8 @@ WITHHELD = {
     "make_good": "UPDATE, DELETE",
     "platform_count": "DELETE",
     "certificate": "DELETE",
+    "feed_heard": "DELETE",
+    "viewer_link_given": "UPDATE, DELETE",
 }
 # Columns of the tables above that the role may change nevertheless.
 CHANGING = {"make_good": "granted", "enrolment": "has_contact"}

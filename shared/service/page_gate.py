@@ -21,6 +21,17 @@ ROLE_NAMES: dict[Role, str] = {"admin": "管理员", "office": "反诈办", "aud
 
 
 @dataclass(frozen=True)
+class FormLimits:
+    """What a page's form may have. The route says the same to FastAPI in `form_limits`: whoever reads the form first decides."""
+
+    fields: int = FORM_FIELDS_MAX
+    files: int = 0
+
+
+ORDINARY = FormLimits()
+
+
+@dataclass(frozen=True)
 class Visit:
     """Somebody signed in, on one page."""
 
@@ -49,11 +60,12 @@ class PageGate:
 
     roles: tuple[Role, ...]
     subtrees: bool
+    form: FormLimits = ORDINARY
 
     async def __call__(self, request: Request) -> Visit:
         session = self.admit(request)
         if request.method != "GET":
-            await check_form_token(request, session.form_token)
+            await check_form_token(request, session.form_token, self.form)
         async with request.app.state.service.db.transaction() as tx:
             over = await sessions.is_over(tx, session.hash, session.person_id, session.generation)
         if over:
@@ -82,10 +94,10 @@ class PageGate:
         return session
 
 
-def signed_in(*roles: Role, subtrees: bool = False) -> PageGate:
+def signed_in(*roles: Role, subtrees: bool = False, form: FormLimits = ORDINARY) -> PageGate:
     """A dependency that gives the `Visit` of somebody with one of `roles`. People of one unit are let in only with
     `subtrees=True`, for pages that show and change nothing outside of it."""
-    return PageGate(roles, subtrees)
+    return PageGate(roles, subtrees, form)
 
 
 @dataclass(frozen=True)
@@ -105,9 +117,9 @@ def check_origin(request: Request) -> None:
         raise Problem(403, "other-origin", "这个表单不是从本系统的页面提交的", "请重新打开页面，再填一次")
 
 
-async def check_form_token(request: Request, expected: str) -> None:
+async def check_form_token(request: Request, expected: str, limits: FormLimits = ORDINARY) -> None:
     """Raises a 403 problem unless the form carries the token that our page gave it (its field `form_token`)."""
-    form = await request.form(max_files=0, max_fields=FORM_FIELDS_MAX)
+    form = await request.form(max_files=limits.files, max_fields=limits.fields)
     given = form.get("form_token")
     if not isinstance(given, str) or not compare_digest(given.encode(), expected.encode()):
         raise Problem(403, "form-expired", "这个页面已经过时，没有做任何改动", "请重新打开页面，再填一次")

@@ -63,6 +63,7 @@ DESK = Door(READERS, subtrees=True, page=True)
 DESK_BUTTON = Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True)
 REPORTERS = ("admin", "office", "liaison")
 DECISION = Door(REPORTERS, subtrees=True, body_max_bytes=16 * KIB)
+READERS_PAGE = Door(READERS, subtrees=True, page=True)
 EVERYWHERE = {
     f"{method} {path}": PUBLIC
     for method, path in (
@@ -98,6 +99,18 @@ DOORS = {
         f"GET {C}/units/{{unit_code}}/viewers": Door(ROLES, subtrees=True),
         f"GET {C}/units/{{unit_code}}/viewers/{{viewer_id}}": Door(ROLES, subtrees=True),
         "GET /me/{token}": PUBLIC,
+        "GET /campaigns": READERS_PAGE,
+        "GET /campaigns/viewers": READERS_PAGE,
+        "POST /campaigns/viewers": Door(
+            READERS, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True
+        ),
+        "GET /campaigns/viewers/{viewer_id}": READERS_PAGE,
+        "POST /campaigns/viewers/{viewer_id}/link": Door(
+            OFFICE, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True
+        ),
+        "GET /campaigns/make-goods": Door(READERS, page=True),
+        "POST /campaigns/make-goods/preview": Door(OFFICE, body_max_bytes=MIB, headers=OUR_FORM.copy, page=True),
+        "POST /campaigns/make-goods": Door(OFFICE, body_max_bytes=MIB, headers=OUR_FORM.copy, page=True),
     },
     "reporting": {
         f"GET {C}/totals": Door(ROLES, subtrees=True),

@@ -38,6 +38,8 @@ RIGHTS = {
         "make_good": "a w(granted)",
         "platform_count": "aw",
         "certificate": "aw",
+        "feed_heard": "aw",
+        "viewer_link_given": "a",
     },
     "reporting": EVERYWHERE
     | DEFINITIONS

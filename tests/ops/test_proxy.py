@@ -268,6 +268,9 @@ class OfficeProxy:
     async def get(self, path: str, port: int = 8440, **headers: str) -> httpx.Response:
         return await self._http.get(f"https://127.0.0.1:{self._ports[port]}{path}", headers=headers)
 
+    async def post(self, path: str, body: bytes, port: int = 8440) -> httpx.Response:
+        return await self._http.post(f"https://127.0.0.1:{self._ports[port]}{path}", content=body)
+
 
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[OfficeProxy]:
@@ -297,7 +300,12 @@ async def test_the_office_begins_at_a_page_that_leads_to_everything(office: Offi
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     links = set(re.findall(r'href="https://127\.0\.0\.1:(\d+)/(?:docs)?"', page.text))
     assert links == {str(number) for number in range(8441, 8446)}
-    assert set(re.findall(r'href="(/[a-z-]+)"', page.text)) == {"/account", "/invitation"}
+    assert set(re.findall(r'href="(/[a-z-]+)"', page.text)) == {
+        "/account",
+        "/invitation",
+        "/campaigns",
+        "/certificates",
+    }
     assert "办公入口" in page.text
 
 
@@ -326,6 +334,12 @@ async def test_a_page_that_signs_in_or_renews_works_at_each_services_own_port(of
             assert (await office.get(path, port)).headers["x-is"] == "reporting", (port, path)
         for path in ("/certificates", "/v1/campaigns", "/accounts", "/docs"):
             assert (await office.get(path, port)).headers["x-is"] == service, (port, path)
+
+
+async def test_a_list_of_accounts_fits_through_the_door_and_larger_bodies_do_not(office: OfficeProxy) -> None:
+    sizes = [("/campaigns/make-goods/preview", 1024), ("/campaigns/make-goods", 1025), ("/certificates", 17)]
+    statuses = [(await office.post(path, b"x" * (kib * 1024))).status_code for path, kib in sizes]
+    assert statuses == [200, 413, 413]
 
 
 async def test_grafana_gets_its_own_cookies_and_nobody_elses(office: OfficeProxy) -> None:

@@ -31,6 +31,7 @@ RECIPIENTS = {name: nacl.public.PrivateKey.generate() for name in ("certificate"
 LIVE = "2024-06-29T19:31:05+08:00"
 REPLAY = "2024-06-30T09:00:00+08:00"  # on D+1: the replay of lesson D (FACTS A2)
 SECOND_LIVE = "2024-06-30T19:45:00+08:00"
+HEARD_KEPT_EVERY_S = 0.05
 DURING = datetime.fromisoformat("2024-06-30T20:30:00+08:00")  # both lessons' live windows are over, nothing is sealed
 
 
@@ -108,7 +109,13 @@ async def running_checkin(
         "link_key": text_of(b"k" * 32),
     }
     settings = Settings(**settings_of("checkin", database.url, folder, now) | values | more)
-    app = build_app(settings, record=record, items_waiting_max=items_waiting_max, lag_every_s=lag_every_s)
+    app = build_app(
+        settings,
+        record=record,
+        items_waiting_max=items_waiting_max,
+        lag_every_s=lag_every_s,
+        keep_heard_every_s=HEARD_KEPT_EVERY_S,
+    )
     async with CheckinUnderTest(app, caller=token()).running() as running:
         yield running
         await asyncio.sleep(0)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import jwt
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse
 
-from services.checkin import pages, usecases
+from services.checkin import links, pages, usecases
 from services.checkin.api.parameters import VIEWER_IDS_MAX, VIEWER_IDS_MAX_BYTES, Office, PathId, Reader
 from services.checkin.campaigns import Catalogue
 from services.checkin.certificates import CertificateState
@@ -114,7 +113,7 @@ def add_viewer_routes(router: APIRouter, settings: Settings, db: Database, clock
         summary="Links to many viewers' own pages",
         max_body_size=VIEWER_IDS_MAX_BYTES,
     )
-    async def links(campaign_id: PathId, body: LinksRequest, principal: Office) -> LinkPage:
+    async def links_of_many(campaign_id: PathId, body: LinksRequest, principal: Office) -> LinkPage:
         """The platform gives each viewer their own link. Listed viewers need not be known yet."""
         if body.viewer_ids is not None:
             ids = [(viewer_id, None) for viewer_id in body.viewer_ids]
@@ -130,19 +129,15 @@ def add_viewer_routes(router: APIRouter, settings: Settings, db: Database, clock
         return [LinkRow(viewer_id=viewer, unit_code=unit, url=link_to(campaign_id, viewer)) for viewer, unit in viewers]
 
     def link_to(campaign_id: str, viewer_id: str) -> str:
-        token = jwt.encode({"c": campaign_id, "v": viewer_id}, settings.link_key, algorithm="HS256")
-        return f"{settings.public_url}/me/{token}"
+        return links.link_to(settings.public_url, settings.link_key, campaign_id, viewer_id)
 
     @router.get("/me/{token}", tags=["viewer"], summary="The viewer's own page", response_class=HTMLResponse)
     async def me(token: Annotated[str, Path(max_length=1000)]) -> HTMLResponse:
-        try:
-            claims: dict[str, Any] = jwt.decode(token, settings.link_key, algorithms=["HS256"])
-            campaign_id, viewer_id = str(claims["c"]), str(claims["v"])
-        except (jwt.InvalidTokenError, KeyError):
+        if (linked := links.linked_by(token, settings.link_key)) is None:
             return pages.PAGES.answer(pages.unknown_link(), 404)
         async with db.transaction() as tx:
             try:
-                report = await usecases.viewer_report(tx, catalogue, campaign_id, viewer_id, clock.now())
+                report = await usecases.viewer_report(tx, catalogue, *linked, clock.now())
             except Refused as refused:
                 if refused.name not in (NO_SUCH_CAMPAIGN, NO_SUCH_VIEWER):
                     raise
