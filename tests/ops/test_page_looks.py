@@ -3,6 +3,7 @@ wider than the screen, loaded from elsewhere, or kept back by the page's own hea
 """
 
 import json
+import re
 import shutil
 import subprocess
 from datetime import datetime
@@ -14,10 +15,18 @@ import pytest
 
 from deploy.proxy import said
 from devstack.home import REPOSITORY
+from shared.contracts.certificate import CertificateClaimedV1
+from shared.ids import new_event_id
+from shared.service.sessions import COOKIE
+from shared.service.tokens import ALL_CAMPAIGNS, Role
+from tests.support import reporting_events
 from tests.support.campaigns import campaign_content
 from tests.support.certificate import CLAIM_FROM, CertificateService, certificate_rules, checked_in, defined, enrolled
 from tests.support.checkin import CAMPAIGN, CheckinUnderTest, checkin, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
+from tests.support.office import ORIGIN, person_at
+from tests.support.reporting_service import ReportingService
+from tests.support.service import ServiceUnderTest, session_cookie
 
 PARTS = Path(__file__).parent / "page_looks"  # package.json, its lock, look.mjs
 BUILD = REPOSITORY / "build" / "pages"
@@ -33,15 +42,23 @@ pytestmark = [
 
 
 def test_every_page_is_readable_for_everybody(tmp_path: Path, answers: Answers) -> None:
+    """Also by keyboard alone, and without a script: none has one."""
+    assert [name for name, page in answers.items() if "<script" in page["body"]] == []
     assert look(tmp_path, answers) == []
 
 
 def test_what_is_not_readable_is_found(tmp_path: Path) -> None:
     """Seen red once and for ever: a page with everything that the other test looks for."""
-    bad = '<p style="color:#ccc;background:#fff">low contrast</p><input><img src="/x.png"><pre style="width:3000px">wide</pre>'
+    bad = (
+        '<p style="color:#ccc;background:#fff">low contrast</p><input><img src="/x.png"><pre style="width:3000px">wide</pre>'
+        '<a href="/" style="outline:none">unseen</a><a href="/" tabindex="-1">unreached</a>'
+    )
     headers = {"content-type": "text/html", "content-security-policy": "img-src 'none'"}
     found = "\n".join(look(tmp_path, {"bad": {"status": 200, "headers": headers, "body": bad}}))
-    for fault in ("color-contrast", "label", "px wide", "Content Security Policy", "document-title", "html-has-lang"):
+    for fault in (
+        "color-contrast", "label", "px wide", "Content Security Policy", "document-title", "html-has-lang",
+        "focus is not seen", "not reached by keyboard",
+    ):  # fmt: skip
         assert fault in found
 
 
@@ -52,10 +69,15 @@ async def answers(database: DatabaseFactory, tmp_path: Path) -> Answers:
     claim_page: dict[str, Any] = {"claim_page_url": "https://page.test/claim"}
     async with running_checkin(await database("checkin"), tmp_path, start, **claim_page) as service:
         found = await of_checkin(service)
+        found |= await of_campaigns(service)
     (tmp_path / "certificate").mkdir()
     certificates = CertificateService((await database("certificate")).url, tmp_path / "certificate")
     found |= await of_certificate(certificates)
+    found |= await of_certificates(certificates)
     await certificates.close()
+    people = ReportingService(await database("reporting"))
+    found |= await of_people(people)
+    await people.close()
     html = {"content-type": "text/html; charset=utf-8"}
     proxies = {name: {"status": 200, "headers": html, "body": text} for name, text in said.render().items()}
     found |= {f"proxy-{name.removesuffix('.html')}": page for name, page in proxies.items() if name.endswith(".html")}
@@ -81,6 +103,8 @@ async def of_checkin(service: CheckinUnderTest) -> Answers:
         service.clock_is(datetime.fromisoformat(now))
         await service.post(*events)
         found[name] = await answer(service.client, await link_of(service, events[0]["viewer_id"]))
+    await service.deliver(claimed_by("done"))
+    found["me-claimed"] = await answer(service.client, await link_of(service, "done"))
     found["me-unknown-link"] = await answer(service.client, "/me/no-link", 404)
     found["me-nothing-yet"] = await answer(service.client, await link_of(service, "nobody"), 404)
     found["checkin-404"] = await answer(service.client, "/no/such/page", 404)
@@ -90,6 +114,103 @@ async def of_checkin(service: CheckinUnderTest) -> Answers:
 async def link_of(service: CheckinUnderTest, viewer: str) -> str:
     url = (await service.client.post(f"/v1/campaigns/{CAMPAIGN}/viewers/{viewer}/link")).json()["url"]
     return httpx.URL(url).path
+
+
+def claimed_by(viewer: str) -> CertificateClaimedV1:
+    at = datetime.fromisoformat("2024-07-01T08:30:00+08:00")
+    return CertificateClaimedV1(
+        event_id=new_event_id(),
+        occurred_at=at,
+        campaign_id=CAMPAIGN,
+        viewer_ids=[viewer],
+        serials=["s"],
+        claimed_at=[at],
+    )
+
+
+async def of_campaigns(service: CheckinUnderTest) -> Answers:
+    """The office's pages: course, viewers, make-goods; for the whole campaign, for a county, for a reader."""
+    browser, county, reader, of_all = (
+        signed_in(service, *who)
+        for who in (("office", CAMPAIGN), ("office", CAMPAIGN, "111"), ("auditor", CAMPAIGN), ("admin", ALL_CAMPAIGNS))
+    )
+    missed, viewers, make_goods = "/campaigns/viewers/missed", "/campaigns/viewers", "/campaigns/make-goods"
+    wanted = {"lesson": "2024-06-30", "reason": "6 月 30 日直播平台故障", "accounts": "missed next open ghost 张三"}
+    preview, grant = f"{make_goods}/preview", make_goods
+    found = {
+        "campaigns-choice": await answer(of_all, "/campaigns"),
+        "campaigns-course": await answer(browser, "/campaigns"),
+        "campaigns-course-county": await answer(county, "/campaigns"),
+        "campaigns-find": await answer(browser, viewers),
+        "campaigns-find-unknown": await answer(county, f"{viewers}/nobody", 404),
+        "campaigns-viewer": await answer(browser, missed),
+        "campaigns-link-reason": await answer(browser, f"{missed}/link", 422, form=await form_of(browser, missed)),
+        "campaigns-link": await answer(
+            browser, f"{missed}/link", form=await form_of(browser, missed) | {"reason": "观众来电，核对第 2 天"}
+        ),
+        "campaigns-make-goods": await answer(browser, make_goods),
+        "campaigns-make-goods-error": await answer(browser, preview, 422, form=await form_of(browser, make_goods)),
+        "campaigns-preview": await answer(browser, preview, form=await form_of(browser, make_goods) | wanted),
+    }
+    shown = fields_of(found["campaigns-preview"]["body"])
+    found["campaigns-preview-outdated"] = await answer(browser, grant, 409, form=shown | {"accounts": "missed"})
+    granted = await browser.post(grant, data=shown, headers={"origin": ORIGIN})
+    return found | {
+        "campaigns-granted": await answer(browser, granted.headers["location"]),
+        "campaigns-granted-reader": await answer(reader, make_goods),
+        "campaigns-viewer-made-good": await answer(browser, missed),
+        "campaigns-not-allowed": await answer(county, make_goods, 403),
+        "campaigns-form-expired": await answer(browser, grant, 403, form=shown | {"form_token": "0" * 64}),
+    }
+
+
+def signed_in(service: ServiceUnderTest, role: Role, campaign: str, unit: str | None = None) -> httpx.AsyncClient:
+    browser = service.browser()
+    cookie = session_cookie(role, campaign=campaign, unit=unit, subject="王芳")
+    browser.cookies.set(COOKIE, cookie, domain="office.test")
+    return browser
+
+
+async def form_of(browser: httpx.AsyncClient, page: str) -> dict[str, str]:
+    """The form token of a page."""
+    return {"form_token": fields_of((await browser.get(page)).text)["form_token"]}
+
+
+def fields_of(page: str) -> dict[str, str]:
+    return dict(re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
+
+
+async def of_people(service: ReportingService) -> Answers:
+    """The pages to sign in on, and the frame around all pages of the office."""
+    await service.deliver(*reporting_events.defined(CAMPAIGN))
+    visitor, person = service.browser(), await person_at(service, CAMPAIGN, "王芳", unit="140902")
+    return {
+        "sign-in": await answer(visitor, "/sign-in"),
+        "sign-in-wrong": await answer(
+            visitor, "/sign-in", 401, form=await form_of(visitor, "/sign-in") | {"name": "王芳", "passphrase": "x" * 12}
+        ),
+        "invitation": await answer(visitor, "/invitation"),
+        "invitation-wrong": await answer(
+            visitor,
+            "/invitation",
+            422,
+            form=await form_of(visitor, "/invitation") | {"code": "2222", "passphrase": "x", "repeated": "y"},
+        ),
+        "account": await answer(person, "/account"),
+    }
+
+
+async def of_certificates(service: CertificateService) -> Answers:
+    """The office's pages about certificates."""
+    browser, find = signed_in(service, "office", CAMPAIGN), "/certificates"
+    valid, revoked = await service.certificates()
+    unknown = await form_of(browser, find) | {"typed": "nobody"}
+    return {
+        "certificates-find": await answer(browser, find),
+        "certificates-find-unknown": await answer(browser, find, 404, form=unknown),
+        "certificates-valid": await answer(browser, f"{find}/{valid.serial}"),
+        "certificates-revoked": await answer(browser, f"{find}/{revoked.serial}"),
+    }
 
 
 async def of_certificate(service: CertificateService) -> Answers:
@@ -120,7 +241,8 @@ async def of_certificate(service: CertificateService) -> Answers:
 async def answer(
     client: httpx.AsyncClient, path: str, status: int = 200, *, form: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    asked = client.get(path, headers=BROWSER) if form is None else client.post(path, data=form, headers=BROWSER)
+    sent = BROWSER | {"origin": ORIGIN}
+    asked = client.get(path, headers=BROWSER) if form is None else client.post(path, data=form, headers=sent)
     given = await asked
     assert (given.status_code, given.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
     return {"status": status, "headers": dict(given.headers), "body": given.text}

@@ -11,6 +11,29 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const SERIOUS = ["serious", "critical"];
 const findings = [];
 
+// By keyboard alone: Tab reaches everything that a mouse reaches, and shows where it is.
+const TABBED = "a[href], button, input:not([type=hidden]), select, textarea, summary";
+async function tabThrough(page, say) {
+  const all = await page.evaluate((what) => {
+    const seen = [...document.querySelectorAll(what)].filter((element) => element.checkVisibility());
+    seen.forEach((element, place) => (element.dataset.place = place));
+    return seen.map((element) => element.outerHTML.slice(0, 120));
+  }, TABBED);
+  const reached = new Set();
+  for (let tabs = 0; tabs < 4 * all.length + 10 && reached.size < all.length; tabs++) {
+    await page.keyboard.press("Tab"); // a field of date and time takes several
+    const { place, style, width } = await page.evaluate(() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+      return { place: document.activeElement.dataset.place, style: outlineStyle, width: parseFloat(outlineWidth) };
+    });
+    if (place === undefined || reached.has(place)) continue;
+    reached.add(place);
+    if (style === "none" || width === 0) say(`focus is not seen: ${all[place]}`);
+  }
+  all.forEach((html, place) => reached.has(`${place}`) || say(`not reached by keyboard: ${html}`));
+  await page.evaluate(() => document.activeElement.blur());
+}
+
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 for (const width of [375, 1440])
   for (const colorScheme of ["light", "dark"]) {
@@ -28,6 +51,7 @@ for (const width of [375, 1440])
       await page.goto("https://page.test/");
       const { scrollWidth } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth }));
       if (scrollWidth > width) say(`${scrollWidth} px wide`);
+      if (width === 1440 && colorScheme === "light") await tabThrough(page, say);
       await page.screenshot({ path: join(pictures, `${name}-${width}-${colorScheme}.png`), fullPage: true });
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => window.axe.run());
