@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.certificate import domain, store
+from services.certificate import store
 from services.certificate.certificates import keep_signing_key, with_name
 from services.certificate.keys import Keys, bound_to
 from shared.contracts.campaign import RETAIN_DAYS
@@ -15,6 +15,7 @@ from shared.failures import Poison
 from shared.people import erasure, phones
 from shared.people.campaign_keys import CampaignKeys
 from shared.people.enrolments import latest_enrolments
+from shared.people.names import NameRefused, normalise_name
 from shared.people.sealing import CannotOpen
 
 log = structlog.get_logger()
@@ -102,8 +103,8 @@ def _usable_fields(opened: bytes | None) -> dict[store.Field, str]:
 def _usable_name(raw: str) -> str | None:
     """The name as it is printed; None where it cannot be printed. The log then says why, without the name or its owner."""
     try:
-        return domain.normalise_name(raw)
-    except domain.NameRefused as refused:
+        return normalise_name(raw)
+    except NameRefused as refused:
         log.warning("a name of an enrolment is not taken", reason=str(refused))
         return None
 

@@ -19,6 +19,7 @@ from shared.definitions import Definitions
 from shared.people import phones
 from shared.people.at_rest import lookup_hash
 from shared.people.campaign_keys import CampaignKeys
+from shared.people.names import NameRefused, normalise_name
 from shared.service import wrong_tries
 from shared.service.refusals import Refused
 
@@ -155,8 +156,8 @@ async def reissue(
     The same `request_id` again returns the same serial and changes nothing. Refused as `name-refused`, `campaign-erased`,
     `no-certificate`, `already-revoked`, or `request-id-used` where that id came with another viewer or name before."""
     try:
-        corrected = domain.normalise_name(name)
-    except domain.NameRefused as error:
+        corrected = normalise_name(name)
+    except NameRefused as error:
         raise Refused("name-refused", str(error)) from error
     if corrected is None:
         raise Refused("name-refused", "姓名里没有看得见的字")

@@ -7,7 +7,7 @@ leaves, and how likely one of them is right: docs/decisions/claim-tries.md.
 
 from datetime import timedelta
 
-from services.certificate.domain import network_of
+from shared.addresses import network_of
 from shared.people.at_rest import lookup_hash
 from shared.service.wrong_tries import Limit
 

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import erase_commands
-from services.certificate.domain import mask_name
 from shared.bus.topology import LIVE_SUBJECT, NEXT, SERVICES
 from shared.contracts.checkin import ViewerEnrolledV1
 from shared.contracts.registry import BY_SUBJECT
 from shared.database import Transaction
 from shared.people import erasure
+from shared.people.names import mask_name
 from shared.service.tokens import create_token
 from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin

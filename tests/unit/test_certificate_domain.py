@@ -16,28 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.certificate.domain import (
-    NAME_MAX_CHARS,
     CertificateContent,
-    NameRefused,
     SigningKey,
     Verdict,
     canonical_bytes,
     certificate_document,
     mask_holder,
-    mask_name,
-    network_of,
     new_claim_code,
     new_code,
     new_serial,
     normalise_claim_code,
     normalise_code,
-    normalise_name,
     normalise_serial,
     valid_serial,
     verify_document,
 )
+from shared.addresses import network_of
 from shared.codes import ALPHABET
 from shared.contracts.campaign import LESSONS_MAX
+from shared.people.names import NAME_MAX_CHARS, NameRefused, mask_name, normalise_name
 from shared.service.bodies import BODY_MAX_BYTES
 
 CONTENT = CertificateContent(

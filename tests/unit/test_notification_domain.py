@@ -10,7 +10,7 @@ import pytest
 from services.notification.channels.domain import Message, Reference, Report
 from services.notification.plans import domain
 from services.notification.plans.certificates.domain import Certificate, claim_code_in, plan
-from services.notification.sending.domain import Status, after, mask_phone, reason, retry_delay
+from services.notification.sending.domain import Status, after, reason, retry_delay
 from shared.contracts.campaign import CampaignRules
 from tests.support.campaigns import campaign
 
@@ -194,12 +194,6 @@ def test_an_unreadable_claim_code_is_refused(secret: bytes) -> None:
 
 def test_a_claim_code_is_the_bytes_as_they_are() -> None:
     assert claim_code_in(b"AB23CD45") == "AB23CD45"
-
-
-def test_masks_hide_who_it_is() -> None:
-    assert mask_phone("13812345678") == "138****5678"
-    assert mask_phone("13812345678"[:10]) == "****67"
-    assert mask_phone("3021234") == "****34"
 
 
 @pytest.mark.parametrize("status", Status)

@@ -1,9 +1,9 @@
-"""An account that is shown masked leads nobody back to the viewer."""
+"""An account or a phone that is shown masked leads nobody back to the person."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.people.masks import mask_account
+from shared.people.masks import mask_account, mask_phone
 
 
 def test_one_character_at_each_end_from_six_on() -> None:
@@ -15,3 +15,9 @@ def test_one_character_at_each_end_from_six_on() -> None:
 @given(st.text(st.sampled_from("abc:_-.019"), min_size=1, max_size=64))
 def test_an_account_shows_at_most_two_characters(viewer_id: str) -> None:
     assert len(mask_account(viewer_id).replace("*", "")) <= 2
+
+
+def test_a_phone_shows_its_beginning_and_its_end_and_a_short_one_two_digits() -> None:
+    assert mask_phone("13812345678") == "138****5678"
+    assert mask_phone("13812345678"[:10]) == "****67"
+    assert mask_phone("3021234") == "****34"

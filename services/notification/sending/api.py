@@ -17,7 +17,7 @@ from shared.database import Database
 from shared.definitions import is_defined
 from shared.paging import Cursor, Limit, next_cursor, position_in
 from shared.people.campaign_keys import Recipient
-from shared.people.masks import mask_account
+from shared.people.masks import mask_account, mask_phone
 from shared.service.guarded_route import GuardedRoute
 from shared.service.problems import not_found
 from shared.service.tokens import Principal, requires
@@ -74,7 +74,7 @@ def build_api(db: Database, recipient: Recipient, channels: Collection[str]) -> 
 
 def _row(row: store.Row, phones: Mapping[str, str], channels: Collection[str]) -> NotificationRow:
     account = row["recipient"]
-    masked = domain.mask_phone(phones[account]) if account in phones else mask_account(account)
+    masked = mask_phone(phones[account]) if account in phones else mask_account(account)
     sent = row["status"] in (Status.ACCEPTED, Status.DELIVERED)
     return NotificationRow(
         **{key: row[key] for key in ("id", "kind", "period", "channel", "status", "due_at", "updated_at")},

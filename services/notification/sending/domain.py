@@ -1,4 +1,4 @@
-"""The statuses of a notification, the delay before another attempt, and how much of a phone is shown."""
+"""The statuses of a notification, and the delay before another attempt."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -43,11 +43,6 @@ def retry_delay(attempts: int) -> timedelta:
     """How long to wait after attempt number `attempts`, which certainly sent nothing. There is no wait after the first three
     attempts: then most likely this service has crashed, and the channel is well."""
     return timedelta(seconds=_RETRY_DELAYS_S[min(attempts, len(_RETRY_DELAYS_S)) - 1])
-
-
-def mask_phone(phone: str) -> str:
-    """The phone with its middle hidden: 138****5678; a short one shows its last two digits only."""
-    return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else f"****{phone[-2:]}"
 
 
 def reason(status: str, stored: str | None, has_channel: bool) -> str | None:
