@@ -61,6 +61,13 @@ class ServiceClient:
             fail(f"{self.service} 没有给出 {media_type}。请核对它的版本是否与 fanzha 相同（{self._http.base_url}）")
         return response.content
 
+    def page(self, path: str, body: Any) -> bytes:
+        """The page (HTML) that a POST is answered with."""
+        response = self._send("POST", path, json=body, headers={"accept": "text/html, application/json;q=0.5"})
+        if response.is_error:
+            fail(f"{self.service} 拒绝了请求（{response.status_code}）")
+        return response.content
+
     def put(self, path: str, body: Any) -> Any:
         return self._answer(self._send("PUT", path, json=body))
 

@@ -1,5 +1,5 @@
-"""`fanzha erase`: forgets a viewer, somebody of the office, or everybody's names and phones of a campaign; shows first, does it
-with `--yes`."""
+"""`fanzha erase`: forgets a viewer, somebody of the office, a unit's liaison, or everybody's names and phones of a campaign;
+shows first, does it with `--yes`."""
 
 import asyncio
 import json
@@ -21,7 +21,9 @@ from upkeep.deployment import Deployment
 T = TypeVar("T")
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="删除个人信息：一个人、一个活动；到期自动删除的记录"
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="删除个人信息：一个人、一个单位的联络员、一个活动；到期自动删除的记录",
 )
 
 LOOK_FIRST = "fanzha doctor 会说是哪一部分；恢复以后再运行一次"
@@ -42,6 +44,12 @@ TABLES = {
     "contact": "姓名、手机号",
     "rendered": "证书 PDF 和图片",
     "viewer_move": "单位变更",
+    "liaison": "联络员",
+    "liaison_change": "联络员变更的原因",
+    "liaison_code": "码条",
+    "device": "联络员的手机",
+    "liaison_contact": "联络员的姓名、电话",
+    "liaison_reveal": "显示号码的原因",
     "notification": "短信记录",
     "person": "办公人员",
     "person_change": "办公人员的变更记录",
@@ -104,6 +112,29 @@ def person(
     _tell(counts, yes, as_json)
     if yes and not as_json:
         typer.echo("他的令牌（如有）要等到期。备份里的，见 docs/operations/erasure.md")
+
+
+@app.command()
+def liaison(
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动 ID")],
+    unit_code: Annotated[str, typer.Argument(metavar="UNIT", help="单位代码")],
+    by: Actor = "",
+    yes: Yes = False,
+    rebuild_stream: Annotated[bool, typer.Option("--rebuild-stream", help="同时重建事件流（要重新发布账本）")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """忘记一个单位的联络员、副联络员、分管领导：姓名、电话删除，码条作废，手机退出。上报的数字不变。"""
+    from upkeep import forget
+
+    _check_actor(by, yes)
+    counts = _run(forget.liaison(this_deployment(), campaign_id, unit_code, by, dry_run=not yes))
+    _tell(counts, yes, as_json)
+    if yes and rebuild_stream:
+        _rebuild()
+    elif yes and not as_json:
+        typer.echo(
+            "事件流里的旧消息（加密的）最多保留 60 天；要立即消除，加 --rebuild-stream。备份里的，见 docs/operations/erasure.md"
+        )
 
 
 @app.command()
@@ -171,7 +202,13 @@ def show_log(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     table = Table("时间", "服务", "种类", "活动", "执行人", "数量")
-    kinds = {"viewer": "一个人", "person": "办公人员", "campaign": "整个活动", "retention": "到期"}
+    kinds = {
+        "viewer": "一个人",
+        "person": "办公人员",
+        "liaison": "一个单位的联络员",
+        "campaign": "整个活动",
+        "retention": "到期",
+    }
     for row in rows:
         table.add_row(
             local_text(datetime.fromisoformat(row["erased_at"]), CHINA),

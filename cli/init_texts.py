@@ -29,6 +29,8 @@ COMPOSE_PROFILES={profiles}
 # 观众和平台看到的地址，结尾不带斜杠：写进证书二维码和个人页链接
 CHECKIN_PUBLIC_URL={url or "http://127.0.0.1:8001"}
 CERTIFICATE_PUBLIC_URL={url or "http://127.0.0.1:8004"}
+# 联络员手机看到的地址，结尾不带斜杠：写进码条
+REPORTING_PUBLIC_URL={url or "http://127.0.0.1:8002"}
 # 证书上的印章：一个 PNG 文件，写成 ./seal.png 或绝对路径；不写就没有印章
 SEAL_IMAGE=
 

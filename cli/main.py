@@ -22,6 +22,7 @@ from cli import (
     import_command,
     init_command,
     ledger_commands,
+    liaison_commands,
     obligations_command,
     person_commands,
     platform_count_command,
@@ -51,6 +52,7 @@ app.command("platforms")(platforms_command.platforms)
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(person_commands.app, name="person")
+app.add_typer(liaison_commands.app, name="liaison")
 app.add_typer(ledger_commands.outbox_app, name="outbox")
 app.add_typer(ledger_commands.dead_letters_app, name="dead-letters")
 app.command("backup")(backup_commands.backup)

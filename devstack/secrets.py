@@ -60,6 +60,7 @@ class Secrets(BaseModel):
     more_sources: dict[str, WebhookSource] = Field(default_factory=_one_source_of_each_verifier)
     token_private_key: str = Field(default_factory=_key, description="Ed25519")
     session_signing_key: str = Field(default_factory=_key, description="Ed25519; a new one signs everybody out")
+    liaison_key: str = Field(default_factory=_key, description="hashes liaisons' codes; a new one makes all slips void")
     certificate_signing_key: str = Field(default_factory=_key, description="Ed25519")
     link_key: str = Field(default_factory=_key)
     sealing_private_keys: dict[str, str] = Field(default_factory=lambda: {name: _key() for name in SEALED_TO})
@@ -93,6 +94,8 @@ class Secrets(BaseModel):
         }
         if service == "reporting":
             keys["SESSION_SIGNING_KEY"] = self.session_signing_key
+            keys["LIAISON_KEY"] = self.liaison_key
+            keys["SEALING_PUBLIC_KEYS"] = self._sealing_public_keys("notification")
         if service in SEALED_TO:
             keys["SEALING_PRIVATE_KEY"] = self.sealing_private_keys[service]
             keys["CONTACT_KEYS"] = json.dumps(self.contact_keys[service])

@@ -82,6 +82,26 @@ async def is_defined(tx: Transaction, campaign_id: str) -> bool:
     return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM definition WHERE campaign_id = $1)", campaign_id))
 
 
+async def is_within(tx: Transaction, campaign_id: str, unit_code: str, root: str) -> bool:
+    """Whether the unit is `root` or lies below it in the campaign's tree. For services that do not hold the tree."""
+    return bool(
+        await tx.fetchval(
+            """
+            WITH RECURSIVE upwards AS (
+                SELECT unit_code, parent_code FROM unit JOIN definition USING (campaign_id, revision)
+                WHERE campaign_id = $1 AND unit_code = $2
+                UNION
+                SELECT unit.unit_code, unit.parent_code FROM unit JOIN definition USING (campaign_id, revision)
+                JOIN upwards ON unit.unit_code = upwards.parent_code WHERE campaign_id = $1)
+            SELECT EXISTS (SELECT FROM upwards WHERE unit_code = $3)
+            """,
+            campaign_id,
+            unit_code,
+            root,
+        )
+    )
+
+
 def _unreadable(error: ValidationError) -> str:
     """Says where the page cannot be read. Quotes no value of it, because people are shown the reason."""
     at = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"

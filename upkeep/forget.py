@@ -77,6 +77,15 @@ async def person(deployment: Deployment, campaign_id: str, name: str, actor: str
     return await _everywhere(deployment, work, "person", campaign_id, actor, dry_run=dry_run, order=order)
 
 
+async def liaison(deployment: Deployment, campaign_id: str, unit_code: str, actor: str, *, dry_run: bool) -> Counts:
+    """Forgets who reports for a unit: names, phones, masks, codes and devices; returns rows changed, by service and table."""
+
+    async def work(tx: Transaction, _: str, of: ServiceErasure) -> dict[str, int]:
+        return await of.forget_liaison(tx, campaign_id, unit_code)
+
+    return await _everywhere(deployment, work, "liaison", campaign_id, actor, dry_run=dry_run)
+
+
 async def people(
     deployment: Deployment,
     campaign_id: str,

@@ -146,6 +146,7 @@ def _completed(texts: Mapping[str, str]) -> DeploymentSecrets:
         webhook_secret=known.needed("operator", "WEBHOOK_SECRET", webhook_secret),
         token_private_key=known.needed("operator", "TOKEN_SIGNING_KEY"),
         session_signing_key=_session_key(known) or fresh.session_signing_key,
+        liaison_key=known.value("reporting", "LIAISON_KEY") or fresh.liaison_key,
         certificate_signing_key=known.needed("certificate", "CERTIFICATE_SIGNING_KEY"),
         link_key=known.needed("checkin", "LINK_KEY"),
         sealing_private_keys={name: known.needed(name, "SEALING_PRIVATE_KEY") for name in SEALED_TO},

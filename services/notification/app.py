@@ -6,10 +6,15 @@ from fastapi import FastAPI
 
 from services.notification.channels.domain import Channel
 from services.notification.channels.file import FileChannel
+from services.notification.liaisons import usecases as liaisons
+from services.notification.liaisons.api import build_api as build_liaison_api
+from services.notification.liaisons.consumers import build_consumers as build_liaison_consumers
 from services.notification.plans import metrics as plans_metrics
 from services.notification.plans import usecases as plans
 from services.notification.plans.consumers import build_consumers
+from services.notification.plans.domain import forget_at
 from services.notification.plans.secrets import Secrets
+from services.notification.refusals import ANSWERS
 from services.notification.sending import metrics as sending_metrics
 from services.notification.sending.api import build_api
 from services.notification.sending.usecases import Sender
@@ -44,7 +49,11 @@ def build_app(
     bus = Bus(
         settings.nats_url,
         NAME,
-        routers=[build_consumers(db, definitions, secrets), build_session_consumers(db, NAME)],
+        routers=[
+            build_consumers(db, definitions, secrets),
+            build_liaison_consumers(db, recipient),
+            build_session_consumers(db, NAME),
+        ],
         times=times,
     )
     bus.declares(NotificationKeyMadeV1)
@@ -56,7 +65,7 @@ def build_app(
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, recipient, channels)],
+        routers=[build_api(db, recipient, channels), build_liaison_api(db, clock, recipient)],
         due_work=build_due_work(db, definitions, channels, secrets, settings.claim_page_url),
         exact=[
             *sending_metrics.exact(clock, list(channels), definitions),
@@ -65,6 +74,7 @@ def build_app(
             measured.last,
         ],
         background=[measured.run],
+        refusals=ANSWERS,
     )
 
 
@@ -87,5 +97,10 @@ def build_due_work(
         DueWork("send_messages", Sender(db, definitions, channels, secrets, claim_page).send),
         DueWork(
             "forget_contacts", in_transaction(db, lambda tx, now: plans.forget(tx, definitions, now)), FORGET_EVERY_S
+        ),
+        DueWork(
+            "forget_liaisons",
+            in_transaction(db, lambda tx, now: liaisons.forget(tx, definitions, forget_at, now)),
+            FORGET_EVERY_S,
         ),
     ]

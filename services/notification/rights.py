@@ -2,5 +2,7 @@
 
 WITHHELD = {
     "certificate": "DELETE",
+    "liaison_contact": "DELETE",
+    "liaison_reveal": "UPDATE, DELETE",
 }
 CHANGING: dict[str, str] = {}

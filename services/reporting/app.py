@@ -6,6 +6,14 @@ from services.reporting.definition import Definition
 from services.reporting.desk.api import build_pages as build_desk
 from services.reporting.desk.unit_api import build_unit_pages
 from services.reporting.indicators.api import build_api as build_indicators_api
+from services.reporting.liaisons import usecases as liaisons
+from services.reporting.liaisons.api import Parts as LiaisonParts
+from services.reporting.liaisons.api import build_api as build_liaison_api
+from services.reporting.liaisons.consumers import build_consumers as build_liaison_consumers
+from services.reporting.liaisons.devices import build_device_api
+from services.reporting.liaisons.keys import LiaisonKeys
+from services.reporting.liaisons.metrics import CodeTries
+from services.reporting.naming import Naming
 from services.reporting.obligations import metrics as obligation_metrics
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
@@ -24,6 +32,7 @@ from services.reporting.totals.consumers import build_consumers
 from shared.bus import Bus
 from shared.clock import clock_from
 from shared.contracts.reporting import (
+    LiaisonNamedV1,
     PersonChangedV1,
     ReportDueSoonV1,
     ReportExcusedV1,
@@ -36,6 +45,7 @@ from shared.definitions import Definitions
 from shared.service import build_service, database_of
 from shared.service.due import DueWork, in_transaction
 from shared.service.measured import Measured, events
+from shared.service.tokens import wall_now
 
 FORGET_EVERY_S = 60
 PUBLISHED = (
@@ -46,6 +56,7 @@ PUBLISHED = (
     ReportReturnedV1,
     ReportDueSoonV1,
     ReportOverdueV1,
+    LiaisonNamedV1,
 )
 
 
@@ -54,10 +65,13 @@ def build_app(settings: Settings) -> FastAPI:
     clock = clock_from(settings.clock_file)
     known = Definitions(Definition.of, with_units=True)
     keys = PeopleKeys(settings.session_signing_key)
+    liaison_keys, code_tries = LiaisonKeys(settings.liaison_key, settings.sealing_public_keys), CodeTries()
     owed = Known(known)
+    naming = Naming(owed)
     consumers = [
         build_consumers(db, known, lambda tx, *until: obligations.open_periods_of(tx, owed, *until)),
         build_obligation_consumers(db, owed),
+        build_liaison_consumers(db),
     ]
     bus = Bus(settings.nats_url, "reporting", routers=consumers)
     bus.declares(*PUBLISHED)
@@ -79,14 +93,37 @@ def build_app(settings: Settings) -> FastAPI:
             build_people_api(db, keys, known),
             build_desk(db, owed, clock),
             build_unit_pages(db, owed, clock),
+            build_liaison_api(
+                LiaisonParts(
+                    db,
+                    liaison_keys,
+                    known,
+                    clock,
+                    settings.public_url,
+                    named=naming.named,
+                    units_that_fill=lambda tx, campaign_id: obligations.units_that_fill(tx, owed, campaign_id),
+                )
+            ),
+            build_device_api(db, liaison_keys, known, code_tries),
         ],
         due_work=[
             DueWork("people", in_transaction(db, lambda tx, _: people.forget_expired(tx)), FORGET_EVERY_S),
             DueWork("periods", in_transaction(db, lambda tx, now: obligations.open_periods(tx, owed, now))),
+            DueWork("file_naming", in_transaction(db, lambda tx, now: naming.file_earlier(tx, known, now)), 10),
             DueWork("due_soon", in_transaction(db, obligations.raise_due_soon)),
             DueWork("overdue", in_transaction(db, obligations.raise_overdue)),
+            DueWork("devices", in_transaction(db, lambda tx, _: liaisons.forget_ended(tx, wall_now())), FORGET_EVERY_S),
+            DueWork(
+                "forget_liaisons", in_transaction(db, lambda tx, now: liaisons.forget(tx, known, now)), FORGET_EVERY_S
+            ),
         ],
-        exact=[*metrics.exact(known), *obligation_metrics.exact(owed, clock), people_metrics.signed_in, measured.last],
+        exact=[
+            *metrics.exact(known),
+            *obligation_metrics.exact(owed, clock),
+            people_metrics.signed_in,
+            code_tries.collect,
+            measured.last,
+        ],
         background=[measured.run],
         refusals=ANSWERS,
         watched_answers=people_metrics.WRONG_TRIES,  # alert SignInGuessed

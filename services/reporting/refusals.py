@@ -39,5 +39,17 @@ ANSWERS: Answers = {
     "too-many-reports": Answer(422, "too-many-reports", "一个文件最多填 {} 个单位，请分几次上传"),
     "file-unreadable": Answer(422, "file-unreadable", "这个文件读不下去"),
     "not-above": Answer(403, "not-above", "只有上级单位或反诈办可以作这个决定"),
+    "unit-unknown": Answer(404, "not-found", "该活动的单位树里没有 {}"),
+    "other-unit": Answer(403, "other-unit", "该令牌只适用于自己单位及其下级"),
+    "no-liaison-key": Answer(
+        503, "no-liaison-key", "系统还没有联络员用的密钥：请管理员运行 fanzha init --add-missing 后重启"
+    ),
+    "contact-unusable": Answer(422, "contact-unusable", "姓名或电话不能用"),
+    "no-liaison": Answer(404, "no-liaison", "这个单位没有联络员"),
+    "campaign-erased": Answer(409, "campaign-erased", "这个活动的密钥已经销毁，不再保存姓名和电话"),
+    "code-mistyped": Answer(422, "code-mistyped", "码输错了，请对照码条检查：12 位，没有 0、O、1、I、L"),
+    "code-unknown": Answer(404, "code-unknown", "这个码已经作废，或不是上报用的码：请向反诈办要新的码条"),
+    "codes-tried-too-often": Answer(429, "tried-too-often", "试错的次数太多"),
+    "too-many-units": Answer(409, "too-many-units", "这部手机已经替 50 个单位上报，不能再加"),
     "whole-campaign-only": Answer(403, "whole-campaign-only", "按平台汇总只有全活动的数，不能按单位查看"),
 }

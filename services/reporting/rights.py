@@ -14,5 +14,7 @@ WITHHELD = {
     "reminder": "UPDATE, DELETE",
     "person": "DELETE",
     "person_change": "UPDATE, DELETE",
+    "liaison": "DELETE",
+    "liaison_change": "UPDATE, DELETE",
 }
 CHANGING: dict[str, str] = {}

@@ -11,3 +11,11 @@ class Settings(ServiceSettings):
         description="signs the cookies of people who sign in: Ed25519, raw, base64; without it nobody can",
         repr=False,
     )
+    liaison_key: str | None = Field(
+        default=None,
+        description="hashes the codes on liaisons' slips: 32 bytes, base64; without it no codes are made or taken",
+        repr=False,
+    )
+    sealing_public_keys: dict[str, str] = Field(
+        default_factory=dict, description="who may read names and phones of liaisons: notification"
+    )

@@ -32,7 +32,7 @@ from shared.contracts.checkin import (
     ViewerReassignedV1,
 )
 from shared.contracts.notification import NotificationKeyMadeV1
-from shared.contracts.reporting import PersonChangedV1, SessionEndedV1
+from shared.contracts.reporting import LiaisonNamedV1, PersonChangedV1, SessionEndedV1
 from shared.settings import EnvironmentSettings, NatsUrl
 
 SERVICES = ("checkin", "reporting", "notification", "certificate")
@@ -97,6 +97,7 @@ DURABLES = (
     Durable("reporting-certificates-issued", CertificateIssuedV1, "reporting"),
     Durable("reporting-certificates-claimed", CertificateClaimedV1, "reporting"),
     Durable("reporting-certificates-revoked", CertificateRevokedV1, "reporting"),
+    Durable("reporting-notification-keys", NotificationKeyMadeV1, "reporting"),
     Durable("certificate-definitions", CampaignDefinedV1, "certificate"),
     Durable("certificate-completions", CheckinRecordedV1, "certificate"),
     Durable("certificate-make-goods", LessonMadeGoodV1, "certificate"),
@@ -108,6 +109,7 @@ DURABLES = (
     Durable("notification-contacts", ViewerEnrolledV1, "notification"),
     Durable("notification-certificates-issued", CertificateIssuedV1, "notification"),
     Durable("notification-certificates-revoked", CertificateRevokedV1, "notification"),
+    Durable("notification-liaisons", LiaisonNamedV1, "notification"),
     Durable("notification-persons", PersonChangedV1, "notification"),
     Durable("notification-ended-sessions", SessionEndedV1, "notification"),
 )

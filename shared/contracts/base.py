@@ -62,8 +62,8 @@ class Event(BaseModel):
 class ColumnEvent(Event):
     """A fact about up to `ROWS_MAX` rows, as parallel arrays of equal length (DESIGN §3).
 
-    `COLUMNS` maps the singular name a row uses to the field that holds the column. The account of a viewer is always `viewer_id`;
-    an event whose rows are about nobody has `PERSONAL = ()`.
+    `COLUMNS` maps the singular name a row uses to the field that holds the column. The account of a viewer is always `viewer_id`,
+    and comes first in `PERSONAL`; an event whose rows name no viewer has `PERSONAL = ()`.
     """
 
     COLUMNS: ClassVar[dict[str, str]]
@@ -121,7 +121,8 @@ class CampaignKeyMade(Event):
 class SealedColumn(BaseModel):
     """Secrets of a column event's rows: one random key per transaction, sealed to each recipient; boxes under that key.
 
-    `boxes[i]` belongs to row i and is bound to its `viewer_id`; null where the row has no secret (DESIGN §4.8).
+    `boxes[i]` belongs to row i and is bound to its `viewer_id`, or to its unit's code where rows are about units; null where
+    the row has no secret (DESIGN §4.8).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

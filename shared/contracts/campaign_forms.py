@@ -37,6 +37,7 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 DueDay = Literal["same_day", "next_working_day"]
 Roll = Literal["forward", "back", "none"]
 Approval = Literal["parent", "none"]
+Asks = Literal["liaison"]
 ColumnType = Literal["integer", "decimal", "choice", "choices", "date", "text", "link"]
 FieldType = Literal["integer", "decimal", "choice", "choices", "date", "text", "pictures", "file", "link", "table"]
 Kind = Literal["increment", "running_total", "level"]
@@ -230,7 +231,9 @@ class Check(Part):
 
 class Form(Part):
     """What units report for each period: of each lesson, day, week (on `weekday`), month (by `by_day`; where a month is shorter,
-    its last day), or once (by the date `by`)."""
+    its last day), or once (by the date `by`).
+
+    A form that `asks` for the liaison is answered by naming one: its dates then say when."""
 
     id: Name
     title: Line
@@ -241,12 +244,13 @@ class Form(Part):
     by: Day | None = added_later(None)
     deadline: Deadline = added_later(Deadline())
     approval: Approval = added_later("none")
+    asks: Asks | None = added_later(None)
     fields: tuple[FormField, ...] = Field(min_length=1, max_length=FIELDS_MAX)
     checks: Annotated[tuple[Check, ...], Field(max_length=CHECKS_MAX)] = added_later(())
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        faults = self._period_faults() + duplicate_ids("fields", self.fields)
+        faults = self._period_faults() + self._asking_faults() + duplicate_ids("fields", self.fields)
         for index, check in enumerate(self.checks):
             faults += self._check_faults(f"checks[{index}]", check)
         if faults:
@@ -265,6 +269,23 @@ class Form(Part):
                 faults.append(Fault("every", f"{every} 还要写明 {key}；请加上 {key}: {example}"))
             elif every != self.every and value is not None:
                 faults.append(Fault(key, f"只用于 every: {every}，这里是 {self.every}；请删除，或改 every"))
+        return faults
+
+    def _asking_faults(self) -> list[Fault]:
+        """A form that asks for the liaison must be one that naming fills in."""
+        if self.asks is None:
+            return []
+        faults = []
+        if self.every != "once":
+            faults.append(Fault("asks", f"只用于 every: once，这里是 {self.every}；请删除，或改 every"))
+        faults += [
+            Fault(
+                f"fields[{index}].required",
+                f"指定联络员时只填日期，{field.id} 不是日期；请删除 required，或改为 type: date",
+            )
+            for index, field in enumerate(self.fields)
+            if field.required and field.type != "date"
+        ]
         return faults
 
     def _check_faults(self, at: str, check: Check) -> list[Fault]:

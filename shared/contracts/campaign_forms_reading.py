@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_args
 from shared.contracts.campaign_forms import (
     NUMBERS,
     Approval,
+    Asks,
     Check,
     DueDay,
     Every,
@@ -19,7 +20,12 @@ from shared.contracts.campaign_forms import (
 from shared.contracts.campaign_formulas import Indicator, name_faults, parsed
 from shared.contracts.campaign_parts import LEVELS
 
-OF_FORM = {"every": get_args(Every), "weekday": get_args(Weekday), "approval": get_args(Approval)}
+OF_FORM = {
+    "every": get_args(Every),
+    "weekday": get_args(Weekday),
+    "approval": get_args(Approval),
+    "asks": get_args(Asks),
+}
 OF_DEADLINE = {"day": get_args(DueDay), "roll": get_args(Roll)}
 OF_FIELD = {"type": get_args(FieldType), "kind": get_args(Kind), "rows": get_args(Rows)}
 

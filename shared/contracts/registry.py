@@ -18,6 +18,7 @@ from shared.contracts.checkin import (
 )
 from shared.contracts.notification import NotificationKeyMadeV1
 from shared.contracts.reporting import (
+    LiaisonNamedV1,
     PersonChangedV1,
     ReportDueSoonV1,
     ReportExcusedV1,
@@ -47,6 +48,7 @@ EVENTS: tuple[type[Event], ...] = (
     ReportReturnedV1,
     ReportDueSoonV1,
     ReportOverdueV1,
+    LiaisonNamedV1,
 )
 
 BY_SUBJECT: dict[str, type[Event]] = {event.subject(): event for event in EVENTS}

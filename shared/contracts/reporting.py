@@ -3,9 +3,9 @@
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
-from shared.contracts.base import ColumnEvent, Event, Fields, Id
+from shared.contracts.base import ColumnEvent, Event, Fields, Id, SealedColumn
 
 Period = Annotated[str, StringConstraints(pattern=r"^(once|[0-9]{4}-(W[0-9]{2}|[0-9]{2}(-[0-9]{2})?))$")]
 SessionHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -91,3 +91,34 @@ class ReportOverdueV1(UnitForms):
 
     OWNER: ClassVar[str] = "reporting"
     FACT: ClassVar[str] = "report_overdue"
+
+
+class LiaisonNamedV1(ColumnEvent):
+    """Units named who reports for them, or have nobody any more (FACTS A7). Of each unit the highest revision wins, whatever the
+    order.
+
+    Names and phones are sealed. They are nobody's account, so no row names a viewer.
+    """
+
+    OWNER: ClassVar[str] = "reporting"
+    FACT: ClassVar[str] = "liaison_named"
+    COLUMNS: ClassVar[dict[str, str]] = {"unit_code": "unit_codes", "revision": "revisions"}
+    PERSONAL: ClassVar[Fields] = ()
+    SEALED: ClassVar[Fields] = ("contacts",)
+    IMPERSONAL: ClassVar[Fields] = ("unit_codes", "revisions")
+
+    unit_codes: list[Id]
+    revisions: list[Annotated[int, Field(ge=1, le=2**31 - 1)]] = Field(
+        description="of the unit's liaison: 1 for the first, one more with each change, also with each removal"
+    )
+    contacts: SealedColumn | None = Field(
+        default=None,
+        description='for notification, bound to the unit\'s code: sealed JSON {"liaison": {"name": str, "phone": str}, '
+        '"deputy": {…}|null, "leader": {…}|null}; a row without a box has nobody',
+    )
+
+    @model_validator(mode="after")
+    def _one_box_per_row(self) -> "LiaisonNamedV1":
+        if self.contacts is not None and len(self.contacts.boxes) != len(self.unit_codes):
+            raise ValueError(f"{len(self.contacts.boxes)} boxes for {len(self.unit_codes)} units")
+        return self

@@ -71,6 +71,18 @@ def without_viewer(contract: type[Event], payload: bytes, viewer_id: str, name: 
     return _encoded(event)
 
 
+def without_unit(contract: type[Event], payload: bytes, unit_code: str) -> bytes:
+    """An event about units in which nothing is sealed in the unit's rows; the rows stay."""
+    if contract.PERSONAL or not contract.SEALED:
+        return payload
+    event = json.loads(payload)
+    for row in [row for row, unit in enumerate(event["unit_codes"]) if unit == unit_code]:
+        for field in contract.SEALED:
+            if event.get(field):
+                event[field]["boxes"][row] = None
+    return _encoded(event)
+
+
 def without_secrets(contract: type[Event], payload: bytes) -> bytes:
     """The event with everything sealed taken out: its facts stay, the names and phones are gone."""
     event = json.loads(payload)
@@ -90,6 +102,16 @@ async def forget_in_ledger(tx: Transaction, campaign_id: str, viewer_id: str, na
     """Rewrites what the service has published and parked about a viewer; otherwise the ledger is never changed."""
     rewrite: Rewrite = lambda contract, payload: without_viewer(contract, payload, viewer_id, name)  # noqa: E731
     return await _rewrite(tx, campaign_id, f'"{viewer_id}"'.encode(), rewrite)
+
+
+async def forget_unit_in_ledger(tx: Transaction, campaign_id: str, unit_code: str) -> int:
+    """Takes what is sealed about a unit's people out of what the service has published and parked."""
+    return await _rewrite(
+        tx,
+        campaign_id,
+        BOXES,
+        lambda contract, payload: without_unit(contract, payload, unit_code),
+    )
 
 
 async def forget_sealed_in_ledger(tx: Transaction, campaign_id: str) -> int:

@@ -42,6 +42,10 @@ class ServiceErasure(ABC):
             for table, column in self.ACTORS.items()
         }
 
+    async def forget_liaison(self, tx: Transaction, campaign_id: str, unit_code: str) -> Counts:
+        """Forgets who reports for a unit; nothing in a service that knows no liaisons."""
+        return {}
+
     async def destroy_keys(self, tx: Transaction, campaign_id: str, now: datetime) -> int:
         """Destroys the campaign's keys that the service knows, for ever; returns how many."""
         return await campaign_keys.destroy(tx, campaign_id, self.KNOWN_KEYS, now)

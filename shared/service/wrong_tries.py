@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.clock import CHINA
 from shared.database import Transaction
 from shared.service.refusals import Refused
 
@@ -51,7 +52,9 @@ async def _count(tx: Transaction, limit: Limit) -> datetime:
         limit.most,
     )
     if counted is None:
-        raise limit.refused()
+        seconds = await _seconds_to_wait(tx, limit)
+        again_at = datetime.now(CHINA) + timedelta(seconds=seconds, minutes=1)  # the seconds are not shown
+        raise Refused(limit.refusal, f"请在 {again_at:%H:%M} 以后再试", retry_after_s=seconds)
     moment: datetime = counted
     return moment
 
@@ -62,6 +65,17 @@ async def check(tx: Transaction, limits: Sequence[Limit]) -> None:
         sql = f"SELECT cardinality({_RECENT}) >= $3 FROM wrong_try AS w WHERE who = $1 FOR SHARE"  # noqa: S608 - a constant
         if await tx.fetchval(sql, limit.who, limit.within, limit.most):
             raise limit.refused()
+
+
+async def _seconds_to_wait(tx: Transaction, limit: Limit) -> int:
+    """Until the oldest try that counts does so no more."""
+    oldest = "SELECT min(t) FROM wrong_try, unnest(tried_at) AS t WHERE who = $1 AND t > now() - $2::interval"
+    seconds = await tx.fetchval(
+        f"SELECT ceil(extract(epoch FROM ({oldest}) + $2::interval - now()))::int",  # noqa: S608 - a constant
+        limit.who,
+        limit.within,
+    )
+    return max(1, seconds or 1)
 
 
 async def take_back(tx: Transaction, tries: Tries) -> None:

@@ -60,7 +60,9 @@ def test_an_erasure_can_reach_what_is_personal(event: type[Event]) -> None:
         assert event.PERSONAL[0] == event.COLUMNS["viewer_id"]
         assert {event.model_fields[name].annotation for name in event.PERSONAL} == {list[Id]}
     else:
-        assert (event.PERSONAL, event.SEALED) == ((), ())
+        columns = event.COLUMNS if issubclass(event, ColumnEvent) else {}
+        assert event.PERSONAL == ()
+        assert not event.SEALED or "unit_code" in columns  # by which `fanzha erase liaison` finds it
 
 
 def test_every_durable_delivers_a_registered_event_or_the_live_platforms_posts() -> None:

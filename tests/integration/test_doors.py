@@ -56,6 +56,7 @@ TYPED = Door(None, body_max_bytes=16 * KIB)
 FORM = Door(None, body_max_bytes=16 * KIB, headers=lambda: {"content-type": "application/x-www-form-urlencoded"})
 OUR_FORM = {"content-type": "application/x-www-form-urlencoded", "origin": "http://door.test"}
 SIGN_IN_FORM = Door(None, body_max_bytes=16 * KIB, headers=OUR_FORM.copy)
+OUR_PAGE = Door(None, body_max_bytes=16 * KIB, headers={"origin": "http://door.test"}.copy)
 ANYBODYS_PAGE = Door(ROLES, subtrees=True, page=True)
 ANYBODYS_BUTTON = Door(ROLES, subtrees=True, body_max_bytes=16 * KIB, headers=OUR_FORM.copy, page=True)
 OFFICE, READERS = ("admin", "office"), ("admin", "office", "auditor")
@@ -133,6 +134,15 @@ DOORS = {
         f"GET {C}/people": Door(("admin",)),
         f"POST {C}/people": Door(("admin",), body_max_bytes=16 * KIB),
         f"POST {C}/people/{{person_id}}/revoke": Door(("admin",), body_max_bytes=16 * KIB),
+        f"PUT {C}/units/{{unit_code}}/liaison": Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB),
+        f"GET {C}/units/{{unit_code}}/liaison": Door(ROLES, subtrees=True),
+        f"DELETE {C}/units/{{unit_code}}/liaison": Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB),
+        f"POST {C}/units/{{unit_code}}/liaison/revoke": Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB),
+        f"GET {C}/liaisons": Door(ROLES, subtrees=True),
+        f"POST {C}/slips": Door(OFFICE, subtrees=True, body_max_bytes=40 * KIB),
+        "POST /r/devices": OUR_PAGE,
+        "POST /r/devices/form": SIGN_IN_FORM,
+        "POST /r/devices/forget": OUR_PAGE,
         "GET /sign-in": PUBLIC,
         "POST /sign-in": SIGN_IN_FORM,
         "POST /sign-in/second-step": SIGN_IN_FORM,
@@ -163,7 +173,10 @@ DOORS = {
         f"POST {ON_DESK}/approve": DESK_BUTTON,
         f"POST {ON_DESK}/reopen": DESK_BUTTON,
     },
-    "notification": {f"GET {C}/notifications": Door(READERS)},
+    "notification": {
+        f"GET {C}/notifications": Door(READERS),
+        f"POST {C}/units/{{unit_code}}/liaison/reveal": Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB),
+    },
     "certificate": {
         "POST /v1/claims": TYPED,
         "GET /": PUBLIC,

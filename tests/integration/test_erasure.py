@@ -147,6 +147,44 @@ async def test_the_certificate_of_one_who_was_forgotten_is_signed_anew(stack: Wh
         assert verdict.json()["genuine"] is True
 
 
+async def test_a_units_liaison_is_forgotten_everywhere_and_another_units_is_not(stack: WholeDeployment) -> None:
+    """Also what is still under way to notification; and nothing comes back when the ledger is published again."""
+    async with stack.running():
+        await hold_campaign(stack)
+        reporting, notification = stack.services["reporting"].client, stack.services["notification"].client
+        path = f"/v1/campaigns/{CAMPAIGN}/units/{{}}/liaison"
+        for unit, phone in (("111", "13812345678"), ("11", "13987654321")):
+            body = {"name": "刘小亮", "phone": phone, "reason": "刘小亮新任"}
+            (await reporting.put(path.format(unit), json=body)).raise_for_status()
+        await stack.settle()
+        shown = await notification.post(path.format("111") + "/reveal", json={"reason": "找刘小亮"})
+        assert shown.json()["phone"] == "13812345678"
+        assert set(await mentions(stack, "刘*亮")) == {"reporting.liaison"}
+        assert await mentions(stack, "13812345678") == {}
+
+        planned = await forget.liaison(stack.deployment(), CAMPAIGN, "111", ACTOR, dry_run=True)
+        done = await forget.liaison(stack.deployment(), CAMPAIGN, "111", ACTOR, dry_run=False)
+        assert done.pop("certificate") | planned.pop("certificate") == {"rendered": 0}
+        assert done == planned
+        assert (done["reporting"]["liaison"], done["reporting"]["ledger"]) == (1, 1)
+        assert (done["notification"]["liaison_contact"], done["checkin"]) == (1, {})
+        for again in (False, True):
+            if again:
+                await forget.rebuild_stream(stack.deployment())
+            await stack.settle()
+            assert (await reporting.get(path.format("111"))).json()["liaison"] is None
+            assert (await notification.post(path.format("111") + "/reveal", json={"reason": "x"})).status_code == 404
+            assert (await notification.post(path.format("11") + "/reveal", json={"reason": "x"})).status_code == 200
+        assert set(await mentions(stack, "刘小亮")) == {
+            "reporting.liaison",
+            "reporting.liaison_change",
+        }  # of the other one
+
+        await forget.people(stack.deployment(), CAMPAIGN, ACTOR, dry_run=False)
+        assert await mentions(stack, "刘小亮") == await mentions(stack, "刘*亮") == {}
+        assert (await notification.post(path.format("11") + "/reveal", json={"reason": "x"})).status_code == 404
+
+
 async def test_the_people_of_a_campaign_are_forgotten_and_their_accounts_stay(stack: WholeDeployment) -> None:
     async with stack.running():
         await hold_campaign(stack)

@@ -62,10 +62,16 @@ RIGHTS = {
         "authenticator": "awd",
         "recovery_code": "awd",
         "wrong_try": "awd",
+        "campaign_key": "aw",
+        "liaison": "aw",
+        "liaison_change": "a",
+        "liaison_code": "awd",
+        "device": "awd",
     },
     "notification": EVERYWHERE
     | DEFINITIONS
-    | {"campaign_key": "aw", "contact": "awd", "certificate": "aw", "notification": "awd"},
+    | {"campaign_key": "aw", "contact": "awd", "certificate": "aw", "notification": "awd"}
+    | {"liaison_contact": "aw", "liaison_reveal": "a"},
     "certificate": EVERYWHERE
     | DEFINITIONS
     | {

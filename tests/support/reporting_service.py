@@ -9,8 +9,19 @@ import httpx
 from services.reporting.app import build_app
 from services.reporting.settings import Settings
 from tests.support.databases import FreshDatabase
-from tests.support.service import NATS_AWAY, SESSION_KEY, ServiceUnderTest, bearer, durables_of, settings_of, token
+from tests.support.notification import SEALING_PUBLIC_KEY
+from tests.support.service import (
+    NATS_AWAY,
+    SESSION_KEY,
+    ServiceUnderTest,
+    bearer,
+    durables_of,
+    settings_of,
+    text_of,
+    token,
+)
 
+LIAISON_KEY = text_of(b"c" * 32)
 DURABLE_OF = durables_of("reporting")
 
 
@@ -18,16 +29,24 @@ class ReportingService(ServiceUnderTest):
     """Its client calls without a token: each call says which one."""
 
     def __init__(
-        self, fresh: FreshDatabase, nats_url: str = NATS_AWAY, *, folder: Path = Path(), now: datetime | None = None
+        self,
+        fresh: FreshDatabase,
+        nats_url: str = NATS_AWAY,
+        *,
+        folder: Path = Path(),
+        now: datetime | None = None,
+        **changes: Any,
     ) -> None:
-        """`now`: begins a simulated clock, a file in `folder`."""
+        """`now`: begins a simulated clock, a file in `folder`; `changes`: of other settings."""
         values = settings_of("reporting", fresh.url, folder, now) | {
             "database_pool_size": 8,
             "nats_url": nats_url,
             "session_signing_key": SESSION_KEY,
+            "liaison_key": LIAISON_KEY,
+            "sealing_public_keys": {"notification": SEALING_PUBLIC_KEY},
         }
         self.owner_url = fresh.owner_url
-        super().__init__(build_app(Settings(**values)), caller=None)
+        super().__init__(build_app(Settings(**values | changes)), caller=None)
 
     async def get(self, path: str, bearer_token: str | None = None, **parameters: Any) -> httpx.Response:
         return await self.client.get(path, params=parameters, headers=bearer(bearer_token))

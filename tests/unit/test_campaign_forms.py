@@ -205,6 +205,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a number too long": (formula("headcount * 1e99"), FORMULA, "不是可用的数"),
     "a formula too long": (formula("headcount" + " " * 492 + "+1"), FORMULA, "最长 500 个字符"),
     "a formula of too many parts": (formula("-" * 480 + "headcount"), FORMULA, "公式太长"),
+    "asking for the liaison daily": ({"forms": [form(asks="liaison")]}, "forms[0].asks", "只用于 every: once"),
+    "asking for the liaison and a number": (
+        {"forms": [form(asks="liaison", every="once", by="2024-07-01", fields=[number("people", required=True)])]},
+        "forms[0].fields[0].required",
+        "指定联络员时只填日期",
+    ),
     "leaving before joining": (
         {"units": [unit("1", None, "city", joins_on="2024-07-02", leaves_on="2024-07-01")], "channels": {}},
         "units[0]",

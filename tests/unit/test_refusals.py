@@ -9,9 +9,10 @@ from types import ModuleType
 import pytest
 
 from devstack.home import REPOSITORY
-from services import certificate, checkin, reporting
+from services import certificate, checkin, notification, reporting
 from services.certificate import refusals as of_certificate
 from services.checkin import refusals as of_checkin
+from services.notification import refusals as of_notification
 from services.reporting import refusals as of_reporting
 
 NAME = re.compile(r'\bRefused\(\s*("[a-z-]+"|[A-Z_]+|[a-z.]+)')
@@ -23,7 +24,12 @@ LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a li
     [
         (checkin, of_checkin, set()),
         (certificate, of_certificate, LIMITS),
-        (reporting, of_reporting, {"name-tried-too-often", "address-tried-too-often"}),
+        (
+            reporting,
+            of_reporting,
+            {"name-tried-too-often", "address-tried-too-often", "codes-tried-too-often"},
+        ),
+        (notification, of_notification, set()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

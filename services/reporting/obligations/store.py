@@ -189,6 +189,18 @@ async def of_units(tx: Transaction, campaign_id: str, unit_codes: Collection[str
     return [Obligation(*row) for row in rows]
 
 
+async def units_without_report(tx: Transaction, campaign_id: str, forms: Sequence[str], now: datetime) -> list[str]:
+    """The units that owe one of the forms, have never sent it, and still may."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT unit_code FROM obligation "
+        "WHERE campaign_id = $1 AND form = ANY ($2) AND version = 0 AND excused_at IS NULL AND locks_at > $3 ORDER BY 1",
+        campaign_id,
+        list(forms),
+        now,
+    )
+    return [row["unit_code"] for row in rows]
+
+
 async def page(
     tx: Transaction, now: datetime, filters: Filters, state: State | None, after: Position | None, limit: int
 ) -> list[Obligation]:

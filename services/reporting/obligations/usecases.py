@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import structlog
 from pydantic import ValidationError
 
 from services.reporting.definition import Definition
@@ -42,6 +43,8 @@ from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.service.refusals import Refused
 from shared.service.tokens import Principal
+
+log = structlog.get_logger()
 
 DUE_SOON = timedelta(minutes=30)  # before the due time, `ReportDueSoonV1` is raised
 PERIODS_AT_ONCE_MAX = 20
@@ -97,6 +100,15 @@ async def keep_forms(tx: Transaction, known: Known, event: FormsDefinedV1) -> No
         raise Poison(f"forms cannot be read: {error.error_count()} faults, first {at}") from None
     await open_periods_of(tx, known, event.campaign_id, event.occurred_at)
     await store.keep_forms(tx, event)
+
+
+async def units_that_fill(tx: Transaction, known: Known, campaign_id: str) -> list[str]:
+    """The units that fill any form in force, in the order of the campaign's units."""
+    definition = await known.definitions.in_force(tx, campaign_id)
+    read = await known.forms.in_force(tx, campaign_id)
+    forms = read.forms if read else ()
+    units = definition.units if definition else ()
+    return [unit.unit_code for unit in units if any(form.filled_by.includes(unit) for form in forms)]
 
 
 async def forms_unknown(tx: Transaction) -> dict[str, int]:
@@ -282,6 +294,38 @@ async def report_of_receipt(tx: Transaction, typed: str) -> tuple[tuple[Obligati
     known = None if number is None else await store.report_of_number(tx, number)
     newest = None if known is None else await store.obligation(tx, known[0])
     return known, newest.version if newest else 0
+
+
+# ---- the liaison -----------------------------------------------------------------------------------------------------
+
+
+async def file_naming(
+    tx: Transaction, known: Known, sender: Sender, campaign_id: str, unit_code: str, named_at: datetime, now: datetime
+) -> int:
+    """Files what the unit owes of forms that ask for its liaison: `named_at` is the answer to all of their dates.
+    Returns how many reports. What is locked, or needs more than a date, stays owed: naming must not fail for it."""
+    definition = await _definition(tx, known, campaign_id)
+    named_on = named_at.astimezone(definition.zone).date().isoformat()
+    filed = 0
+    for obligation in await store.of_units(tx, campaign_id, [unit_code]):
+        form = await known.forms.of_obligation(tx, obligation)
+        if form.asks != "liaison" or not obligation.is_owed():
+            continue
+        dates = {one.id: named_on for one in form.fields if one.type == "date"}
+        submission = Submission(uuid4(), dates, obligation.version or None)
+        try:
+            await submit(tx, known, sender, obligation.key, submission, now)
+            filed += 1
+        except Refused as refused:
+            log.warning("naming a liaison filed no report", campaign=campaign_id, form=form.id, reason=refused.name)
+    return filed
+
+
+async def units_asked_for_liaison(tx: Transaction, known: Known, campaign_id: str, now: datetime) -> list[str]:
+    """The units that owe a form that asks for their liaison, have reported nothing for it yet, and still may."""
+    read = await known.forms.in_force(tx, campaign_id)
+    asking = [form.id for form in (read.forms if read else ()) if form.asks == "liaison"]
+    return await store.units_without_report(tx, campaign_id, asking, now) if asking else []
 
 
 # ---- decisions -------------------------------------------------------------------------------------------------------
