@@ -71,7 +71,7 @@ def apply(
 def _notes(new: CampaignDefinition, told: dict[str, Any]) -> list[str]:
     notes = list(platform_gaps(new))
     if unused := _without_effect(new):
-        notes.append(f"注意：{'、'.join(unused)} 已保存，但这个版本还没有功能用到")
+        notes.append(f"注意：{'、'.join(unused)} 已保存，但没有写 forms（上报表），用不到")
     if any(rule.channel == "file" for rule in new.messages):
         notes.append(
             "注意：messages 里的 file 通道只在演示和演练中把短信写成文件；正式环境没有这个通道，短信会等着不发"
@@ -187,12 +187,13 @@ def _redirected(old: dict[str, Any], new: CampaignDefinition) -> list[str]:
 
 
 def _without_effect(definition: CampaignDefinition) -> list[str]:
-    """Keys that the author wrote and that nothing reads yet; the reporting by units will read them (FACTS A8, A9)."""
+    """Keys that the author wrote and that only forms need, where there are none (FACTS A8, A9)."""
+    if definition.forms:
+        return []
     named: list[str] = [
         key for key in ("closing_time", "non_working_days", "extra_working_days") if key in definition.model_fields_set
     ]
-    named += [key for key in ("forms", "indicators") if getattr(definition, key)]
-    of_units = ("sector", "headcount", "joins_on", "leaves_on")
+    of_units = ("headcount", "joins_on", "leaves_on")
     return named + [
         f"units 的 {key}" for key in of_units if any(getattr(unit, key) is not None for unit in definition.units)
     ]

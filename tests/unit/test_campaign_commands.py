@@ -390,9 +390,9 @@ def test_changes_name_rows_by_their_codes() -> None:
 
 
 def test_a_key_that_nothing_reads_yet_is_named(checkin: Checkin, tmp_path: Path) -> None:
-    assert "还没有功能用到" not in fanzha("apply", write(tmp_path)).output
+    assert "用不到" not in fanzha("apply", write(tmp_path)).output
     told = fanzha("apply", write(tmp_path, closing_time="17:30")).output
-    assert "注意：closing_time 已保存，但这个版本还没有功能用到" in told
+    assert "注意：closing_time 已保存，但没有写 forms（上报表），用不到" in told
 
 
 def test_a_channel_that_reaches_nobody_is_named(checkin: Checkin, tmp_path: Path) -> None:
