@@ -41,7 +41,7 @@ class CertificateIssuedV1(ColumnEvent):
 
 
 class CertificateKeyMadeV1(CampaignKeyMade):
-    """certificate has a key of its own for a campaign."""
+    """certificate has made its key for a campaign. The event carries the public half, to which contacts are sealed."""
 
     OWNER: ClassVar[str] = "certificate"
     FACT: ClassVar[str] = "certificate_key_made"

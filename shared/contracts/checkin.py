@@ -54,7 +54,8 @@ class ViewerEnrolledV1(ColumnEvent):
     """Viewers enrolled or enrolled again. For each of unit, group, name and phone the latest `enrolled_at` that gives it wins
     (tie: larger `enrolment_id`).
 
-    With `contacts_withdrawn` it repeats enrolments, to say that no name or phone told by these or by earlier ones may be kept.
+    With `contacts_withdrawn` it repeats earlier enrolments: the names and phones that these viewers gave up to then may not be
+    kept any more, and readers forget them.
     """
 
     OWNER: ClassVar[str] = "checkin"
@@ -88,12 +89,13 @@ class ViewerEnrolledV1(ColumnEvent):
 
 
 class ViewerReassignedV1(ColumnEvent):
-    """Viewers who had checked in changed unit or group. One row per check-in that moves with its viewer.
+    """Viewers who had checked in changed unit or group. One row per check-in, which moves to the new unit with its viewer.
 
-    By a new enrolment, or out of no unit when the channel of an old one becomes known: then the enrolment in force is named.
+    Either a new enrolment said so, or the viewer had no unit and the channel of an earlier enrolment has become known. The row
+    names that enrolment.
 
-    The flags are those the check-in was published with, so that a total subtracts exactly what it once added.
-    `made_good` rows move lessons granted by the office.
+    The flags are those that the check-in was published with, so that a total subtracts exactly what it once added. `made_good`
+    rows move lessons that the office granted.
     """
 
     OWNER: ClassVar[str] = "checkin"
@@ -191,7 +193,8 @@ class CheckinRecordedV1(ColumnEvent):
 
 
 class LessonMadeGoodV1(ColumnEvent):
-    """The office granted a lesson to viewers of an outage. Counted apart from check-ins, and credited."""
+    """The office granted a lesson to viewers who could not check in because of an outage. It is credited, and counted apart from
+    check-ins."""
 
     OWNER: ClassVar[str] = "checkin"
     FACT: ClassVar[str] = "lesson_made_good"
