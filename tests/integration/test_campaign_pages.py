@@ -183,7 +183,7 @@ async def test_a_viewer_is_found_by_account_and_each_lesson_says_why(service: Ch
     for says in (
         "单位112-EDU（112-EDU）", "首播、重播已签到", "直播平台的名单在", "并有该观众，就会自动计入",
             "已计入 1 天，结课需要 2 天",
-        "7月30日 12:00 签到 拒收 时间晚于收到的时刻",
+        "7月30日 12:00 签到，拒收：时间晚于收到的时刻",
     ):  # fmt: skip
         assert says in text, (says, text)
     assert "您" not in text
