@@ -19,11 +19,12 @@ from shared.contracts.certificate import CertificateClaimedV1
 from shared.ids import new_event_id
 from shared.service.sessions import COOKIE
 from shared.service.tokens import ALL_CAMPAIGNS, Role
-from tests.support import reporting_events
+from tests.support import obligations
 from tests.support.campaigns import campaign_content
 from tests.support.certificate import CLAIM_FROM, CertificateService, certificate_rules, checked_in, defined, enrolled
 from tests.support.checkin import CAMPAIGN, CheckinUnderTest, checkin, enrolment, running_checkin
 from tests.support.databases import DatabaseFactory
+from tests.support.forms import form
 from tests.support.office import ORIGIN, person_at
 from tests.support.reporting_service import ReportingService
 from tests.support.service import ServiceUnderTest, session_cookie
@@ -75,9 +76,10 @@ async def answers(database: DatabaseFactory, tmp_path: Path) -> Answers:
     found |= await of_certificate(certificates)
     found |= await of_certificates(certificates)
     await certificates.close()
-    people = ReportingService(await database("reporting"))
-    found |= await of_people(people)
-    await people.close()
+    (tmp_path / "reporting").mkdir()
+    reporting = ReportingService(await database("reporting"), folder=tmp_path / "reporting", now=obligations.BEFORE)
+    found |= await of_reporting(reporting)
+    await reporting.close()
     html = {"content-type": "text/html; charset=utf-8"}
     proxies = {name: {"status": 200, "headers": html, "body": text} for name, text in said.render().items()}
     found |= {f"proxy-{name.removesuffix('.html')}": page for name, page in proxies.items() if name.endswith(".html")}
@@ -180,23 +182,30 @@ def fields_of(page: str) -> dict[str, str]:
     return dict(re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
 
 
-async def of_people(service: ReportingService) -> Answers:
-    """The pages to sign in on, and the frame around all pages of the office."""
-    await service.deliver(*reporting_events.defined(CAMPAIGN))
-    visitor, person = service.browser(), await person_at(service, CAMPAIGN, "王芳", unit="140902")
+async def of_reporting(service: ReportingService) -> Answers:
+    """The pages to sign in on, and the desk."""
+    campaign, saturday = obligations.CAMPAIGN, "2024-06-29"
+    await service.deliver(*obligations.definition_events(form(filled_by={"levels": ["county"]})))
+    service.clock_is(obligations.at("06-30 20:00"))
+    await service.do_due_work()
+    sent = await obligations.Reporter(service, "liaison", "111").send("111", saturday)
+    assert sent.status_code == 200, sent.text
+    visitor, person = service.browser(), await person_at(service, campaign, "王芳", unit="11")
+    wrong = await form_of(visitor, "/sign-in") | {"name": "王芳", "passphrase": "x" * 12}
+    poor = await form_of(visitor, "/invitation") | {"code": "2222", "passphrase": "x", "repeated": "y"}
     return {
         "sign-in": await answer(visitor, "/sign-in"),
-        "sign-in-wrong": await answer(
-            visitor, "/sign-in", 401, form=await form_of(visitor, "/sign-in") | {"name": "王芳", "passphrase": "x" * 12}
-        ),
+        "sign-in-wrong": await answer(visitor, "/sign-in", 401, form=wrong),
         "invitation": await answer(visitor, "/invitation"),
-        "invitation-wrong": await answer(
-            visitor,
-            "/invitation",
-            422,
-            form=await form_of(visitor, "/invitation") | {"code": "2222", "passphrase": "x", "repeated": "y"},
-        ),
+        "invitation-wrong": await answer(visitor, "/invitation", 422, form=poor),
         "account": await answer(person, "/account"),
+        "desk": await answer(person, "/desk"),
+        "desk-rates": await answer(person, "/desk/rates"),
+        "desk-obligations": await answer(person, "/desk/obligations"),
+        "desk-chase": await answer(person, "/desk/chase"),
+        "desk-unit": await answer(person, "/desk/units/111"),
+        "desk-report": await answer(person, f"/desk/units/111/reports/daily/{saturday}"),
+        "desk-fill": await answer(person, f"/desk/units/112/reports/daily/{saturday}/fill"),
     }
 
 
