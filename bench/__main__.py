@@ -1,5 +1,6 @@
 """`make bench` (`QUICK=1`: about two minutes): compares Fanzha with other ways to do the same job, in one run.
-`python -m bench overload` sends more than Fanzha can take, `python -m bench soak --minutes 30` half its capacity for a long time.
+`python -m bench overload` sends more than Fanzha can take, `python -m bench soak --minutes 30` half its capacity for a long time,
+`python -m bench desk` measures the office's pages while units report.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from datetime import datetime
 
 from rich.console import Console
 
-from bench import certificates, latency, overload, preload, report, sizes, soak, workload
+from bench import certificates, desk, latency, overload, preload, report, sizes, soak, workload
 from bench.cases import Bench, Result
 from bench.checker import WrongAnswer
 from bench.generator import generator
@@ -101,6 +102,11 @@ class Compared:
             self.results[result.unit] = result
         self.results["pdfs"] = await certificates.pdfs(self._bench, self._enrolled.campaign_id, who[:PDFS])
 
+    async def desk(self) -> None:
+        """The office's desk and the posts of liaisons, over what all units owe."""
+        units, seconds = (desk.UNITS, desk.SECONDS) if self._full else (500, 5)
+        self.results["desk"] = await desk.desk(self._bench, units=units, seconds=seconds)
+
     async def others(self, same: workload.Traffic) -> None:
         """The same rows, or the first of them, handled in other ways."""
         async with others(self._bench) as other:
@@ -126,6 +132,7 @@ class Compared:
             await self.loaded(STORED_VIEWERS)
             await self.everybody_completes(COMPLETING_VIEWERS)
         await self.afterwards()
+        await self.desk()
 
     def last_line(self) -> str:
         ours = self.results["empty-500"].rate
@@ -157,6 +164,12 @@ async def capacity(bench: Bench, per_post: int) -> float:
     return (await bench.checkins(f"capacity, batches of {per_post}", traffic, per_post)).rate
 
 
+async def at_the_desk(bench: Bench, *, full: bool) -> None:
+    compared = Compared(bench, full=full)
+    await compared.desk()
+    report.write_json(FOLDER.with_name("desk.json"), list(compared.results.values()))
+
+
 async def under_overload(bench: Bench) -> None:
     figures = await overload.overload(bench, await capacity(bench, overload.PER_POST), OVERLOAD_S)
     write("overload.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
@@ -184,13 +197,15 @@ async def run(home: Home, what: str, minutes: float) -> None:
                     await under_overload(bench)
                 case "soak":
                     await soaked(bench, minutes)
+                case "desk":
+                    await at_the_desk(bench, full=not os.environ.get("QUICK"))
                 case _:
                     await compare(bench, full=not os.environ.get("QUICK"))
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    arguments.add_argument("what", nargs="?", choices=("compare", "overload", "soak"), default="compare")
+    arguments.add_argument("what", nargs="?", choices=("compare", "overload", "soak", "desk"), default="compare")
     arguments.add_argument("--minutes", type=float, default=30, help="length of a soak")
     chosen = arguments.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)

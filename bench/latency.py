@@ -70,5 +70,5 @@ def visible_after(outcome: Outcome, seen: Sequence[tuple[float, int]], per_post:
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     ordered = sorted(seconds)
-    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    at = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
     return {name: round(ordered[min(int(len(ordered) * q), len(ordered) - 1)] * 1000, 1) for name, q in at.items()}

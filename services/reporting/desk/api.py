@@ -81,11 +81,9 @@ async def showing_of(tx: Transaction, known: Known, visit: Visit, clock: Clock) 
 def _tables(router: APIRouter, db: Database, known: Known, clock: Clock) -> None:
     @router.get(PATH, summary="今日待办: what waits for the office", response_class=HTMLResponse)
     async def desk(visit: Reader) -> HTMLResponse:
-        principal = visit.session.principal
         async with db.transaction() as tx:
             showing = await showing_of(tx, known, visit, clock)
-            todos = await usecases.todos(tx, known, principal, showing.now)
-            rows, whole = await usecases.rates(tx, known, principal, Asked(), "county", showing.now)
+            todos, rows, whole = await usecases.today(tx, known, visit.session.principal, showing.now)
         table = RatesTable(Asked(), "county", rows, whole)
         return pages.PAGES.answer(pages.desk_html(visit.frame, showing, todos, table), form=True)
 

@@ -77,20 +77,20 @@ async def zone_of(tx: Transaction, known: Known, campaign_id: str) -> tzinfo:
     return definition.zone if definition else UTC
 
 
-async def todos(tx: Transaction, known: Known, principal: Principal, now: datetime) -> list[Todo]:
-    """What waits for the office, each with its number, 0 included. A row of another capability is one more line here."""
+async def today(
+    tx: Transaction, known: Known, principal: Principal, now: datetime
+) -> tuple[list[Todo], list[Row], Tally]:
+    """What waits for the office, each with its number, 0 included (what another capability waits with is one more line here); and
+    the rates by county with the sum of all."""
     campaign_id = principal.campaign
     midnight = domain.day_ends(now, await zone_of(tx, known, campaign_id))
-
-    async def counted(figure: Figure, due_before: datetime | None = None) -> int:
-        question = Question(campaign_id)
-        return await obligations.count(tx, known, principal, question, figure, now=now, due_before=due_before)
-
-    return [
-        Todo("逾期未报", await counted("missing"), "/desk/obligations?figure=missing"),
-        Todo("今天截止、还没有报", await counted("due", midnight), "/desk/obligations?figure=due&today=true"),
-        Todo("已退回、还没有重报", await counted("returned"), "/desk/obligations?figure=returned"),
+    found = await obligations.overview(tx, known, principal, campaign_id, now=now, due_before=midnight)
+    todos = [
+        Todo("逾期未报", found.whole.missing, "/desk/obligations?figure=missing"),
+        Todo("今天截止、还没有报", found.due, "/desk/obligations?figure=due&today=true"),
+        Todo("已退回、还没有重报", found.returned, "/desk/obligations?figure=returned"),
     ]
+    return todos, [Row(key, name or key, tally) for key, name, tally in found.rows], found.whole
 
 
 async def choices(tx: Transaction, known: Known, principal: Principal) -> Choices:

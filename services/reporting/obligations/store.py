@@ -234,6 +234,20 @@ async def tallies(tx: Transaction, now: datetime, filters: Filters, by: str) -> 
     return [(row[0], Tally(*row[1:])) for row in rows]
 
 
+async def tallies_and_waiting(
+    tx: Transaction, now: datetime, filters: Filters, due_before: datetime
+) -> list[tuple[str, Tally, int, int]]:
+    """By unit, in one look at the table: sums, how many are due before a time, and how many were returned."""
+    rows = await tx.fetch(
+        f"SELECT unit_code, {TALLY}, count(*) FILTER (WHERE {FIGURES['due']} AND next_due_at < $6), "
+        f"count(*) FILTER (WHERE {FIGURES['returned']}) FROM obligation WHERE {FILTERS} GROUP BY 1",
+        now,
+        *filters.values,
+        due_before,
+    )
+    return [(row[0], Tally(*row[1:-2]), row[-2], row[-1]) for row in rows]
+
+
 async def count(tx: Transaction, now: datetime, filters: Filters, figure: Figure, due_before: datetime | None) -> int:
     """How many obligations a figure counts. `due_before`: only what is due earlier."""
     return int(

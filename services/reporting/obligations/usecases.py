@@ -606,6 +606,32 @@ async def waiting(tx: Transaction, known: Known, now: datetime) -> dict[str, Wai
     return answer
 
 
+class Overview(NamedTuple):
+    """What the desk opens on: rates by county with the sum of all, what is due before a time, and what was returned."""
+
+    rows: list[tuple[str, str | None, Tally]]
+    whole: Tally
+    due: int
+    returned: int
+
+
+async def overview(
+    tx: Transaction, known: Known, principal: Principal, campaign_id: str, *, now: datetime, due_before: datetime
+) -> Overview:
+    """As `rates` by county, with what waits, in one look at the table."""
+    filters = await filters_of(tx, known, principal, Question(campaign_id))
+    tree = (await _definition(tx, known, campaign_id)).tree
+    units = await store.tallies_and_waiting(tx, now, filters, due_before)
+    counties = domain.rolled_up(((unit, tally) for unit, tally, *_ in units), tree.rolled_up("county", principal.unit))
+    named = [(code, unit.name if (unit := tree.unit(code)) else None, tally) for code, tally in counties.items()]
+    return Overview(
+        sorted(named, key=lambda row: tree.order(row[0])),
+        domain.added(counties.values()),
+        sum(due for *_, due, _ in units),
+        sum(returned for *_, returned in units),
+    )
+
+
 async def count(
     tx: Transaction,
     known: Known,

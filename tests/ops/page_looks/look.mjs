@@ -35,10 +35,11 @@ async function tabThrough(page, say) {
 }
 
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-for (const width of [375, 1440])
+for (const width of [375, 1440, 1920])
   for (const colorScheme of ["light", "dark"]) {
     const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, javaScriptEnabled: true });
     for (const [name, answer] of Object.entries(pages)) {
+      if (width === 1920 && !name.startsWith("desk")) continue; // a wide screen stands in the office only
       const page = await context.newPage();
       const say = (text) => findings.push(`${name} ${width} ${colorScheme}: ${text}`);
       page.on("console", (message) => message.type() === "error" && !/status of [45]/.test(message.text()) && say(message.text()));
