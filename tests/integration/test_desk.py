@@ -71,6 +71,7 @@ async def test_the_desk_opens_on_what_is_to_be_done_and_says_when_there_is_nothi
         ("0", "逾期未报"),
         ("9", "今天截止、还没有报"),
         ("0", "已退回、还没有重报"),
+        ("5", "没有联络员的单位"),
     ]
     assert (await opened(browser, "/desk/obligations?figure=due&today=true")).count("2024-07-01 18:00") == 9
 
@@ -82,6 +83,7 @@ async def test_what_is_missing_and_what_was_returned_waits_for_the_office(servic
         ("5", "逾期未报"),
         ("0", "今天截止、还没有报"),
         ("1", "已退回、还没有重报"),
+        ("5", "没有联络员的单位"),
     ]
 
 
@@ -230,3 +232,21 @@ async def test_a_units_page_has_what_is_recorded_beside_what_is_reported(service
     for path in ("units/111", "units/111/lessons.csv", f"units/111/reports/daily/{SATURDAY}", "units/999"):
         assert (await signed_in(service, unit="112").get(f"/desk/{path}")).status_code == 422, path
     assert (await browser.get("/desk/units/111/reports/daily/2024-08-01")).status_code == 404
+
+
+async def test_units_without_a_liaison_are_listed_until_they_name_one(service: ReportingService) -> None:
+    await a_weekend_of_reports(service)
+    browser = signed_in(service)
+    assert "还没有指定联络员" in await opened(browser, "/desk/units/112")
+    answer = await service.client.put(
+        f"/v1/campaigns/{CAMPAIGN}/units/112/liaison",
+        json={"name": "欧阳示例", "phone": "13812345678"},
+        headers=Reporter(service).headers,
+    )
+    assert answer.status_code == 200, answer.text
+    listed = (await browser.get("/desk/without-liaison.csv")).content.decode("utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in listed[1:]] == ["11", "111", "111-EDU", "113"]
+    assert "没有联络员的单位 4 个" in await opened(browser, "/desk/without-liaison")
+    assert "没有联络员的单位 0 个" in await opened(signed_in(service, unit="112"), "/desk/without-liaison")
+    page = await opened(browser, "/desk/units/112")
+    assert ("联络员 欧阳** 138****5678" in page, "13812345678" in page) == (True, False)

@@ -162,6 +162,8 @@ DOORS = {
         "GET /desk/obligations": DESK,
         "GET /desk/obligations.{kind}": DESK,
         "GET /desk/chase": DESK,
+        "GET /desk/without-liaison": DESK,
+        "GET /desk/without-liaison.{kind}": DESK,
         "GET /desk/units/{unit_code}": DESK,
         "GET /desk/units/{unit_code}/lessons.{kind}": DESK,
         f"GET {ON_DESK}": DESK,

@@ -133,6 +133,13 @@ def _tables(router: APIRouter, db: Database, known: Known, clock: Clock) -> None
         html = pages.chase_html(visit.frame, showing, ChaseList(asked, query.figure, pieces, units), choices)
         return pages.PAGES.answer(html, form=True)
 
+    @router.get(PATH + "/without-liaison", summary="Units that have named no liaison", response_class=HTMLResponse)
+    async def without_liaison(visit: Reader) -> HTMLResponse:
+        async with db.transaction() as tx:
+            showing = await showing_of(tx, known, visit, clock)
+            units = await usecases.without_liaison(tx, known, visit.session.principal, showing.now)
+        return pages.PAGES.answer(pages.without_liaison_html(visit.frame, showing, units), form=True)
+
 
 def _downloads(router: APIRouter, db: Database, known: Known, clock: Clock) -> None:
     @router.get(PATH + "/rates.{kind}", summary="The table of rates as a sheet", response_class=Response)
@@ -166,6 +173,12 @@ def _downloads(router: APIRouter, db: Database, known: Known, clock: Clock) -> N
         return await file_answer(
             "obligations", kind, sheets.owing_page(rows, showing.now, showing.zone, max(whole - len(rows), 0))
         )
+
+    @router.get(PATH + "/without-liaison.{kind}", summary="The same as a sheet", response_class=Response)
+    async def without_liaison_sheet(kind: Kind, visit: Reader) -> Response:
+        async with db.transaction() as tx:
+            units = await usecases.without_liaison(tx, known, visit.session.principal, clock.now())
+        return await file_answer("without-liaison", kind, sheets.without_liaison_page(units))
 
 
 async def file_answer(name: str, kind: str, page: Page) -> Response:

@@ -149,3 +149,7 @@ class ChaseList:
 
 def chase_html(frame: Frame, showing: Showing, chase: ChaseList, choices: Choices) -> str:
     return desk_page("chase.html", frame=frame, showing=showing, chase=chase, asked=chase.asked, choices=choices)
+
+
+def without_liaison_html(frame: Frame, showing: Showing, units: Sequence[tuple[str, str, str]]) -> str:
+    return desk_page("without_liaison.html", frame=frame, showing=showing, units=units)

@@ -54,3 +54,7 @@ def lessons_page(shown: UnitShown) -> Page:
         for lesson in shown.lessons
     ]
     return Page("系统记录与单位上报", header, rows)
+
+
+def without_liaison_page(units: Sequence[tuple[str, str, str]]) -> Page:
+    return Page("没有联络员", ["单位代码", "单位", "县（市、区）"], [list(unit) for unit in units])

@@ -9,6 +9,8 @@ from typing import Any, Final
 from services.reporting.desk import domain
 from services.reporting.desk.domain import Line
 from services.reporting.desk.usecases import Owing, unit_in_reach
+from services.reporting.liaisons import usecases as liaisons
+from services.reporting.liaisons.domain import POST_TITLES
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations import values
 from services.reporting.obligations.domain import Change, Obligation, ObligationKey, Report, is_above
@@ -62,6 +64,7 @@ class UnitShown:
     columns: Sequence[Column]
     lessons: Sequence[Lesson]
     claimed: Claimed
+    contacts: Sequence[tuple[str, str]]  # post and who has it, masked
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,14 @@ async def unit(tx: Transaction, known: Known, principal: Principal, unit_code: s
             recorded.sum.certificates_claimed or 0,
             recorded.sum.certificates_issued or 0,
         ),
+        await _contacts(tx, campaign_id, unit_code),
     )
+
+
+async def _contacts(tx: Transaction, campaign_id: str, unit_code: str) -> list[tuple[str, str]]:
+    named = (await liaisons.liaisons(tx, campaign_id, [unit_code])).get(unit_code)
+    posts = (named.posts if named else None) or {}
+    return [(POST_TITLES[post], f"{mask.name} {mask.phone}") for post, mask in posts.items()]
 
 
 def _claimed(reported: Sequence[tuple[Form, Mapping[str, Mapping[str, Any]]]]) -> list[Line]:

@@ -3,6 +3,7 @@
 Everything is asked for as the person who looks: obligations and totals leave out what lies outside of the person's subtree.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Literal, NamedTuple
@@ -10,6 +11,7 @@ from typing import Literal, NamedTuple
 from services.reporting.definition import Definition
 from services.reporting.desk import domain
 from services.reporting.desk.domain import Todo
+from services.reporting.liaisons import usecases as liaisons
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.domain import Figure, Obligation, Tally
 from services.reporting.obligations.usecases import Known, Question
@@ -89,8 +91,28 @@ async def today(
         Todo("逾期未报", found.whole.missing, "/desk/obligations?figure=missing"),
         Todo("今天截止、还没有报", found.due, "/desk/obligations?figure=due&today=true"),
         Todo("已退回、还没有重报", found.returned, "/desk/obligations?figure=returned"),
+        Todo("没有联络员的单位", len(await _unnamed(tx, campaign_id, found.units)), "/desk/without-liaison"),
     ]
     return todos, [Row(key, name or key, tally) for key, name, tally in found.rows], found.whole
+
+
+async def without_liaison(
+    tx: Transaction, known: Known, principal: Principal, now: datetime
+) -> list[tuple[str, str, str]]:
+    """(code, name, county) of the units that report and have named nobody (FACTS A7), in the tree's order."""
+    definition = await _definition(tx, known, principal.campaign)
+    midnight = domain.day_ends(now, definition.zone)
+    found = await obligations.overview(tx, known, principal, principal.campaign, now=now, due_before=midnight)
+    county_of = definition.tree.rolled_up("county", principal.unit)
+    return [
+        (code, _name(definition, code), _name(definition, county_of.get(code, code)))
+        for code in await _unnamed(tx, principal.campaign, found.units)
+    ]
+
+
+async def _unnamed(tx: Transaction, campaign_id: str, codes: Sequence[str]) -> list[str]:
+    named = await liaisons.liaisons(tx, campaign_id, codes)
+    return [code for code in codes if code not in named or named[code].posts is None]
 
 
 async def choices(tx: Transaction, known: Known, principal: Principal) -> Choices:

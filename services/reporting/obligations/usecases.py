@@ -607,12 +607,14 @@ async def waiting(tx: Transaction, known: Known, now: datetime) -> dict[str, Wai
 
 
 class Overview(NamedTuple):
-    """What the desk opens on: rates by county with the sum of all, what is due before a time, and what was returned."""
+    """What the desk opens on: rates by county with the sum of all, what is due before a time, what was returned, and all units
+    that owe or owed something."""
 
     rows: list[tuple[str, str | None, Tally]]
     whole: Tally
     due: int
     returned: int
+    units: list[str]
 
 
 async def overview(
@@ -629,6 +631,7 @@ async def overview(
         domain.added(counties.values()),
         sum(due for *_, due, _ in units),
         sum(returned for *_, returned in units),
+        sorted((unit for unit, *_ in units), key=tree.order),
     )
 
 
