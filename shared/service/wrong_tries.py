@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.clock import CHINA
 from shared.database import Transaction
 from shared.service.refusals import Refused
 
@@ -52,9 +51,7 @@ async def _count(tx: Transaction, limit: Limit) -> datetime:
         limit.most,
     )
     if counted is None:
-        seconds = await _seconds_to_wait(tx, limit)
-        again_at = datetime.now(CHINA) + timedelta(seconds=seconds, minutes=1)  # the seconds are not shown
-        raise Refused(limit.refusal, f"请在 {again_at:%H:%M} 以后再试", retry_after_s=seconds)
+        raise limit.refused()
     moment: datetime = counted
     return moment
 
@@ -67,8 +64,8 @@ async def check(tx: Transaction, limits: Sequence[Limit]) -> None:
             raise limit.refused()
 
 
-async def _seconds_to_wait(tx: Transaction, limit: Limit) -> int:
-    """Until the oldest try that counts does so no more."""
+async def seconds_to_wait(tx: Transaction, limit: Limit) -> int:
+    """Of a limit that is reached: until its oldest try does not count any more."""
     oldest = "SELECT min(t) FROM wrong_try, unnest(tried_at) AS t WHERE who = $1 AND t > now() - $2::interval"
     seconds = await tx.fetchval(
         f"SELECT ceil(extract(epoch FROM ({oldest}) + $2::interval - now()))::int",  # noqa: S608 - a constant

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ def campaign() -> CampaignDefinedV1:
     return defined().model_copy(update={"units": TREE})
 
 
-def named(unit: str = UNIT, revision: int = 1, people: Any = SOMEBODY, box: bytes | None = None) -> LiaisonNamedV1:
+def named(
+    unit: str = UNIT, revision: int = 1, people: Any = SOMEBODY, box: bytes | None = None, at: datetime = NOON
+) -> LiaisonNamedV1:
     told = box or (None if people is None else json.dumps(people, ensure_ascii=False).encode())
     return LiaisonNamedV1(
         event_id=new_event_id(),
-        occurred_at=NOON,
+        occurred_at=at,
         campaign_id=CAMPAIGN,
         unit_codes=[unit],
         revisions=[revision],
@@ -110,7 +112,8 @@ async def test_what_cannot_be_read_is_parked_without_being_repeated(service: Not
 
 async def test_contacts_go_with_the_campaigns_people(service: NotificationService) -> None:
     until = rules().at(rules().last_day, "24:00") + timedelta(days=180)
-    await service.deliver(named(), named(OTHER))
+    long_before = NOON - timedelta(days=60)  # the campaign keeps people's data longer than 180 days after the naming
+    await service.deliver(named(at=long_before), named(OTHER, at=long_before))
     service.clock_is(until - timedelta(seconds=1))
     await service.do_due_work()
     assert (await reveal(service)).status_code == 200

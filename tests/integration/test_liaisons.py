@@ -312,7 +312,7 @@ async def test_two_replicas_bind_at_once_and_no_unit_is_lost(service: ReportingS
     codes = await slips(service, C, UNIT, SIBLING, ELSEWHERE)
     phone = service.browser()
     await bind(phone, codes[UNIT])
-    twins = [running.browser() for running in (service, replica) * 4]
+    twins = [running.browser() for running in (service, replica) * 2]
     for twin in twins:
         twin.cookies.set(COOKIE, cookie_of(phone), domain="office.test")
     answers = await asyncio.gather(*(bind(twin, codes[SIBLING]) for twin in twins))

@@ -24,11 +24,7 @@ LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a li
     [
         (checkin, of_checkin, set()),
         (certificate, of_certificate, LIMITS),
-        (
-            reporting,
-            of_reporting,
-            {"name-tried-too-often", "address-tried-too-often", "codes-tried-too-often"},
-        ),
+        (reporting, of_reporting, {"name-tried-too-often", "address-tried-too-often"}),
         (notification, of_notification, set()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -85,7 +85,7 @@ def build_device_api(db: Database, keys: LiaisonKeys, known: Definitions[Definit
             raise Refused("code-mistyped")
         address = request.client.host if request.client else ""
         try:
-            counted = await db.in_transaction(lambda tx: usecases.count_try(tx, keys, address))
+            counted = await db.in_transaction(lambda tx: usecases.count_try(tx, keys, address, wall_now()))
             return await db.in_transaction(
                 lambda tx: usecases.bind_device(tx, keys, code, request.cookies.get(COOKIE), counted, wall_now())
             )

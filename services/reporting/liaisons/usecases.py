@@ -15,6 +15,7 @@ from services.reporting.liaisons.keys import LiaisonKeys
 from services.reporting.liaisons.store import DeviceUnit, Liaison, Reach
 from shared.addresses import network_of
 from shared.bus import outbox
+from shared.clock import CHINA
 from shared.contracts.reporting import LiaisonNamedV1
 from shared.database import Transaction
 from shared.definitions import Definitions
@@ -123,11 +124,17 @@ async def make_codes(
     return codes
 
 
-async def count_try(tx: Transaction, keys: LiaisonKeys, address: str) -> Tries:
-    """Counts a try to use a code, over all replicas. Raises `Refused` beyond the limit of the address."""
+async def count_try(tx: Transaction, keys: LiaisonKeys, address: str, now: datetime) -> Tries:
+    """Counts a try to use a code, over all replicas. Raises `Refused` beyond the limit of the address, and says from when on it
+    may try again."""
     who = keys.hash_of("address", network_of(address))
     limit = Limit(who, domain.WRONG_TRIES_MAX, domain.WRONG_TRIES_WITHIN, "codes-tried-too-often")
-    return await wrong_tries.count(tx, [limit])
+    try:
+        return await wrong_tries.count(tx, [limit])
+    except Refused:
+        seconds = await wrong_tries.seconds_to_wait(tx, limit)
+        again_at = (now + timedelta(seconds=seconds, minutes=1)).astimezone(CHINA)  # the seconds are not shown
+        raise Refused("codes-tried-too-often", f"请在 {again_at:%H:%M} 以后再试", retry_after_s=seconds) from None
 
 
 async def bind_device(
