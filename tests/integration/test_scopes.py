@@ -27,11 +27,11 @@ from shared.service.sessions import COOKIE, Session, SessionSigner, SessionVerif
 from shared.service.tokens import ROLES, Gate, Principal, Role, create_token, wall_now
 from tests.support.campaigns import campaign_content, unit
 from tests.support.checkin import checkin, enrolment
-from tests.support.deployment import BOTH_OVER, LESSONS, WholeDeployment
-from tests.support.deployment import stack as stack
+from tests.support.deployment import BOTH_OVER, LESSONS, WholeDeployment, whole_deployment
 from tests.support.forms import form
 from tests.support.nats_support import eventually
 from tests.support.office import accept, is_signed_in, submit
+from tests.support.servers import RunningPostgres
 from tests.support.service import OFFICE
 from upkeep import dump
 
@@ -60,6 +60,8 @@ class Scope:
         return place.campaign == self.campaign and self.unit in (None, place.county)
 
 
+WRITTEN_LATER = {"checkin.feed_heard"}  # tables that a loop writes some seconds after events came, whoever asks
+WITHIN = ("viewer_id", "serial", "person_id")  # what a path names within a campaign or unit
 PLACES = (Place(HERE, "jiaxian", "甲标记"), Place(HERE, "yixian", "乙标记"), Place(THERE, "bingxian", "丙标记"))
 SCOPES = (Scope(HERE, None), Scope(HERE, "jiaxian"), Scope(THERE, None))
 
@@ -115,9 +117,9 @@ async def plant(stack: WholeDeployment) -> None:
     await stack.settle()
 
 
-@pytest.fixture
-async def planted(stack: WholeDeployment) -> AsyncIterator[WholeDeployment]:
-    async with stack.running():
+@pytest.fixture(scope="module")
+async def planted(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
+    async with whole_deployment(postgres) as stack, stack.running():
         await plant(stack)
         yield stack
 
@@ -149,11 +151,16 @@ class Route:
             or ("viewer_id" in named and not scope.covers(place))
         )
 
-    def request(self, place: Place) -> tuple[str, str, bytes]:
-        """Address, media type and body."""
+    @property
+    def names_more(self) -> bool:
+        """Whether the path names something within a campaign or unit."""
+        return any(f"{{{name}}}" in self.path for name in WITHIN)
+
+    def request(self, place: Place, within: Mapping[str, Any]) -> tuple[str, str, bytes]:
+        """Address, media type and body. `within`: what the path says in place of the place's own campaign and unit."""
         path = self.path
         for name in [part.strip("{}") for part in self.path.split("/") if part.startswith("{")]:
-            path = path.replace(f"{{{name}}}", str(place.known.get(name, "x")))
+            path = path.replace(f"{{{name}}}", str({**place.known, **within}.get(name, "x")))
         parameters = [known for known in self.operation.get("parameters", []) if known["in"] == "query"]
         query = {
             known["name"]: place.known.get(known["name"], "") or self.value("", known["schema"], place)
@@ -213,8 +220,10 @@ class Asker:
     stack: WholeDeployment
     client: httpx.AsyncClient
 
-    async def ask(self, route: Route, place: Place, role: Role, scope: Scope | None, *, cookie: bool) -> httpx.Response:
-        address, media, body = route.request(place)
+    async def ask(
+        self, route: Route, place: Place, role: Role, scope: Scope | None, *, cookie: bool, within: Mapping[str, Any]
+    ) -> httpx.Response:
+        address, media, body = route.request(place, within)
         accepted = "text/html" if route.is_page else "application/json"
         headers = {"content-type": media, "origin": OFFICE, "accept": accepted}
         if scope is not None and cookie:
@@ -277,21 +286,45 @@ async def test_nothing_is_read_or_written_outside_of_campaign_and_subtree(plante
             forbidden = [
                 mark for other in outside for mark in other.marks if not route.names_counties or mark != other.mark
             ]
-            for role, cookie in ways_in(route, scope):
-                answer = await askers[route.service].ask(route, place, role, scope, cookie=cookie)
-                seen = (route.service, route.method, route.path, place.county, role, scope, cookie, answer.status_code)
-                if answer.status_code >= 500 and answer.status_code != 503:
+            asked: list[Mapping[str, Any]] = [{}]
+            if scope is not None and place in outside and route.names_more:
+                asked.append(of_home(scope))  # what is theirs, asked for as if it were ours
+            for within, (role, cookie) in itertools.product(asked, ways_in(route, scope)):
+                answer = await askers[route.service].ask(route, place, role, scope, cookie=cookie, within=within)
+                status = answer.status_code
+                seen = (
+                    route.service,
+                    route.method,
+                    route.path,
+                    place.county,
+                    role,
+                    scope,
+                    cookie,
+                    bool(within),
+                    status,
+                )
+                if status >= 500 and status != 503:
                     faults.append(("fails", seen, answer.text[:300]))
                 if told := [mark for mark in forbidden if mark in answer.text]:
                     faults.append(("tells", told, seen))
-                if scope is not None and route.is_about(place, scope) and answer.status_code not in REFUSED:
+                if scope is not None and not within and route.is_about(place, scope) and status not in REFUSED:
                     faults.append(("lets in", seen, answer.text[:300]))
                 shown += answer.text if "{campaign_id}" in route.path else ""
         after = await kept(planted, outside)
-        faults += [("changes", scope, table) for table in before if after[table] != before[table]]
+        faults += [
+            ("changes", scope, table)
+            for table in before
+            if after[table] != before[table] and table not in WRITTEN_LATER
+        ]
         inside = {place.mark for place in PLACES if place not in outside}
         faults += [("does not show what is theirs", scope, mark) for mark in inside if mark not in shown]
     assert not faults, "\n".join(map(str, faults[:50]))
+
+
+def of_home(scope: Scope) -> Mapping[str, Any]:
+    """Campaign and unit of a place that the scope covers."""
+    home = next(place for place in PLACES if scope.covers(place))
+    return {"campaign_id": home.campaign, "unit_code": home.county}
 
 
 def ways_in(route: Route, scope: Scope | None) -> list[tuple[Role, bool]]:

@@ -167,8 +167,9 @@ class WholeDeployment:
         return await self.services[service].rows(sql, *values)
 
 
-@pytest.fixture
-async def stack(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
+@asynccontextmanager
+async def whole_deployment(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
+    """Empty databases and a NATS with the topology; nothing runs yet."""
     with public_folder() as folder:
         nats = RunningNats(folder)
         await nats.start()
@@ -180,6 +181,12 @@ async def stack(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
         finally:
             await deployment.close()
             await nats.stop()
+
+
+@pytest.fixture
+async def stack(postgres: RunningPostgres) -> AsyncIterator[WholeDeployment]:
+    async with whole_deployment(postgres) as deployment:
+        yield deployment
 
 
 async def hold_campaign(stack: WholeDeployment) -> None:
