@@ -10,16 +10,18 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_NO_CACHE_DIR=1 PIP_DISABLE_P
 WORKDIR /build
 COPY deploy/docker/uv.txt ./
 RUN python3 -m venv uv && uv/bin/pip install --quiet --require-hashes --only-binary :all: -r uv.txt
-COPY pyproject.toml uv.lock deploy/docker/certificate-only.txt ./
+COPY pyproject.toml uv.lock deploy/docker/certificate-only.txt deploy/docker/reporting-only.txt ./
 RUN export="uv/bin/uv export --quiet --frozen --no-dev --no-emit-project" \
- && $export --output-file all.txt > /dev/null \
- && $export --output-file common.txt $(sed 's/^/--no-emit-package /' certificate-only.txt) > /dev/null
+ && without() { cat "$@" | sed 's/^/--no-emit-package /'; } \
+ && $export --output-file common.txt $(without certificate-only.txt reporting-only.txt) > /dev/null \
+ && $export --output-file certificate.txt $(without reporting-only.txt) > /dev/null \
+ && $export --output-file reporting.txt $(without certificate-only.txt) > /dev/null
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r common.txt
-# Typesetting and its fonts are half of all bytes and one service's business.
+# Typesetting with its fonts, and what reads pictures, are half of all bytes and one service's business each.
 ARG SERVICE
-RUN if [ "$SERVICE" = certificate ]; then \
-      /opt/venv/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r all.txt; fi \
+RUN if [ -f "$SERVICE.txt" ]; then \
+      /opt/venv/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r "$SERVICE.txt"; fi \
  && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
 
 # ---- the image: this service, shared/, and the command line ----------------------------------------------------------

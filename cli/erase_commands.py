@@ -50,6 +50,7 @@ TABLES = {
     "device": "联络员的手机",
     "liaison_contact": "联络员的姓名、电话",
     "liaison_reveal": "显示号码的原因",
+    "picture": "上报的图片",
     "notification": "短信记录",
     "person": "办公人员",
     "person_change": "办公人员的变更记录",

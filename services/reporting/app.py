@@ -19,6 +19,9 @@ from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations.api import build_api as build_obligations_api
 from services.reporting.obligations.bulk_api import build_bulk_api
 from services.reporting.obligations.consumers import build_consumers as build_obligation_consumers
+from services.reporting.obligations.pictures import usecases as pictures
+from services.reporting.obligations.pictures.api import build_api as build_pictures_api
+from services.reporting.obligations.pictures.metrics import volume as pictures_volume
 from services.reporting.obligations.usecases import Known
 from services.reporting.people import metrics as people_metrics
 from services.reporting.people import usecases as people
@@ -75,6 +78,7 @@ def build_app(settings: Settings) -> FastAPI:
     ]
     bus = Bus(settings.nats_url, "reporting", routers=consumers)
     bus.declares(*PUBLISHED)
+    intake = pictures.Intake(db, known, settings.pictures_max_bytes)
     measured = Measured(db, [events("reporting")])
     return build_service(
         "reporting",
@@ -105,9 +109,11 @@ def build_app(settings: Settings) -> FastAPI:
                 )
             ),
             build_device_api(db, liaison_keys, known, code_tries),
+            build_pictures_api(db, known, clock, intake),
         ],
         due_work=[
             DueWork("people", in_transaction(db, lambda tx, _: people.forget_expired(tx)), FORGET_EVERY_S),
+            DueWork("pictures", in_transaction(db, pictures.forget_expired), FORGET_EVERY_S),
             DueWork("periods", in_transaction(db, lambda tx, now: obligations.open_periods(tx, owed, now))),
             DueWork("file_naming", in_transaction(db, lambda tx, now: naming.file_earlier(tx, known, now)), 10),
             DueWork("due_soon", in_transaction(db, obligations.raise_due_soon)),
@@ -121,6 +127,7 @@ def build_app(settings: Settings) -> FastAPI:
             *metrics.exact(known),
             *obligation_metrics.exact(owed, clock),
             people_metrics.signed_in,
+            pictures_volume(known, settings.pictures_max_bytes),
             code_tries.collect,
             measured.last,
         ],

@@ -45,6 +45,7 @@ FORGET_OF_PERSON = {
 }
 FORGET_PEOPLE = "DELETE FROM person WHERE campaign_id = $1"
 FORGET_CHANGES = "DELETE FROM person_change WHERE campaign_id = $1"
+FORGET_PICTURES = "DELETE FROM picture WHERE campaign_id = $1"
 
 
 class Erasure(ServiceErasure):
@@ -65,13 +66,14 @@ class Erasure(ServiceErasure):
         }
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
-        """The office's people of the campaign go, and are signed out everywhere; viewers reporting knows neither by name nor by
-        phone."""
+        """The office's people of the campaign go, and are signed out everywhere; so do the pictures of its reports, which show
+        people. Viewers reporting knows neither by name nor by phone."""
         await _sign_out_all(tx, campaign_id)
         return await _forget_liaisons(tx, campaign_id, None) | {
             **{table: await tx.change(sql, campaign_id) for table, sql in FORGET_OF_PEOPLE.items()},
             "person": await tx.change(FORGET_PEOPLE, campaign_id),
             "person_change": await tx.change(FORGET_CHANGES, campaign_id),
+            "picture": await tx.change(FORGET_PICTURES, campaign_id),
             "ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id),
         }
 

@@ -16,5 +16,6 @@ WITHHELD = {
     "person_change": "UPDATE, DELETE",
     "liaison": "DELETE",
     "liaison_change": "UPDATE, DELETE",
+    "picture": "UPDATE",
 }
-CHANGING: dict[str, str] = {}
+CHANGING = {"picture": "used_at, retain_until"}

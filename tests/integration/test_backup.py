@@ -24,6 +24,7 @@ from tests.support.campaigns import campaign_content
 from tests.support.checkin import CAMPAIGN, checkin
 from tests.support.deployment import FINISHED, VIEWERS, WholeDeployment, hold_campaign
 from tests.support.deployment import stack as stack
+from tests.support.pictures import encoded, scene
 from upkeep import backup, dump, expiry, keys, manifest
 from upkeep.deployment import Deployment
 from upkeep.dump import CannotRestore
@@ -46,6 +47,9 @@ async def numbers(stack: WholeDeployment) -> dict[str, Any]:
         for table in tables:
             ((count,),) = await stack.rows(service, f"SELECT count(*) FROM {table}")
             state[f"{service}.{table}"] = count
+    state["pictures"] = await stack.rows(
+        "reporting", "SELECT picture_id, md5(jpeg), md5(thumbnail), near_hash, retain_until FROM picture ORDER BY 1"
+    )
     state["messages"] = await stack.rows(
         "notification", "SELECT id, recipient, status FROM notification ORDER BY recipient"
     )
@@ -62,11 +66,19 @@ async def numbers(stack: WholeDeployment) -> dict[str, Any]:
     return state
 
 
+async def upload_picture(stack: WholeDeployment) -> None:
+    path = f"/v1/campaigns/{CAMPAIGN}/units/111-EDU/pictures"
+    answer = await stack.services["reporting"].client.post(path, content=encoded(scene()))
+    assert answer.status_code == 200, answer.text
+
+
 async def test_everything_is_lost_and_comes_back(stack: WholeDeployment, tmp_path: Path) -> None:
     async with stack.running():
         await hold_campaign(stack)
+        await upload_picture(stack)
         before = await numbers(stack)
         assert before["certificate"][1]["genuine"] is True
+        assert len(before["pictures"]) == 1
         assert len(before["messages"]) == len(FINISHED)
         taken, description = await backup.take(
             stack.deployment(), tmp_path / "backups", keep=3

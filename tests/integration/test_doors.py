@@ -148,6 +148,10 @@ DOORS = {
         "POST /r/devices": CODE,
         "POST /r/devices/form": CODE_FORM,
         "POST /r/devices/forget": FORGET,
+        f"POST {C}/units/{{unit_code}}/pictures": Door(
+            ("liaison", "office", "admin"), subtrees=True, body_max_bytes=8 * MIB + 16 * KIB
+        ),
+        f"GET {C}/units/{{unit_code}}/pictures/{{picture_id}}": Door(ROLES, subtrees=True),
         "GET /sign-in": PUBLIC,
         "POST /sign-in": SIGN_IN_FORM,
         "POST /sign-in/second-step": SIGN_IN_FORM,
@@ -221,6 +225,7 @@ IN_PATHS = {
     "period": "2024-06-29",
     "serial": "7K3M-9QXV-2HDN",
     "person_id": "0190649b-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
+    "picture_id": "0190649b-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
 }
 EVERY_DOOR = [(service, route, door) for service in DOORS for route, door in DOORS[service].items()]
 LOCKED = [door for door in EVERY_DOOR if door[2].roles is not None and not door[2].page]

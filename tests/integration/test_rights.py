@@ -61,6 +61,7 @@ RIGHTS = {
         "session": "awd",
         "authenticator": "awd",
         "recovery_code": "awd",
+        "picture": "ad w(retain_until,used_at)",
         "wrong_try": "awd",
         "campaign_key": "aw",
         "liaison": "aw",

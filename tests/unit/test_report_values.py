@@ -17,6 +17,7 @@ from services.reporting.obligations.values import (
     differing,
     field_of,
     from_form,
+    ids_given,
     reasons_from,
 )
 from shared.contracts.campaign_checks import FAULTS_MAX
@@ -206,6 +207,14 @@ def test_many_options_are_not_all_named() -> None:
     ten = "、".join(f"选{number}" for number in range(10))
     assert faults(form_of(field("choice", options=options)), {"a": "x"}) == [("a", f"没有这个选项；可选 {ten}……")]
     assert faults(form_of(field("choice", options=options[:10])), {"a": "x"}) == [("a", f"没有这个选项；可选 {ten}")]
+
+
+def test_ids_of_pictures_are_found_in_whatever_was_sent() -> None:
+    form = form_of(field("pictures"), field("file", id="b"), field("pictures", id="c"), field("text", id="d"))
+    given = {"a": ["x", "y", 7, None, ["z"]], "b": "f", "c": "odd", "d": "text", "e": ["nobody asked"]}
+    assert ids_given(form, given, "pictures") == {"x", "y", "odd"}
+    assert ids_given(form, given, "file") == {"f"}
+    assert ids_given(form, {"a": None, "c": {"x": "y"}}, "pictures") == frozenset()
 
 
 def test_pictures_and_files_must_have_been_sent_up() -> None:

@@ -1,7 +1,7 @@
 """What units owe, what they report and what the office decides about it (DESIGN §5.2). The caller opens the transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid4
@@ -25,6 +25,7 @@ from services.reporting.obligations.domain import (
 )
 from services.reporting.obligations.forms import Forms
 from services.reporting.obligations.opening import owing_units
+from services.reporting.obligations.pictures import usecases as pictures
 from services.reporting.obligations.store import Filters, Position
 from shared.bus import outbox
 from shared.contracts.campaign_forms import Form
@@ -169,6 +170,7 @@ async def submit(
     kind = _kind(sender, obligation, submission)
     form = await known.forms.of_obligation(tx, obligation)
     facts = await facts_about(tx, known, obligation, form, submission.reasons)
+    facts = replace(facts, sent_up=await _sent_up(tx, key, form, submission, now))
     checked = values.check(form, submission.values, facts)
     if checked.faults:
         errors = [{"field": fault.at, "message": fault.text} for fault in checked.faults]
@@ -189,8 +191,20 @@ async def submit(
         reason=submission.reason,
     )
     await store.add_report(tx, key, report)
+    shown = [UUID(text) for text in values.ids_given(form, checked.values, "pictures")]
+    await pictures.use_in_report(tx, known.definitions, key.campaign_id, key.unit_code, shown, now)
     await outbox.add(tx, _submitted(obligation, version, now))
     return report
+
+
+async def _sent_up(
+    tx: Transaction, key: ObligationKey, form: Form, submission: Submission, now: datetime
+) -> frozenset[str]:
+    """Those ids in the report that are pictures of the unit. Files have no store so far: their ids are taken as they are."""
+    given = values.ids_given(form, submission.values, "pictures")
+    ids = [UUID(text) for text in given if pictures.is_id(text)]
+    kept = await pictures.known_pictures(tx, key.campaign_id, key.unit_code, ids, now) if ids else ()
+    return frozenset(map(str, kept)) | values.ids_given(form, submission.values, "file")
 
 
 def _kind(sender: Sender, obligation: Obligation, submission: Submission) -> domain.Kind:

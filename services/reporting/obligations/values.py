@@ -85,6 +85,18 @@ def check(form: Form, given: Mapping[str, Any], facts: Facts) -> Checked:
     return Checked(report.values, faults, report.reasons)
 
 
+def ids_given(form: Form, given: Mapping[str, Any], kind: str) -> frozenset[str]:
+    """The texts in the answers to fields of this type (`pictures`, `file`; tables have neither), before anything is checked."""
+    texts: set[str] = set()
+    for one in form.fields:
+        if one.type == kind:
+            answered = given.get(one.id)
+            texts |= {
+                text for text in (answered if isinstance(answered, list) else [answered]) if isinstance(text, str)
+            }
+    return frozenset(texts)
+
+
 def canonical(values: Mapping[str, Any]) -> bytes:
     """What is hashed of values that were kept: JSON without blanks, keys in order, in UTF-8."""
     return json.dumps(values, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
