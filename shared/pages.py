@@ -1,4 +1,5 @@
-"""Pages that a service renders itself (DESIGN §5, §5.5): no script, nothing from elsewhere, one look for all.
+"""Pages that a service renders itself (DESIGN §5, §5.5): nothing from elsewhere, one look for all, and no script except on pages
+that name one of ours.
 
 A service has `PAGES = Pages(folder)` in its `pages.py` and answers with `PAGES.answer(PAGES.html("claim.html", …))`. Its
 templates extend `base.html`, which stands in shared/templates with the one stylesheet, page.css. What is given is escaped. A line
@@ -28,15 +29,16 @@ class Pages:
     """The pages of one folder of templates, and those that all share. Nothing is read before the first of them is asked for."""
 
     STYLESHEETS: tuple[str, ...] = ("page.css",)
+    SCRIPTS: tuple[str, ...] = ()  # stand inside the page, as `script`; such a page may also ask our server by script
     REFERRER = "no-referrer"
 
     def __init__(self, templates: Path = SHARED_TEMPLATES) -> None:
         self._templates = templates
 
     def html(self, template: str, **values: Any) -> str:
-        # The stylesheet is ours and must stand byte for byte, or its hash is not the one in the headers.
-        style = Markup(self._style)  # noqa: S704
-        return self._environment.get_template(template).render(style=style, hotline=HOTLINE, **values)
+        # Style and script are ours and must stand byte for byte, or their hashes are not those in the headers.
+        style, script = Markup(self._style), Markup(self._script)  # noqa: S704
+        return self._environment.get_template(template).render(style=style, script=script, hotline=HOTLINE, **values)
 
     def notice(self, title: str, text: str) -> str:
         """A page that says one thing, where there is nothing else to show."""
@@ -45,10 +47,11 @@ class Pages:
     def headers(self, *, form: bool = False) -> dict[str, str]:
         """Headers of a page: only the stylesheet and our own pictures may load, no cache keeps the page, no search engine lists
         it, no other site frames it or learns its address. `form`: the page has a form, which the browser may send only to us."""
+        scripts = f"; script-src '{self._script_digest}'; connect-src 'self'; worker-src 'self'" if self.SCRIPTS else ""
         return {
             "content-security-policy": (
-                f"default-src 'none'; style-src 'sha256-{self._digest}'; img-src 'self'; base-uri 'none'; "
-                f"form-action '{'self' if form else 'none'}'; frame-ancestors 'none'"
+                f"default-src 'none'; style-src '{self._digest}'; img-src 'self'{' blob:' * bool(scripts)}; "
+                f"base-uri 'none'; form-action '{'self' if form else 'none'}'; frame-ancestors 'none'{scripts}"
             ),
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",
@@ -64,11 +67,24 @@ class Pages:
 
     @cached_property
     def _style(self) -> str:
-        return "".join((SHARED_TEMPLATES / name).read_text(encoding="utf-8") for name in self.STYLESHEETS)
+        return "".join(self._source(name) for name in self.STYLESHEETS)
+
+    @cached_property
+    def _script(self) -> str:
+        return "".join(self._source(name) for name in self.SCRIPTS)
 
     @cached_property
     def _digest(self) -> str:
-        return base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+        return _digest(self._style)
+
+    @cached_property
+    def _script_digest(self) -> str:
+        return _digest(self._script)
+
+    def _source(self, name: str) -> str:
+        """A file of the folder, or else of those that all share."""
+        own = self._templates / name
+        return (own if own.exists() else SHARED_TEMPLATES / name).read_text(encoding="utf-8")
 
     @cached_property
     def _environment(self) -> Environment:
@@ -79,6 +95,11 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+
+
+def _digest(text: str) -> str:
+    """How a content security policy names a style or script that stands inside the page."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 async def favicon(_: Request) -> FileResponse:

@@ -4,19 +4,18 @@ Pure: a report and a time become HTML.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from services.checkin.domain import CHECKED_IN, LessonState, LessonView, Reason
 from services.checkin.usecases import ViewerReport
 from shared.contracts.campaign import CampaignDefinition
+from shared.moments import Times, day_text
 from shared.pages import Pages
 
 PAGES = Pages(Path(__file__).with_name("templates"))
 
-WEEKDAYS = "一二三四五六日"
 BEING_CHECKED = "正在核对"
 MODE_NAMES = {"live": "首播", "replay": "重播"}
 LABELS = {
@@ -133,7 +132,7 @@ def outlook(credited: int, required: int, reachable: int, waiting: int) -> Outlo
     return Outlook("out_of_reach", f"累计 {credited} 天，未达到 {required} 天", "课程已经结束。感谢您的参与！")
 
 
-def next_lesson(report: ViewerReport, times: "Times") -> NextLesson | None:
+def next_lesson(report: ViewerReport, times: Times) -> NextLesson | None:
     """The lesson that can be earned now, else the one that opens next; None when nothing is ahead."""
     course = report.campaign.course
     ahead = [view for view in report.lessons if view.earn_until is not None]
@@ -154,7 +153,7 @@ def next_lesson(report: ViewerReport, times: "Times") -> NextLesson | None:
     )
 
 
-def lesson_row(report: ViewerReport, view: LessonView, times: "Times", whom: str = "您") -> LessonRow:
+def lesson_row(report: ViewerReport, view: LessonView, times: Times, whom: str = "您") -> LessonRow:
     """`whom`: what the viewer is called: 您 on the viewer's own page."""
     lesson = report.campaign.definition.lessons[view.lesson]
     return LessonRow(
@@ -170,14 +169,14 @@ def lesson_row(report: ViewerReport, view: LessonView, times: "Times", whom: str
     )
 
 
-def _hours(report: ViewerReport, view: LessonView, times: "Times") -> str:
+def _hours(report: ViewerReport, view: LessonView, times: Times) -> str:
     """The local hours in which a check-in is credited."""
     course = report.campaign.course
     windows = [w for w in course.rules.opens_closes(view.lesson) if w.mode in course.credit]
     return "、".join(f"{times.clock(w.opens_at)}–{times.clock(w.closes_at, ends=True)}" for w in windows)
 
 
-def _reason(report: ViewerReport, view: LessonView, times: "Times", whom: str) -> str:
+def _reason(report: ViewerReport, view: LessonView, times: Times, whom: str) -> str:
     """Why the lesson stands as it does."""
     definition = report.campaign.definition
     match view.state:
@@ -204,7 +203,7 @@ def _reason(report: ViewerReport, view: LessonView, times: "Times", whom: str) -
             return _refused(report, view, times) or "没有收到签到"
 
 
-def _still_to_come(definition: CampaignDefinition, view: LessonView, times: "Times", whom: str, mode: str = "") -> str:
+def _still_to_come(definition: CampaignDefinition, view: LessonView, times: Times, whom: str, mode: str = "") -> str:
     sealed_at = times.moment(definition.sealed_at(view.lesson))
     return f"直播平台的名单在 {sealed_at} 前送到并有{whom}{f'的{mode}签到' if mode else ''}，就会自动计入"
 
@@ -214,7 +213,7 @@ def _is_being_checked(view: LessonView) -> bool:
     return view.state == LessonState.NOT_CREDITED and not view.final
 
 
-def _late(report: ViewerReport, view: LessonView, times: "Times") -> str:
+def _late(report: ViewerReport, view: LessonView, times: Times) -> str:
     sealed_at = times.moment(report.campaign.course.rules.sealed_at(view.lesson))
     received = [
         row["received_at"]
@@ -225,7 +224,7 @@ def _late(report: ViewerReport, view: LessonView, times: "Times") -> str:
     return f"签到记录来得太晚{arrived}，{sealed_at} 已截止，不计入"
 
 
-def _refused(report: ViewerReport, view: LessonView, times: "Times") -> str | None:
+def _refused(report: ViewerReport, view: LessonView, times: Times) -> str | None:
     """Names a refused check-in of that day, which explains more than "none arrived"."""
     for row in report.uncounted:
         if row["type"] != CHECKED_IN or row["occurred_at"] is None:
@@ -253,30 +252,3 @@ def _lesson_of(report: ViewerReport, row: Any) -> int | None:
 
 def _day(report: ViewerReport, view: LessonView) -> date:
     return report.campaign.course.lesson_dates[view.lesson]
-
-
-@dataclass(frozen=True)
-class Times:
-    """Times in the words of the place: 今天, 明天, or the date."""
-
-    zone: ZoneInfo
-    now: datetime
-
-    def day(self, at: datetime) -> date:
-        return at.astimezone(self.zone).date()
-
-    def clock(self, at: datetime, *, ends: bool = False) -> str:
-        """The time of day. `ends`: midnight is shown as the end of the day before, 24:00."""
-        clock = f"{at.astimezone(self.zone):%H:%M}"
-        return "24:00" if ends and clock == "00:00" else clock
-
-    def moment(self, at: datetime, *, ends: bool = False) -> str:
-        local, clock = at.astimezone(self.zone), self.clock(at, ends=ends)
-        if clock == "24:00":
-            local -= timedelta(days=1)
-        near = {0: "今天", 1: "明天", -1: "昨天"}.get((local.date() - self.day(self.now)).days)
-        return f"{near or f'{local.month}月{local.day}日'} {clock}"
-
-
-def day_text(day: date) -> str:
-    return f"{day.month}月{day.day}日 周{WEEKDAYS[day.weekday()]}"
