@@ -126,7 +126,7 @@ def test_a_service_reaches_its_own_database_and_no_other() -> None:
 
 def test_what_the_public_reaches_is_only_what_it_must() -> None:
     on_public = {name for name, container in CONTAINERS.items() if "public" in container.get("networks", ())}
-    assert on_public == {"public-proxy", "checkin", "certificate", "nats"}
+    assert on_public == {"public-proxy", "checkin", "certificate", "reporting", "nats"}
 
 
 def test_monitoring_of_nats_is_reached_by_who_watches_it_and_nobody_else() -> None:

@@ -302,6 +302,7 @@ def test_the_crossing_shows_what_the_public_needs_and_nothing_else(deployment: D
     base = f"https://localhost:{deployment.ports['CROSSING_PORT']}"
     with httpx.Client(base_url=base, verify=context, trust_env=False) as http:
         assert http.post("/v1/live/events", content=b"[]").json()["type"] == "/problems/signature"
+        assert 'id="code"' in http.get("/r").text
         for hidden in ("/metrics", "/docs", "/v1/campaigns/jinshan-2024"):
             assert http.get(hidden).json()["title"] == "没有这个页面"
 
@@ -325,6 +326,8 @@ def test_the_public_proxy_shows_what_the_public_needs_and_nothing_else(deploymen
         assert 'name="claim_code"' in http.get("/claim").text
         assert 'href="claim"' in http.get("/").text
         assert 'name="serial"' in http.get("/v/").text
+        assert 'id="code"' in http.get("/r").text  # the liaison's page, on a phone that is not bound
+        assert http.get("/r/receipts/2222-2222-2222").status_code == 404
         assert "领取码不正确" in http.post("/claim", data={"claim_code": "AAAAAAAA"}).text
         for hidden in (
             "/metrics",

@@ -26,6 +26,7 @@ MIB = 1024 * KIB
 IN_FRONT = "set_real_ip_from 127.0.7.0/24; real_ip_header X-Forwarded-For;"  # as in-front/README.md says
 CONTAINER_MIB = 256  # docker-compose.yml, mem_limit
 EVENTS, VERIFY = "/v1/live/events", "/v1/verify"
+REPORTS, UPLOADS = "/r/reports", "/r/pictures"
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx-light")
 
@@ -140,13 +141,14 @@ async def upstream(name: str = "") -> AsyncIterator[int]:
 
 
 @pytest.fixture
-async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
-    """The public side's. Below a folder that its workers, who are not root, may pass through."""
+async def proxy(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
+    """The public side's. A test may give it what an operator puts into in-front/."""
     port, health = free_port(), free_port()
     async with upstream() as behind, AsyncExitStack() as callers:
-        addresses = {r"http://(checkin|certificate):\d+": f"http://127.0.0.1:{behind}"}
+        addresses = {r"http://(checkin|certificate|reporting):\d+": f"http://127.0.0.1:{behind}"}
         slow = {"rate=10r/s": "rate=1r/s"}  # of tries to claim: a busy machine would not reach what is allowed
         file = configure(tmp_path, "public.conf", {"8443": str(port), "8080": str(health)} | addresses | slow)
+        (tmp_path / "in-front" / "more.conf").write_text(getattr(request, "param", ""))
         log = tmp_path / "log"
         with log.open("wb") as output:
             options = ("-c", str(file), "-g", "user root;")  # pytest's folders are closed to others
@@ -188,6 +190,11 @@ def test_nginx_accepts_the_file(tmp_path: Path, name: str) -> None:
         (VERIFY, 16 * KIB + 1, 413),
         ("/v1/claims", 16 * KIB + 1, 413),
         ("/claim", 16 * KIB + 1, 413),
+        ("/r/devices", 16 * KIB + 1, 413),
+        (REPORTS, 256 * KIB, 200),
+        (REPORTS, 256 * KIB + 1, 413),
+        (UPLOADS, 8 * MIB + 256 * KIB, 200),
+        (UPLOADS, 8 * MIB + 256 * KIB + 1, 413),
     ],
 )
 async def test_a_body_is_as_large_as_its_path_says(proxy: Proxy, path: str, size: int, status: int) -> None:
@@ -248,7 +255,13 @@ async def test_what_the_outside_can_make_it_hold_is_less_than_the_container_has(
     """All connections taken: large and small bodies half sent, from many addresses, and callers who only say hello."""
     addresses = [f"127.0.1.{n}" for n in range(1, 101)]
     highest = 0.0
-    for path, size, number in ((EVENTS, MIB, 400), (EVENTS, 16 * KIB, 600), (VERIFY, 16 * KIB, 600)):
+    for path, size, number in (
+        (EVENTS, MIB, 400),
+        (REPORTS, 256 * KIB, 200),
+        (UPLOADS, 8 * MIB, 100),
+        (EVENTS, 16 * KIB, 600),
+        (VERIFY, 16 * KIB, 600),
+    ):
         posts = (proxy.post(path, size, sent=size - 1, address=addresses[n % 100]) for n in range(number))
         await asyncio.gather(*posts, return_exceptions=True)  # some are hung up on before they have sent it all
         highest = max(highest, proxy.memory_mib())
@@ -310,7 +323,11 @@ async def test_the_office_begins_at_a_page_that_leads_to_everything(office: Offi
 
 
 async def test_one_door_leads_to_the_pages_of_every_service_and_to_nothing_else(office: OfficeProxy) -> None:
-    paths = {item.path for item in MENU} | {"/sign-in", "/sign-in/renew", "/invitation", "/campaigns/x", "/messages"}
+    paths = (
+        {item.path for item in MENU}
+        | {"/r", "/r/reports", "/r/pictures", "/r/worker.js"}
+        | {"/sign-in", "/sign-in/renew", "/invitation", "/campaigns/x", "/messages"}
+    )
     found = {path: (await office.get(path)).headers.get("x-is") for path in paths | {"/desk", "/certificates"}}
     of = {"campaigns": "checkin", "messages": "notification", "certificates": "certificate"}
     assert found == {path: of.get(path.split("/")[1], "reporting") for path in found}
@@ -392,3 +409,36 @@ async def test_pictures_are_reached_and_nothing_beside_them(proxy: Proxy, path: 
     caller = await proxy.connect()
     await caller.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
     assert (await caller.answer())[0] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/r", 200),
+        ("/r?unit=x", 200),
+        ("/r/receipts/7K3M-9QXV-2HDN", 200),
+        ("/r/reports/small-2024/111/daily/2024-06-29", 200),
+        ("/rx", 404),
+        ("/r/../metrics", 404),
+        ("/sign-in", 404),
+        ("/desk", 404),
+        ("/v1/campaigns/c/units/u/pictures", 404),
+    ],
+)
+async def test_the_public_reaches_the_liaisons_page_and_nothing_else_of_reporting(
+    proxy: Proxy, path: str, status: int
+) -> None:
+    caller = await proxy.connect()
+    await caller.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+    assert (await caller.answer())[0] == status
+
+
+@pytest.mark.parametrize("proxy", ['map "" $liaison_page { default inside; }'], indirect=True)
+async def test_an_operator_may_keep_the_liaisons_page_inside(proxy: Proxy) -> None:
+    for path in ("/r", "/r/worker.js"):
+        caller = await proxy.connect()
+        await caller.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+        assert (await caller.answer())[0] == 404
+    for path in (REPORTS, UPLOADS):
+        assert (await (await proxy.post(path, 10)).answer())[0] == 404
+    assert (await (await proxy.post(VERIFY, 10)).answer())[0] == 200
