@@ -6,6 +6,8 @@ from services.reporting.definition import Definition
 from services.reporting.desk.api import build_pages as build_desk
 from services.reporting.desk.unit_api import build_unit_pages
 from services.reporting.indicators.api import build_api as build_indicators_api
+from services.reporting.liaison_page.api import Parts as LiaisonPageParts
+from services.reporting.liaison_page.api import build_api as build_liaison_page
 from services.reporting.liaisons import usecases as liaisons
 from services.reporting.liaisons.api import Parts as LiaisonParts
 from services.reporting.liaisons.api import build_api as build_liaison_api
@@ -109,6 +111,7 @@ def build_app(settings: Settings) -> FastAPI:
                 )
             ),
             build_device_api(db, liaison_keys, known, code_tries),
+            build_liaison_page(LiaisonPageParts(db, owed, clock, intake, liaison_keys, naming.named)),
             build_pictures_api(db, known, clock, intake),
         ],
         due_work=[

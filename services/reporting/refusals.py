@@ -31,6 +31,7 @@ ANSWERS: Answers = {
     "stale-version": Answer(409, "stale-version", "这份报表已被别人更新"),
     "values-wrong": Answer(422, "values-wrong", "报表里有需要改正的地方"),
     "reason-missing": Answer(422, "reason-missing", "没有写原因"),
+    "form-incomplete": Answer(422, "form-incomplete", "表单不完整，请重新打开本页"),
     "nothing-reported": Answer(409, "nothing-reported", "现在没有可以处理的报表"),
     "due-in-the-past": Answer(422, "due-in-the-past", "新的截止时间已经过去，请改为以后的时间"),
     "time-unreadable": Answer(422, "time-unreadable", "请填写新的截止时间，如 2024-07-02 17:00"),

@@ -19,12 +19,16 @@ from shared.contracts.certificate import CertificateClaimedV1
 from shared.ids import new_event_id
 from shared.service.sessions import COOKIE
 from shared.service.tokens import ALL_CAMPAIGNS, Role
+from tests.integration.test_liaison_page import DAILY, SATURDAY, SUNDAY
 from tests.support import obligations
 from tests.support.campaigns import campaign_content
 from tests.support.certificate import CLAIM_FROM, CertificateService, certificate_rules, checked_in, defined, enrolled
 from tests.support.checkin import CAMPAIGN, CheckinUnderTest, checkin, enrolment, running_checkin
-from tests.support.databases import DatabaseFactory
+from tests.support.databases import DatabaseFactory, FreshDatabase
 from tests.support.forms import form
+from tests.support.liaison_phone import Phone, bound_phone
+from tests.support.obligations import BEFORE, Reporter, at, definition_events
+from tests.support.obligations import CAMPAIGN as OWED_CAMPAIGN
 from tests.support.office import ORIGIN, person_at
 from tests.support.reporting_service import ReportingService
 from tests.support.service import ServiceUnderTest, session_cookie
@@ -80,6 +84,7 @@ async def answers(database: DatabaseFactory, tmp_path: Path) -> Answers:
     reporting = ReportingService(await database("reporting"), folder=tmp_path / "reporting", now=obligations.BEFORE)
     found |= await of_reporting(reporting)
     await reporting.close()
+    found |= await of_liaison_page(await database("reporting"), tmp_path)
     html = {"content-type": "text/html; charset=utf-8"}
     proxies = {name: {"status": 200, "headers": html, "body": text} for name, text in said.render().items()}
     found |= {f"proxy-{name.removesuffix('.html')}": page for name, page in proxies.items() if name.endswith(".html")}
@@ -99,7 +104,7 @@ async def of_checkin(service: CheckinUnderTest) -> Answers:
         ("me-open", "2024-06-29T19:40:00+08:00", [enrolment("open", unit_code="111-EDU", group="student")]),
         ("me-next", "2024-06-29T21:00:00+08:00", [checkin("next", live[0])]),
         ("me-waiting", "2024-06-30T20:30:00+08:00", [checkin("waiting", replay)]),
-        ("me-done", "2024-06-30T20:40:00+08:00", [checkin("done", at) for at in live]),
+        ("me-done", "2024-06-30T20:40:00+08:00", [checkin("done", moment) for moment in live]),
         ("me-missed", "2024-07-10T20:40:00+08:00", [checkin("missed", live[0], "late"), checkin("missed", noon, "noon")]),
     ):  # fmt: skip
         service.clock_is(datetime.fromisoformat(now))
@@ -220,6 +225,41 @@ async def of_certificates(service: CertificateService) -> Answers:
         "certificates-valid": await answer(browser, f"{find}/{valid.serial}"),
         "certificates-revoked": await answer(browser, f"{find}/{revoked.serial}"),
     }
+
+
+async def of_liaison_page(fresh: FreshDatabase, folder: Path) -> Answers:
+    """The liaison's page in each of its states (tests/ops/test_liaison_phone.py uses it)."""
+    (folder / "reporting").mkdir()
+    service = ReportingService(fresh, folder=folder / "reporting", now=BEFORE)
+    await service.deliver(*definition_events(DAILY, form(id="plan", title="方案", every="once", by="2024-07-05")))
+    service.clock_is(at("07-01 09:00"))
+    await service.do_due_work()
+    phone = await bound_phone(service, "111", "112")
+    found = {"r-code": await answer(service.browser(), "/r")}
+    unit = f"{OWED_CAMPAIGN}/111"
+    await phone.open("/r", unit=unit)
+    found["r-due"] = as_answer(phone)
+    typed = {f"{SATURDAY}:viewers": "12", f"{SUNDAY}:viewers": "5000", f"{SUNDAY}:posts": "多"}
+    await phone.fill(typed=typed)
+    found["r-wrong"] = as_answer(phone)
+    [number] = phone.numbers
+    found["r-receipt"] = await answer(service.browser(), f"/r/receipts/{number}")
+    found["r-no-receipt"] = await answer(service.browser(), "/r/receipts/x", 404)
+    path = f"units/111/reports/{SATURDAY}/return"
+    await Reporter(service).post(path, reason="请核对", due_at="2024-07-03T12:00:00+08:00")
+    await phone.open("/r", unit=unit)
+    found["r-returned"] = as_answer(phone)
+    await phone.fill(typed={f"{SATURDAY}:viewers": "13"})
+    await phone.open(f"/r/reports/{unit}/{SATURDAY}")
+    found["r-report"] = as_answer(phone)
+    await phone.open("/r/people", unit=unit)
+    found["r-people"] = as_answer(phone)
+    await service.close()
+    return found
+
+
+def as_answer(phone: Phone) -> dict[str, Any]:
+    return {"status": phone.page.status_code, "headers": dict(phone.page.headers), "body": phone.page.text}
 
 
 async def of_certificate(service: CertificateService) -> Answers:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from services.checkin.domain import CHECKED_IN, ENROLLED, Campaign, Reason
 from services.checkin.office.domain import Decision, Preview, Scope, Stage, ViewerFigures, stage
 from services.checkin.office.usecases import CourseReport, ViewerFile, unit_name
-from services.checkin.pages import MODE_NAMES, LessonRow, Times, day_text, lesson_row
+from services.checkin.pages import MODE_NAMES, LessonRow, lesson_row
 from shared.contracts.base import UNASSIGNED
+from shared.moments import Times, day_text
 from shared.pages import OfficePages
 
 

@@ -280,6 +280,12 @@ async def owed_by(
     return owed
 
 
+async def settled_of(tx: Transaction, known: Known, campaign_id: str, unit_code: str) -> list[Owed]:
+    """What a unit has reported or was let off, what was due last first."""
+    settled = [one for one in await store.of_units(tx, campaign_id, [unit_code]) if not one.is_owed()]
+    return [Owed(one, await known.forms.of_obligation(tx, one)) for one in reversed(settled)]
+
+
 async def history_of(tx: Transaction, known: Known, key: ObligationKey) -> tuple[Owed, list[Report], list[Change]]:
     """An obligation with all versions of its report and all decisions. Refused as `nothing-owed`."""
     obligation = await store.obligation(tx, key)

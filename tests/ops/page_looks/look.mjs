@@ -37,7 +37,7 @@ async function tabThrough(page, say) {
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 for (const width of [375, 1440, 1920])
   for (const colorScheme of ["light", "dark"]) {
-    const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, javaScriptEnabled: true });
+    const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, javaScriptEnabled: true, serviceWorkers: "block" });
     for (const [name, answer] of Object.entries(pages)) {
       if (width === 1920 && !name.startsWith("desk")) continue; // a wide screen stands in the office only
       const page = await context.newPage();
