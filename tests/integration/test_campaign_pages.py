@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from services.checkin.erasure import Erasure
 from services.checkin.office import domain
+from shared.database import Database
+from shared.people.erasure import new_name
 from shared.service.sessions import COOKIE
 from shared.service.tokens import ALL_CAMPAIGNS, ROLES, Role
 from shared.sheets import Page, as_xlsx
@@ -238,6 +241,19 @@ async def test_the_link_to_the_viewers_own_page_needs_a_reason_and_leaves_a_reco
     later = await signed_in(service, "auditor").get(page)
     assert "王芳：观众来电核对" in words(later.text)
     assert ("/me/" in later.text, "给我链接" in later.text) == (False, False)
+
+
+async def test_forgetting_a_viewer_renames_the_record_of_links_too(database: DatabaseFactory, tmp_path: Path) -> None:
+    fresh = await database("checkin")
+    async with running_checkin(fresh, tmp_path) as service:
+        await service.define(campaign_content())
+        await service.post(checkin("anna"))
+        page = f"{VIEWERS}/anna"
+        assert (await submit(signed_in(service), page, f"{page}/link", reason="观众来电核对")).status_code == 200
+        owner, name = Database(fresh.owner_url, pool_size=1), new_name()
+        await owner.in_transaction(lambda tx: Erasure({}).forget_viewer(tx, CAMPAIGN, "anna", name))
+        await owner.close()
+        assert await service.rows("SELECT viewer_id, actor FROM viewer_link_given") == [(name.account, "王芳")]
 
 
 # ---- lessons made good -----------------------------------------------------------------------------------------------
