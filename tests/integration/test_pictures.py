@@ -176,21 +176,6 @@ async def test_a_full_campaign_takes_no_more_and_says_so(service: ReportingServi
         assert (float(figure[1]), float(limit[1])) == (size, 1024**2)
 
 
-@pytest.mark.parametrize(
-    ("unit_bytes", "campaign_bytes", "refusal"),
-    [
-        (0, 0, None),
-        (domain.UNIT_PICTURES_MAX_BYTES - 1, 999, None),
-        (domain.UNIT_PICTURES_MAX_BYTES, 999, "unit-pictures-full"),
-        (0, 1000, "campaign-pictures-full"),
-    ],
-)
-def test_a_unit_and_a_campaign_are_full_at_their_quota(
-    unit_bytes: int, campaign_bytes: int, refusal: str | None
-) -> None:
-    assert domain.full(unit_bytes, campaign_bytes, 1000) == refusal
-
-
 async def kept(service: ReportingService) -> set[UUID]:
     await service.do_due_work()
     return {row[0] for row in await service.rows("SELECT picture_id FROM picture")}

@@ -1,14 +1,17 @@
 """What becomes of an uploaded picture: upright, small, a JPEG of nothing but pixels; or a refusal that says why."""
 
 import json
+from datetime import datetime, timedelta
 from io import BytesIO
 
 import pytest
 from PIL import Image, ImageOps
 
-from services.reporting.obligations.pictures import reencoding
+from services.reporting.obligations.pictures import domain, reencoding
 from services.reporting.obligations.pictures.reencoding import PictureRefused, near_hash, reencode
+from shared.contracts.campaign import read_rules
 from tests.support import pictures
+from tests.support.campaigns import campaign
 from tests.support.pictures import encoded, exif, markers, quarters, scene
 
 HTML = b"<html><script>alert(1)</script></html>"
@@ -201,3 +204,30 @@ def test_a_picture_sent_on_is_recognized_and_another_one_is_not() -> None:
 def test_pictures_of_one_colour_are_not_taken_for_each_other() -> None:
     for colour in ("white", "black", (200, 30, 30)):
         assert reencode(encoded(Image.new("RGB", (300, 200), colour)))[2] is None
+
+
+# ---- how many, how long ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit_bytes", "campaign_bytes", "refusal"),
+    [
+        (0, 0, None),
+        (domain.UNIT_PICTURES_MAX_BYTES - 1, 999, None),
+        (domain.UNIT_PICTURES_MAX_BYTES, 999, "unit-pictures-full"),
+        (0, 1000, "campaign-pictures-full"),
+    ],
+)
+def test_a_unit_and_a_campaign_are_full_at_their_quota(
+    unit_bytes: int, campaign_bytes: int, refusal: str | None
+) -> None:
+    assert domain.full(unit_bytes, campaign_bytes, 1000) == refusal
+
+
+def test_a_picture_is_kept_for_a_week_unused_and_as_long_as_the_campaigns_data_in_a_report() -> None:
+    rules = read_rules(campaign().rules())
+    ends = datetime.fromisoformat("2024-07-01T00:00:00+08:00")
+    assert domain.unused_until(ends) == ends + timedelta(days=7)
+    for used, begins in ((ends - timedelta(days=2), ends), (ends + timedelta(days=3), ends + timedelta(days=3))):
+        assert domain.used_until(used, rules) == begins + timedelta(days=180)
+    assert domain.used_until(ends, None) == ends + timedelta(days=180)
