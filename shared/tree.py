@@ -12,6 +12,9 @@ class Tree:
     def __init__(self, units: Iterable[Unit] = ()) -> None:
         self._units = {unit.unit_code: unit for unit in units}
         self._position = {code: position for position, code in enumerate(self._units)}
+        self._below: dict[str, list[str]] = {}
+        for code, unit in self._units.items():
+            self._below.setdefault(unit.parent_code or "", []).append(code)
 
     def __contains__(self, code: str) -> bool:
         return code in self._units
@@ -24,9 +27,11 @@ class Tree:
         return code == UNASSIGNED, self._position.get(code, len(self._position)), code
 
     def subtree(self, root: str) -> frozenset[str]:
-        """Codes of a unit and everything below it."""
-        inside = {root: True}
-        return frozenset(code for code in self._units if self._is_inside(code, inside))
+        """Codes of a unit and everything below it. Takes as long as that is large, not as the tree is: each report asks."""
+        inside: list[str] = [root] if root in self._units else []
+        for code in inside:  # grows while it is read
+            inside += self._below.get(code, ())
+        return frozenset(inside)
 
     def codes(self, root: str | None = None) -> list[str]:
         """Codes in administrative order: all of them, or those of `root` and everything below it."""
@@ -62,15 +67,3 @@ class Tree:
                 break
             unit = parent
         return unit.unit_code
-
-    def _is_inside(self, code: str, inside: dict[str, bool]) -> bool:
-        """Whether the unit lies in the subtree. `inside` keeps the answer for every code on the way up."""
-        path = []
-        at: str | None = code
-        while at is not None and at not in inside:
-            path.append(at)
-            unit = self._units.get(at)
-            at = unit.parent_code if unit else None
-        answer = at is not None and inside[at]
-        inside.update(dict.fromkeys(path, answer))
-        return answer
