@@ -14,9 +14,12 @@ from services.certificate import refusals as of_certificate
 from services.checkin import refusals as of_checkin
 from services.notification import refusals as of_notification
 from services.reporting import refusals as of_reporting
+from services.reporting.obligations.pictures.processes import REFUSALS
 
 NAME = re.compile(r'\bRefused\(\s*("[a-z-]+"|[A-Z_]+|[a-z.]+)')
+CHOSEN_BEFORE = {"self.refusal", "refusal"}  # variables; what they may hold is named where it is chosen
 LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a limit is made
+OF_PICTURES = {*REFUSALS, "unit-pictures-full", "campaign-pictures-full"}
 
 
 @pytest.mark.parametrize(
@@ -24,14 +27,14 @@ LIMITS = {"code-tried-too-often", "address-tried-too-often"}  # named where a li
     [
         (checkin, of_checkin, set()),
         (certificate, of_certificate, LIMITS),
-        (reporting, of_reporting, {"name-tried-too-often", "address-tried-too-often"}),
+        (reporting, of_reporting, {"name-tried-too-often", "address-tried-too-often", *OF_PICTURES}),
         (notification, of_notification, set()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_each_refusal_has_its_answer(service: ModuleType, refusals: ModuleType, elsewhere: set[str]) -> None:
     folder = Path(str(service.__file__)).parent
-    written = {name for path in folder.rglob("*.py") for name in NAME.findall(path.read_text())} - {"self.refusal"}
+    written = {name for path in folder.rglob("*.py") for name in NAME.findall(path.read_text())} - CHOSEN_BEFORE
     names = {name.strip('"') if name.startswith('"') else getattr(refusals, name) for name in written}
     assert names | elsewhere == set(refusals.ANSWERS)
 

@@ -88,7 +88,8 @@ async def _answer(process: Process, upload: bytes) -> Reencoded | None:
         return None
     head = json.loads(line)
     if "refused" in head:
-        raise Refused(head["refused"] if head["refused"] in REFUSALS else "picture-unreadable")
+        refusal = head["refused"] if head["refused"] in REFUSALS else "picture-unreadable"
+        raise Refused(refusal)
     jpeg_bytes, thumbnail_bytes = int(head["jpeg"]), int(head["thumbnail"])
     if not 0 < jpeg_bytes + thumbnail_bytes <= ANSWER_MAX_BYTES:
         raise RuntimeError(f"the process that reads pictures answers {jpeg_bytes} + {thumbnail_bytes} bytes")
