@@ -15,6 +15,7 @@ from cli.campaign_file import load
 from demo.campaign import Campaign, read
 from demo.pause import PAUSE_S, standing_still
 from demo.player import GaveUp, player_of
+from demo.reports import Doors
 from demo.run import Outcome, Run
 from demo.traffic import EARLY, MOMENTS, Traffic
 from devstack import main as devstack
@@ -35,7 +36,7 @@ def demo(home: Home, console: Console, *, viewers: int, seed: int, keep: bool, p
     traffic = Traffic(campaign, viewers, seed)
     start(home, console, campaign, ports=ports)
     try:
-        outcome = asyncio.run(_run(home, console, traffic, seed))
+        outcome, doors = asyncio.run(_run(home, console, traffic, seed))
     except GaveUp as error:
         console.print(f"[red]the demo could not be finished:[/] {error}", soft_wrap=True)
         return False
@@ -43,7 +44,7 @@ def demo(home: Home, console: Console, *, viewers: int, seed: int, keep: bool, p
         if not keep:
             with console.status("stopping the dev stack"):
                 devstack.down(home)
-    report(home, console, outcome, keep=keep)
+    report(home, console, outcome, doors, keep=keep)
     console.print(f"{viewers:,} viewers, {outcome.events:,} events, seed {seed}, {time.monotonic() - began:.0f} s")
     console.print(f"differences: {len(outcome.differences)}")
     return not outcome.differences
@@ -75,7 +76,7 @@ def _clear(home: Home, console: Console) -> None:
     shutil.rmtree(home.root)
 
 
-async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> Outcome:
+async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> tuple[Outcome, Doors]:
     """Runs everything from the definition to the comparison on a running stack."""
     async with player_of(home, traffic.campaign) as player:
         run = Run(player, traffic, seed)
@@ -100,10 +101,10 @@ async def _run(home: Home, console: Console, traffic: Traffic, seed: int) -> Out
                     days, completed=min((step.at.date() - traffic.campaign.days[0]).days, len(traffic.campaign.days))
                 )
         with console.status("comparing"):
-            return await run.compare()
+            return await run.compare(), await run.doors()
 
 
-def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> None:
+def report(home: Home, console: Console, outcome: Outcome, doors: Doors | None = None, *, keep: bool) -> None:
     table = Table("what", title="Sent against found")
     for column in ("compared", "expected", "found", "differences"):
         table.add_column(column, justify="right")
@@ -118,7 +119,7 @@ def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> Non
         path = home.root / "differences.txt"
         path.write_text("\n".join(outcome.differences) + "\n", encoding="utf-8")
         console.print(f"… and more: all {len(outcome.differences):,} are in {path}", style="red")
-    _say_what_to_look_at(home, console, outcome)
+    _say_what_to_look_at(home, console, outcome, doors)
     if keep:
         _say_what_to_do(home, console)
     else:
@@ -127,7 +128,7 @@ def report(home: Home, console: Console, outcome: Outcome, *, keep: bool) -> Non
         )
 
 
-def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None:
+def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome, doors: Doors | None) -> None:
     result = outcome.comparison
     say = partial(console.print, soft_wrap=True, markup=False)
     if result.pdfs:
@@ -139,6 +140,10 @@ def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome) -> None
     if result.to_claim[0]:
         code, tail = result.to_claim
         say(f"claim one yourself: {result.claim_page} with claim code {code}, phone ending in {tail}")
+    if doors:
+        office = read_env(home.env)["REPORTING_URL"]
+        say(f"the office's desk:  {office}/invitation with code {doors.invitation}, then {office}/desk")
+        say(f"a liaison's page:   {doors.liaison_page} ({doors.unit_name}; its code {doors.liaison_code})")
     say(f"messages:           {home.messages} (the demo writes texts to files; nothing is sent to anybody)")
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from demo.campaign import Campaign, Form, Unit
 from demo.comparison import Check
@@ -17,6 +17,7 @@ AT_ONCE = 8
 ON_TIME, LATE = 7, 9  # of ten reports seven are on time and two are late; one never comes
 SAMPLE = 20
 PAGE = 500
+OFFICE_NAME = "演示值班员"
 
 
 @dataclass
@@ -48,6 +49,15 @@ class Owed:
     @property
     def path(self) -> str:
         return f"units/{self.unit}/reports/{self.form.id}/{self.period}"
+
+
+class Doors(NamedTuple):
+    """How to get in: an invitation to the office's pages, and the slip of a unit."""
+
+    invitation: str
+    liaison_page: str
+    liaison_code: str
+    unit_name: str
 
 
 class Reports:
@@ -155,6 +165,14 @@ class Reports:
         done_before = answer.status_code == 409 and answer.json()["type"] == "/problems/nothing-reported"
         if answer.status_code != 200 and not done_before:  # its first answer was lost
             raise AssertionError(f"{what} {owed.path}: {answer.status_code} {answer.text[:300]}")
+
+    async def doors(self, now: datetime) -> Doors:
+        """Opens the pages of the office and of a unit that still owes something, for whoever wants to look."""
+        unit = next(owed.unit for owed in self._owed if owed.state(now) == "missing")
+        slips = await self._player.ask("POST", "reporting", f"{self._path}/slips", json={"units": [unit]})
+        invited = {"name": OFFICE_NAME, "role": "office"}
+        invitation = await self._player.ask("POST", "reporting", f"{self._path}/people", json=invited)
+        return Doors(invitation["code"], slips["rows"][0]["url"], slips["rows"][0]["code"], slips["rows"][0]["name"])
 
     # ---- the comparison ----------------------------------------------------------------------------------------------
 

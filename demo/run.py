@@ -10,7 +10,7 @@ from demo.deliveries import Step
 from demo.expectation import Expectation
 from demo.office import Office
 from demo.player import Player
-from demo.reports import Reports
+from demo.reports import Doors, Reports
 from demo.traffic import Traffic
 
 VIEWERS_PER_UNIT = 10  # of so many viewers one unit reports: with few viewers the others never do
@@ -79,6 +79,10 @@ class Run:
         comparison.checks[:0] = [self._answers.posts, self._answers.bodies, self._answers.files]
         comparison.checks += await self._reports.check(self.now)
         return Outcome(comparison, self._events)
+
+    async def doors(self) -> Doors:
+        """How to get into the pages of the office and of a liaison."""
+        return await self._reports.doors(self.now)
 
     async def _settle(self, step: Step) -> None:
         await self.player.settle(step.at)
