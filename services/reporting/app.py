@@ -5,6 +5,9 @@ from fastapi import FastAPI
 from services.reporting.definition import Definition
 from services.reporting.desk.api import build_pages as build_desk
 from services.reporting.desk.unit_api import build_unit_pages
+from services.reporting.findings import usecases as findings
+from services.reporting.findings.api import build_api as build_findings_api
+from services.reporting.findings.metrics import not_looked_at
 from services.reporting.indicators.api import build_api as build_indicators_api
 from services.reporting.liaison_page.api import Parts as LiaisonPageParts
 from services.reporting.liaison_page.api import build_api as build_liaison_page
@@ -71,7 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
     known = Definitions(Definition.of, with_units=True)
     keys = PeopleKeys(settings.session_signing_key)
     liaison_keys, code_tries = LiaisonKeys(settings.liaison_key, settings.sealing_public_keys), CodeTries()
-    owed = Known(known)
+    owed = Known(known, report_kept=findings.look_soon)
     naming = Naming(owed)
     consumers = [
         build_consumers(db, known, lambda tx, *until: obligations.open_periods_of(tx, owed, *until)),
@@ -96,6 +99,7 @@ def build_app(settings: Settings) -> FastAPI:
             build_obligations_api(db, owed, clock),
             build_indicators_api(db, owed, clock),
             build_bulk_api(db, owed, clock),
+            build_findings_api(db, owed, clock),
             build_people_api(db, keys, known),
             build_desk(db, owed, clock),
             build_unit_pages(db, owed, clock),
@@ -125,6 +129,7 @@ def build_app(settings: Settings) -> FastAPI:
             DueWork(
                 "forget_liaisons", in_transaction(db, lambda tx, now: liaisons.forget(tx, known, now)), FORGET_EVERY_S
             ),
+            DueWork("findings", in_transaction(db, lambda tx, now: findings.look_at_reports(tx, owed, now))),
         ],
         exact=[
             *metrics.exact(known),
@@ -132,6 +137,7 @@ def build_app(settings: Settings) -> FastAPI:
             people_metrics.signed_in,
             pictures_volume(known, settings.pictures_max_bytes),
             code_tries.collect,
+            not_looked_at,
             measured.last,
         ],
         background=[measured.run],

@@ -53,6 +53,7 @@ class Erasure(ServiceErasure):
     ACTORS: ClassVar = {
         "report": "actor",
         "obligation_change": "actor",
+        "finding_change": "actor",
         "person_change": "actor",
         "liaison": "actor",
         "liaison_change": "actor",

@@ -61,5 +61,7 @@ ANSWERS: Answers = {
     "pictures-busy": Answer(429, "busy", "正在处理的图片太多，请稍等几秒再试"),
     "unit-pictures-full": Answer(409, "pictures-full", "本单位的图片已经存满，请联系反诈办"),
     "campaign-pictures-full": Answer(409, "pictures-full", "本活动的图片已经存满，请联系反诈办"),
+    "no-such-finding": Answer(404, "not-found", "没有找到这一条差异"),
+    "finding-closed": Answer(409, "finding-closed", "这一条差异已经核结"),
     "whole-campaign-only": Answer(403, "whole-campaign-only", "按平台汇总只有全活动的数，不能按单位查看"),
 }

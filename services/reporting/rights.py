@@ -12,10 +12,12 @@ WITHHELD = {
     "report": "UPDATE, DELETE",
     "obligation_change": "UPDATE, DELETE",
     "reminder": "UPDATE, DELETE",
+    "finding": "UPDATE, DELETE",
+    "finding_change": "UPDATE, DELETE",
     "person": "DELETE",
     "person_change": "UPDATE, DELETE",
     "liaison": "DELETE",
     "liaison_change": "UPDATE, DELETE",
     "picture": "UPDATE",
 }
-CHANGING = {"picture": "used_at, retain_until"}
+CHANGING = {"picture": "used_at, retain_until", "finding": "state"}

@@ -42,6 +42,7 @@ ColumnType = Literal["integer", "decimal", "choice", "choices", "date", "text", 
 FieldType = Literal["integer", "decimal", "choice", "choices", "date", "text", "pictures", "file", "link", "table"]
 Kind = Literal["increment", "running_total", "level"]
 Rows = Literal["free", "children", "paired", "villages", "grids", "sites"]
+ComparedWith = Literal["recorded.viewers"]
 
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 NUMBERS = frozenset({"integer", "decimal"})
@@ -76,7 +77,7 @@ UnitWord = Annotated[
 ]
 # Which keys a field may have beside those of every field, by its type; the first of them that it must have.
 KEYS_OF: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "integer": (frozenset({"unit", "kind"}), frozenset({"min", "max"})),
+    "integer": (frozenset({"unit", "kind"}), frozenset({"min", "max", "compared_with"})),
     "decimal": (frozenset({"unit", "kind"}), frozenset({"min", "max", "decimals"})),
     "choice": (frozenset({"options"}), frozenset()),
     "choices": (frozenset({"options"}), frozenset()),
@@ -150,11 +151,13 @@ def _given(column: Column) -> set[str]:
 
 class FormField(Column):
     """A field of a form. A table has rows that a liaison adds (`free`), or one row per child, paired unit, village, grid or site;
-    it has at most `TABLE_ROWS_MAX` of them."""
+    it has at most `TABLE_ROWS_MAX` of them. `compared_with`: what the system has recorded of the same people; a number far
+    from it is to be looked at (差异待核, FACTS A12)."""
 
     type: FieldType  # type: ignore[assignment]  # a field may be more than a column
     rows: Rows | None = added_later(None)
     columns: Annotated[tuple[Column, ...], Field(max_length=COLUMNS_MAX)] = added_later(())
+    compared_with: ComparedWith | None = added_later(None)
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> Self:
@@ -250,7 +253,12 @@ class Form(Part):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        faults = self._period_faults() + self._asking_faults() + duplicate_ids("fields", self.fields)
+        faults = (
+            self._period_faults()
+            + self._asking_faults()
+            + self._comparison_faults()
+            + duplicate_ids("fields", self.fields)
+        )
         for index, check in enumerate(self.checks):
             faults += self._check_faults(f"checks[{index}]", check)
         if faults:
@@ -287,6 +295,16 @@ class Form(Part):
             if field.required and field.type != "date"
         ]
         return faults
+
+    def _comparison_faults(self) -> list[Fault]:
+        return [
+            Fault(
+                f"fields[{index}].compared_with",
+                f"只用于 every: lesson 的表里 unit: {PEOPLE}、kind: increment 的栏；请删除",
+            )
+            for index, field in enumerate(self.fields)
+            if field.compared_with and (self.every, field.unit, field.kind) != ("lesson", PEOPLE, "increment")
+        ]
 
     def _check_faults(self, at: str, check: Check) -> list[Fault]:
         numbers = [field.id for field in self.fields if field.type in NUMBERS]

@@ -8,6 +8,7 @@ from shared.contracts.campaign_forms import (
     Approval,
     Asks,
     Check,
+    ComparedWith,
     DueDay,
     Every,
     FieldType,
@@ -27,7 +28,12 @@ OF_FORM = {
     "asks": get_args(Asks),
 }
 OF_DEADLINE = {"day": get_args(DueDay), "roll": get_args(Roll)}
-OF_FIELD = {"type": get_args(FieldType), "kind": get_args(Kind), "rows": get_args(Rows)}
+OF_FIELD = {
+    "type": get_args(FieldType),
+    "kind": get_args(Kind),
+    "rows": get_args(Rows),
+    "compared_with": get_args(ComparedWith),
+}
 
 Json = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """What units owe, what they report and what the office decides about it (DESIGN §5.2). The caller opens the transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple
@@ -52,12 +52,21 @@ PERIODS_AT_ONCE_MAX = 20
 REMINDERS_LATE = timedelta(minutes=5)
 
 
+Kept = Callable[[Transaction, ObligationKey, datetime], Awaitable[None]]
+
+
+async def _nobody_looks(_tx: Transaction, _key: ObligationKey, _now: datetime) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Known:
-    """What use cases read beside the database: the definitions and the forms of all campaigns."""
+    """What use cases read beside the database: the definitions and the forms of all campaigns. `report_kept` is called in the
+    transaction that keeps a version of a report."""
 
     definitions: Definitions[Definition]
     forms: Forms = field(default_factory=Forms)
+    report_kept: Kept = _nobody_looks
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,7 @@ async def submit(
     shown = [UUID(text) for text in values.ids_given(form, checked.values, "pictures")]
     await pictures.use_in_report(tx, known.definitions, key.campaign_id, key.unit_code, shown, now)
     await outbox.add(tx, _submitted(obligation, version, now))
+    await known.report_kept(tx, key, now)
     return report
 
 
@@ -305,6 +315,13 @@ async def reported(
             if period in (None, its_period):
                 found.setdefault(unit_code, {}).setdefault(form, {})[its_period] = kept
     return found
+
+
+async def reported_before(tx: Transaction, obligation: Obligation) -> list[dict[str, Any]]:
+    """What the unit has last reported for each earlier period of the form, the last one last."""
+    key = obligation.key
+    rows = await store.latest_values(tx, key.campaign_id, key.form, [key.unit_code], before=obligation.opened_at)
+    return [reported for _, _, reported in rows]
 
 
 async def report_of_receipt(tx: Transaction, typed: str) -> tuple[tuple[ObligationKey, Report] | None, int]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
+from fractions import Fraction
 
 from services.reporting.definition import UNDEFINED, Definition
 from services.reporting.totals import answers, domain, store
@@ -123,6 +124,20 @@ async def attribution(tx: Transaction, principal: Principal, campaign_id: str) -
         return {}
     rows = await store.attribution_by_lesson(tx, campaign_id)
     return {lesson: (viewers - unassigned) / viewers if viewers else None for lesson, viewers, unassigned in rows}
+
+
+async def recorded_viewers(
+    tx: Transaction, known: Definitions[Definition], campaign_id: str, unit_code: str, lesson: date
+) -> tuple[int, Fraction | None]:
+    """How many people of the unit, with all below it, were recorded for a lesson; and the share of all viewers of the lesson that
+    belongs to any unit, None without viewers."""
+    definition = await known.in_force(tx, campaign_id)
+    scope = definition.tree.subtree(unit_code) if definition else frozenset({unit_code})
+    lines = await store.totals_by(tx, campaign_id, "lesson", scope=scope, lesson=lesson)
+    rows = await store.attribution_by_lesson(tx, campaign_id)
+    everybody, unassigned = next(((viewers, nowhere) for day, viewers, nowhere in rows if day == lesson), (0, 0))
+    attributed = Fraction(everybody - unassigned, everybody) if everybody > 0 else None
+    return sum(line.counts.first_for_lesson for line in lines), attributed
 
 
 async def facts_by_lesson(tx: Transaction) -> dict[tuple[str, str, str], int]:
