@@ -164,7 +164,7 @@ def _kept(row: Any) -> Kept:
     return Kept(row[0], ObligationKey(*row[1:5]), row[5], found, *row[9:])
 
 
-async def change(
+async def move_to(
     tx: Transaction, campaign_id: str, finding_id: int, state: State, actor: str, said: str, now: datetime
 ) -> None:
     """Moves a finding to `explained` or `closed`, and keeps who did it and what they wrote."""

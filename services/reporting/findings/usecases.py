@@ -65,7 +65,7 @@ async def look_at_reports(
             await store.not_looked_at(tx, key, now + FAILED_AGAIN_AFTER)
             continue
         for finding_id in await store.of_earlier_versions(tx, key, report.version):
-            await store.change(tx, key.campaign_id, finding_id, "closed", SYSTEM, NEWER_VERSION, now)
+            await store.move_to(tx, key.campaign_id, finding_id, "closed", SYSTEM, NEWER_VERSION, now)
         await store.add(tx, key, report.version, found, now)
         await store.looked_at(tx, key, obligation.on_time_until if now < obligation.on_time_until else None)
     return len(keys)
@@ -141,7 +141,7 @@ async def explain(
 ) -> Kept:
     """The unit, or somebody above it, says how it came about. Refused as `no-such-finding`, `finding-closed`."""
     kept = await _to_change(tx, known, principal, campaign_id, finding_id)
-    await store.change(tx, campaign_id, kept.id, "explained", principal.subject, explanation, now)
+    await store.move_to(tx, campaign_id, kept.id, "explained", principal.subject, explanation, now)
     return await _finding(tx, campaign_id, kept.id)
 
 
@@ -153,7 +153,7 @@ async def close(
     definition = await known.definitions.in_force(tx, campaign_id)
     if definition is None or not is_above(definition.tree, principal.unit, kept.key.unit_code):
         raise Refused("not-above")
-    await store.change(tx, campaign_id, kept.id, "closed", principal.subject, reason, now)
+    await store.move_to(tx, campaign_id, kept.id, "closed", principal.subject, reason, now)
     return await _finding(tx, campaign_id, kept.id)
 
 
