@@ -39,7 +39,12 @@ RENAME_IN_MAKE_GOODS = (
 
 class Erasure(ServiceErasure):
     KNOWN_KEYS = ("certificate", "notification")
-    ACTORS: ClassVar = {"campaign_revision": "actor", "make_good": "actor", "platform_count": "actor"}
+    ACTORS: ClassVar = {
+        "campaign_revision": "actor",
+        "make_good": "actor",
+        "platform_count": "actor",
+        "viewer_link_given": "actor",
+    }
 
     async def forget_viewer(self, tx: Transaction, campaign_id: str, viewer_id: str, name: NewName) -> Counts:
         counts = {table: await tx.change(sql, campaign_id, viewer_id, *name) for table, sql in RENAMES.items()}

@@ -91,7 +91,7 @@ async def test_what_was_readable_everywhere_is_readable_nowhere(stack: WholeDepl
         assert {service: counts.get("campaign_key") for service, counts in done.items()} == {
             "checkin": 2,
             "certificate": 2,
-            "reporting": None,
+            "reporting": 1,
             "notification": 1,
         }
         assert (done["certificate"]["backup_key"], done["notification"]["backup_key"]) == (1, 1)

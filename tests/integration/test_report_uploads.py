@@ -12,7 +12,8 @@ import pytest
 from shared.sheets import XLSX_TYPE
 from tests.support.databases import DatabaseFactory
 from tests.support.forms import form, number
-from tests.support.obligations import BEFORE, Reporter, at, definition_events
+from tests.support.obligations import BEFORE, CAMPAIGN, Reporter, at, definition_events
+from tests.support.pictures import encoded, scene
 from tests.support.reporting_service import ReportingService
 
 UPLOAD = "/v1/campaigns/small-2024/reports/daily/2024-06-29/upload"
@@ -126,7 +127,10 @@ async def test_what_a_unit_has_reported_is_corrected_with_a_reason_and_keeps_its
 ) -> None:
     office = Reporter(service)
     liaison = Reporter(service, "liaison", "111")
-    values = {"viewers": 5, "total": 9, "photos": ["p-1"]}
+    path = f"/v1/campaigns/{CAMPAIGN}/units/111/pictures"
+    uploaded = await service.client.post(path, content=encoded(scene()), headers=liaison.headers)
+    photo = uploaded.json()["picture_id"]
+    values = {"viewers": 5, "total": 9, "photos": [photo]}
     assert (await liaison.send("111", values=values)).status_code == 200
     content = await filled_in(office, {"填报!C3": 6, "填报!D3": 9, "填报!C4": 1})
     refused = (await send(office, content)).json()["errors"]
@@ -137,7 +141,7 @@ async def test_what_a_unit_has_reported_is_corrected_with_a_reason_and_keeps_its
     assert [(row["unit_code"], row["version"]) for row in answer["rows"]] == [("111", 2), ("112", 1)]
     kept = (await office.get("units/111/reports/daily/2024-06-29")).json()["versions"][1]
     assert (kept["kind"], kept["reason"]) == ("corrected", "电话核实")
-    assert kept["values"] == {"viewers": 6, "total": 9, "photos": ["p-1"]}
+    assert kept["values"] == {"viewers": 6, "total": 9, "photos": [photo]}
 
 
 async def test_what_a_workbook_cannot_have_is_named(service: ReportingService) -> None:

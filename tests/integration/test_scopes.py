@@ -169,6 +169,9 @@ class Route:
         }
         media, body = "application/json", b""
         for media, content in self.operation.get("requestBody", {}).get("content", {}).items():
+            if "schema" not in content:  # a picture, as it is
+                body = b"no picture"
+                continue
             value = self.value("", content["schema"], place)
             body = urlencode(value).encode() if "form" in media else httpx.Request("POST", "x:", json=value).content
         media = "application/x-www-form-urlencoded" if self.is_page else media

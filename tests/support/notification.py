@@ -79,9 +79,8 @@ class NotificationWork:
         definitions, secrets = Definitions[InForce](lambda in_force: in_force), new_secrets()
         self.db = db
         self._bus = Bus(NATS_AWAY, "notification", routers=[build_consumers(db, definitions, secrets)])
-        self.plan, self.send, self.forget = (
-            work.run for work in build_due_work(db, definitions, channels, secrets, CLAIM_PAGE)
-        )
+        due = {work.name: work.run for work in build_due_work(db, definitions, channels, secrets, CLAIM_PAGE)}
+        self.plan, self.send, self.forget = due["plan_messages"], due["send_messages"], due["forget_contacts"]
 
     async def deliver(self, *events: Event) -> None:
         """Hands events to the handlers as the bus would, as encoded bodies."""

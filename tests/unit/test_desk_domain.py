@@ -5,7 +5,24 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.reporting.desk.domain import PIECE_MAX_CHARACTERS, chase_pieces, day_ends, period_text
+from services.reporting.desk.domain import (
+    DECISION_NAMES,
+    FIGURE_NAMES,
+    KIND_NAMES,
+    NUMBERED_MAX_CHARACTERS,
+    PIECE_MAX_CHARACTERS,
+    STATE_NAMES,
+    chase_pieces,
+    day_ends,
+    input_of,
+    local_minute,
+    minute_typed,
+    period_text,
+    rows_typed,
+    texts,
+)
+
+CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def test_a_short_list_is_one_piece_without_a_number() -> None:
@@ -44,3 +61,88 @@ def test_periods_are_told_in_words() -> None:
         "2024-07",
         "2024-06-29",
     ]
+
+
+def test_a_piece_ends_where_the_next_unit_would_not_fit_with_its_number() -> None:
+    assert (PIECE_MAX_CHARACTERS, NUMBERED_MAX_CHARACTERS) == (2_000, 12)
+    units = [
+        "甲" * 900,
+        "乙" * 900,
+        "丙" * 182,
+    ]  # 县： + 、 + 、 + these are 1,986 characters, and "丁" the two that are left
+    assert len(chase_pieces([("县", units)])) == 1
+    full = [*units[:2], "丙" * 184]
+    assert [len(piece) for piece in chase_pieces([("县", full)])] == [1988]
+    two = chase_pieces([("县", [*units[:2], "丙" * 185])])
+    assert [piece[:5] for piece in two] == ["（1/2）", "（2/2）"]
+
+
+def test_every_word_of_the_desk_is_known() -> None:
+    assert list(FIGURE_NAMES.items()) == [
+        ("expected", "应报"),
+        ("reported", "已报"),
+        ("on_time", "按时"),
+        ("late", "迟报"),
+        ("missing", "未报"),
+        ("excused", "免报"),
+        ("due", "待报"),
+        ("returned", "退回待重报"),
+    ]
+    assert STATE_NAMES == {
+        "due": "待报",
+        "on_time": "按时",
+        "late": "迟报",
+        "missing": "未报",
+        "returned": "退回",
+        "excused": "免报",
+    }
+    assert KIND_NAMES == {"submitted": "本单位报送", "on_behalf": "代报", "corrected": "更正"}
+    assert DECISION_NAMES == {
+        "returned": "退回",
+        "excused": "免报",
+        "owed_again": "恢复应报",
+        "approved": "审核通过",
+        "reopened": "重新开放",
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "moment"),
+    [
+        ("2024-07-02T17:00", "2024-07-02T17:00:00+08:00"),
+        (" 2024-07-02T17:00:30 ", "2024-07-02T17:00:30+08:00"),
+        ("2024-07-02", None),
+        ("2024-07-02T17", None),
+        ("2024-07-02T17:00Z", None),
+        ("17:00", None),
+        ("", None),
+    ],
+)
+def test_a_minute_is_local_time_as_a_browser_sends_it(typed: str, moment: str | None) -> None:
+    found = minute_typed(typed, CHINA)
+    assert (found.isoformat() if found else None) == moment
+
+
+def test_times_and_values_as_texts_of_inputs() -> None:
+    assert local_minute(datetime.fromisoformat("2024-06-30T16:00:59Z"), CHINA) == "2024-07-01 00:00"
+    assert local_minute(None, CHINA) == ""
+    assert [texts(value) for value in (None, 0, "甲", ["a", 2], [])] == [[], ["0"], ["甲"], ["a", "2"], []]
+    assert [input_of(at) for at in ("sites[2].posters", "viewers", "a[10].b")] == [
+        "sites.2.posters",
+        "viewers",
+        "a.10.b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        ([], 0),
+        (["viewers", "other.7.x"], 0),
+        (["sites.0.posters"], 1),
+        (["sites.4.posters", "sites.2.staff", "sites.posters"], 5),
+        (["sites2.9.x", "sites.1.x"], 2),
+    ],
+)
+def test_as_many_rows_as_the_inputs_reach(names: list[str], rows: int) -> None:
+    assert rows_typed({name: ["1"] for name in names}, "sites") == rows

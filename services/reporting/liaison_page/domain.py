@@ -145,9 +145,7 @@ def together(tasks: Iterable[Task], now: datetime) -> list[Together]:
         )
         for (correcting, due_at), due in by_due.items()
     ]
-    return sorted(
-        screens, key=lambda screen: (not screen.correcting, not screen.returned, not screen.overdue, screen.due_at)
-    )
+    return sorted(screens, key=lambda screen: (not screen.correcting, not screen.returned, screen.due_at))
 
 
 def due_text(due_at: datetime, times: Times) -> str:
