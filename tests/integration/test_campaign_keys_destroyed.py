@@ -111,7 +111,7 @@ async def test_what_was_readable_everywhere_is_readable_nowhere(stack: WholeDepl
     assert await sums.wait() == 0
     records = await forget.log(stack.deployment(), 10)
     assert {(record["service"], record["kind"], record["actor"]) for record in records} == {
-        (service, "campaign", ACTOR) for service in ("checkin", "certificate", "notification")
+        (service, "campaign", ACTOR) for service in ("checkin", "certificate", "reporting", "notification")
     }
 
 

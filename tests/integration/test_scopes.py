@@ -170,8 +170,8 @@ class Route:
         media, body = "application/json", b""
         for media, content in self.operation.get("requestBody", {}).get("content", {}).items():
             if "schema" not in content:  # a picture, as it is
-                body = b"no picture"
-                continue
+                media, body = "image/jpeg", b"no picture"
+                break
             value = self.value("", content["schema"], place)
             body = urlencode(value).encode() if "form" in media else httpx.Request("POST", "x:", json=value).content
         media = "application/x-www-form-urlencoded" if self.is_page else media
