@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import openpyxl
 import pytest
+from PIL import Image
 
 from shared.service.sessions import COOKIE
 from shared.service.tokens import Role
@@ -16,6 +17,7 @@ from tests.support.databases import DatabaseFactory
 from tests.support.forms import form
 from tests.support.obligations import BEFORE, CAMPAIGN, Reporter, at, definition_events
 from tests.support.office import submit
+from tests.support.pictures import encoded, scene
 from tests.support.reporting_events import checkins
 from tests.support.reporting_service import ReportingService
 from tests.support.service import session_cookie
@@ -232,6 +234,31 @@ async def test_a_units_page_has_what_is_recorded_beside_what_is_reported(service
     for path in ("units/111", "units/111/lessons.csv", f"units/111/reports/daily/{SATURDAY}", "units/999"):
         assert (await signed_in(service, unit="112").get(f"/desk/{path}")).status_code == 422, path
     assert (await browser.get("/desk/units/111/reports/daily/2024-08-01")).status_code == 404
+
+
+async def test_a_reports_pictures_are_seen_on_its_page_within_the_subtree(service: ReportingService) -> None:
+    pictures = {"id": "site", "title": "现场照片", "type": "pictures"}
+    await service.deliver(*definition_events(form(fields=[pictures]), revision=2))
+    service.clock_is(at("06-30 09:00"))
+    await service.do_due_work()
+    county = Reporter(service, "liaison", "111")
+    sent = await service.client.post(
+        f"/v1/campaigns/{CAMPAIGN}/units/111/pictures",
+        content=encoded(scene(1, size=(800, 600))),
+        headers=county.headers,
+    )
+    picture_id = sent.json()["picture_id"]
+    assert (await county.send("111", SATURDAY, values={"site": [picture_id]})).status_code == 200
+    browser, path = signed_in(service), f"/desk/units/111/pictures/{picture_id}"
+    page = await opened(browser, f"/desk/units/111/reports/daily/{SATURDAY}")
+    assert f'<a href="{path}"><img src="{path}?size=thumbnail" alt="现场照片，第 1 张"' in page
+    for query, width in (("", 800), ("?size=thumbnail", 240)):
+        answer = await browser.get(path + query)
+        kind, cached = answer.headers["content-type"], answer.headers["cache-control"]
+        assert "sandbox" in answer.headers["content-security-policy"]
+        assert (kind, cached, Image.open(io.BytesIO(answer.content)).width) == ("image/jpeg", "no-store", width)
+    assert (await signed_in(service, unit="112").get(path)).status_code == 422
+    assert (await browser.get(path.replace("/111/", "/112/"))).status_code == 404
 
 
 async def test_units_without_a_liaison_are_listed_until_they_name_one(service: ReportingService) -> None:

@@ -188,6 +188,7 @@ DOORS = {
         "GET /desk/without-liaison.{kind}": DESK,
         "GET /desk/units/{unit_code}": DESK,
         "GET /desk/units/{unit_code}/lessons.{kind}": DESK,
+        "GET /desk/units/{unit_code}/pictures/{picture_id}": DESK,
         f"GET {ON_DESK}": DESK,
         f"GET {ON_DESK}/fill": Door(OFFICE, subtrees=True, page=True),
         f"POST {ON_DESK}/fill": Door(OFFICE, True, 256 * KIB, OUR_FORM.copy, page=True),

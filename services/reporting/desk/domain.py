@@ -47,10 +47,11 @@ class Todo(NamedTuple):
 
 
 class Line(NamedTuple):
-    """An answer of a report as people read it."""
+    """An answer of a report as people read it. `pictures`: the ids of those that it consists of."""
 
     title: str
     text: str
+    pictures: Sequence[str] = ()
 
 
 Typed = Mapping[str, Sequence[str]]

@@ -5,7 +5,7 @@ done, or why not.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Form, Path
@@ -21,6 +21,7 @@ from services.reporting.desk.unit_pages import Failed, Fault, FillPage, ReportPa
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations import values
 from services.reporting.obligations.domain import ObligationKey
+from services.reporting.obligations.pictures import usecases as pictures
 from services.reporting.obligations.usecases import Known, Sender, Submission
 from services.reporting.refusals import ANSWERS
 from shared.clock import Clock
@@ -38,6 +39,12 @@ DECISION_FIELDS_MAX = 10
 FILL_MAX_BYTES = 256 * 1024  # deploy/proxy/office.conf lets as much through
 FILL_FIELDS_MAX = 2_000
 REASON_MAX_CHARACTERS = 500
+PICTURE_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
 
 Changer = Annotated[Visit, Depends(signed_in("admin", "office", subtrees=True))]
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -124,6 +131,16 @@ def _reading(router: APIRouter, desk: _Desk) -> None:
     async def report(ids: Ids, visit: Reader, done: str = "") -> HTMLResponse:
         page = await desk.report_page(visit, ObligationKey(visit.session.principal.campaign, *ids), done)
         return PAGES.answer(unit_pages.report_html(visit.frame, await desk.showing(visit), page), form=True)
+
+    @router.get(PATH + "/units/{unit_code}/pictures/{picture_id}", summary="A picture of a unit's report")
+    async def picture(
+        unit_code: PathId, picture_id: UUID, visit: Reader, size: Literal["full", "thumbnail"] = "full"
+    ) -> Response:
+        principal = visit.session.principal
+        async with desk.db.transaction() as tx:
+            await usecases.unit_in_reach(tx, desk.known, principal, unit_code)
+            content = await pictures.jpeg(tx, principal.campaign, unit_code, picture_id, thumbnail=size == "thumbnail")
+        return Response(content, media_type="image/jpeg", headers=PICTURE_HEADERS)
 
 
 def _deciding(router: APIRouter, desk: _Desk) -> None:

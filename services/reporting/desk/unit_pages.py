@@ -51,6 +51,10 @@ class ReportPage:
         one = self.shown.obligation
         return report_path(one.unit_code, one.form, one.period)
 
+    def picture(self, picture_id: str) -> str:
+        """The address of a picture of the unit."""
+        return f"{PATH}/units/{self.shown.obligation.unit_code}/pictures/{picture_id}"
+
     @property
     def done_text(self) -> str:
         return DONE.get(self.done, "")

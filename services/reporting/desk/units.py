@@ -225,7 +225,7 @@ def lines(form: Form, kept: Mapping[str, Any]) -> list[Line]:
                 ]
                 told.append(Line(f"{one.title} {row.get('key') or f'第 {number} 行'}", "，".join(cells)))
         elif one.type == "pictures":
-            told.append(Line(one.title, f"{len(value)} 张"))
+            told.append(Line(one.title, f"{len(value)} 张", value))
         else:
             told.append(Line(titled(one), values.shown(one, value) or ""))
     return told
