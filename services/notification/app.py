@@ -9,6 +9,7 @@ from services.notification.channels.file import FileChannel
 from services.notification.liaisons import usecases as liaisons
 from services.notification.liaisons.api import build_api as build_liaison_api
 from services.notification.liaisons.consumers import build_consumers as build_liaison_consumers
+from services.notification.liaisons.pages import build_pages as build_liaison_pages
 from services.notification.plans import metrics as plans_metrics
 from services.notification.plans import usecases as plans
 from services.notification.plans.consumers import build_consumers
@@ -65,7 +66,11 @@ def build_app(
         db=db,
         bus=bus,
         clock=clock,
-        routers=[build_api(db, recipient, channels), build_liaison_api(db, clock, recipient)],
+        routers=[
+            build_api(db, recipient, channels),
+            build_liaison_api(db, clock, recipient),
+            build_liaison_pages(db, clock, recipient),
+        ],
         due_work=build_due_work(db, definitions, channels, secrets, settings.claim_page_url),
         exact=[
             *sending_metrics.exact(clock, list(channels), definitions),

@@ -201,6 +201,8 @@ DOORS = {
     "notification": {
         f"GET {C}/notifications": Door(READERS),
         f"POST {C}/units/{{unit_code}}/liaison/reveal": Door(OFFICE, subtrees=True, body_max_bytes=16 * KIB),
+        "GET /messages/contacts/{unit_code}": Door(OFFICE, subtrees=True, page=True),
+        "POST /messages/contacts/{unit_code}": DESK_BUTTON,
     },
     "certificate": {
         "POST /v1/claims": TYPED,

@@ -1,6 +1,7 @@
 """notification keeps names and phones of liaisons, shows one with a reason and a row about it, and forgets them."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,11 @@ from shared.contracts.reporting import LiaisonNamedV1
 from shared.failures import Poison
 from shared.ids import new_event_id
 from shared.people.sealing import seal
+from shared.service.sessions import COOKIE
 from tests.support.databases import DatabaseFactory
 from tests.support.liaisons import NAME, PHONE
 from tests.support.notification import CAMPAIGN, NOON, SEALING_PUBLIC_KEY, NotificationService, defined, headers, rules
+from tests.support.service import session_cookie
 
 UNIT, OTHER = "111", "222"
 TREE = [
@@ -61,10 +64,11 @@ async def reveal(service: NotificationService, unit: str = UNIT, reason: str = "
 
 async def test_a_number_is_shown_with_a_reason_and_a_row_about_it(service: NotificationService) -> None:
     await service.deliver(named())
-    kept = str(await service.rows("SELECT t.*, convert_from(contacts, 'LATIN1') FROM liaison_contact t"))
-    assert NAME not in kept
-    assert PHONE not in kept
-    assert "@campaign:" in kept  # under the campaign's own key
+    [(contacts, row)] = await service.rows("SELECT contacts, (t.*)::text FROM liaison_contact t")
+    for secret in (NAME, PHONE):
+        assert secret.encode() not in contacts
+        assert secret not in row
+    assert b"@campaign:" in contacts  # under the campaign's own key
     answer = await reveal(service, reason="电话催报", unit=UNIT)
     assert answer.json() == {
         "unit_code": UNIT,
@@ -123,3 +127,30 @@ async def test_contacts_go_with_the_campaigns_people(service: NotificationServic
     await service.deliver(named())  # an older event that comes late
     assert (await reveal(service)).status_code == 404
     assert await service.rows("SELECT counts->>'liaison_contact' FROM erasure") == [("2",)]
+
+
+async def test_the_office_sees_masks_until_it_says_why(service: NotificationService) -> None:
+    await service.deliver(named())
+    path, browser = f"/messages/contacts/{UNIT}", service.client
+
+    async def asks(unit: str | None = None, **form: str) -> Any:
+        cookie = session_cookie("office", campaign=CAMPAIGN, unit=unit, subject="王芳")
+        headers = {"cookie": f"{COOKIE}={cookie}"}
+        if not form:
+            return await browser.get(path, headers=headers)
+        shown = await browser.get(path, headers=headers)
+        form["form_token"] = re.findall(r'name="form_token" value="([^"]+)"', shown.text)[0]
+        headers["origin"] = str(browser.base_url).rstrip("/")
+        return await browser.post(path, data=form, headers=headers)
+
+    masked, unsaid = await asks(), await asks(reason=" ")
+    assert (masked.status_code, unsaid.status_code) == (200, 422)
+    for page in (masked.text, unsaid.text):
+        assert ("138****5678" in page, NAME in page, PHONE in page) == (True, False, False)
+    assert await service.rows("SELECT FROM liaison_reveal") == []
+    shown = await asks(reason="电话催报")
+    assert (NAME in shown.text, PHONE in shown.text, shown.headers["cache-control"]) == (True, True, "no-store")
+    rows = await service.rows("SELECT actor, role, reason, unit_code FROM liaison_reveal")
+    assert [tuple(row) for row in rows] == [("王芳", "office", "电话催报", UNIT)]
+    assert PHONE not in (await asks()).text
+    assert (await asks(unit=OTHER)).status_code == 403

@@ -52,10 +52,7 @@ def build_api(db: Database, clock: Clock, recipient: Recipient) -> APIRouter:
         """Who asked and why is recorded for good. No cache keeps the answer."""
 
         async def work(tx: Transaction) -> RevealAnswer:
-            if not await is_defined(tx, campaign_id):
-                raise Refused("no-such-campaign")
-            if principal.unit is not None and not await is_within(tx, campaign_id, unit_code, principal.unit):
-                raise Refused("other-unit")
+            await require_reach(tx, principal, campaign_id, unit_code)
             people = await usecases.reveal(
                 tx,
                 recipient,
@@ -77,6 +74,14 @@ def build_api(db: Database, clock: Clock, recipient: Recipient) -> APIRouter:
         return await db.in_transaction(work)
 
     return router
+
+
+async def require_reach(tx: Transaction, principal: Principal, campaign_id: str, unit_code: str) -> None:
+    """Refused: `no-such-campaign`, `other-unit` for what lies outside of the person's subtree."""
+    if not await is_defined(tx, campaign_id):
+        raise Refused("no-such-campaign")
+    if principal.unit is not None and not await is_within(tx, campaign_id, unit_code, principal.unit):
+        raise Refused("other-unit")
 
 
 def _answer(person: Person | None) -> PersonAnswer | None:

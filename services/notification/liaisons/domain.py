@@ -3,12 +3,19 @@
 import json
 from typing import Final, NamedTuple
 
+from shared.people.masks import mask_phone
+from shared.people.names import mask_name
+
 POSTS: Final = ("liaison", "deputy", "leader")
+POST_TITLES: Final = {"liaison": "联络员", "deputy": "副联络员", "leader": "分管领导"}
 
 
 class Person(NamedTuple):
     name: str
     phone: str
+
+    def masked(self) -> "Person":
+        return Person(mask_name(self.name), mask_phone(self.phone))
 
 
 class Unreadable(ValueError):

@@ -60,12 +60,18 @@ async def reveal(
 ) -> Mapping[str, Person]:
     """The people of a unit by post, in clear, and a row that says who was shown them and why. Raises `Refused` where nobody is
     kept; then no row is written."""
+    shown = await people(tx, recipient, campaign_id, unit_code)
+    await store.record_reveal(tx, campaign_id, unit_code, actor=actor, role=role, reason=reason, now=now)
+    return shown
+
+
+async def people(tx: Transaction, recipient: Recipient, campaign_id: str, unit_code: str) -> Mapping[str, Person]:
+    """The people of a unit by post, for a page that masks them. Refused as `no-liaison` where nobody is kept."""
     kept = await store.contacts(tx, campaign_id, unit_code)
     campaign_keys = await recipient.keys_to_read(tx, campaign_id)
     contacts = campaign_keys.decrypt(kept, _bound_to(campaign_id, unit_code))
     if contacts is None:
         raise Refused("no-liaison")
-    await store.record_reveal(tx, campaign_id, unit_code, actor=actor, role=role, reason=reason, now=now)
     return domain.people_in(contacts.encode())
 
 
