@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.reporting.definition import Definition
 from services.reporting.desk.api import build_pages as build_desk
+from services.reporting.desk.finding_api import build_finding_pages
 from services.reporting.desk.unit_api import build_unit_pages
 from services.reporting.findings import usecases as findings
 from services.reporting.findings.api import build_api as build_findings_api
@@ -102,6 +103,7 @@ def build_app(settings: Settings) -> FastAPI:
             build_findings_api(db, owed, clock),
             build_people_api(db, keys, known),
             build_desk(db, owed, clock),
+            build_finding_pages(db, owed, clock),
             build_unit_pages(db, owed, clock),
             build_liaison_api(
                 LiaisonParts(

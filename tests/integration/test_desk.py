@@ -73,6 +73,7 @@ async def test_the_desk_opens_on_what_is_to_be_done_and_says_when_there_is_nothi
         ("0", "逾期未报"),
         ("9", "今天截止、还没有报"),
         ("0", "已退回、还没有重报"),
+        ("0", "差异待核"),
         ("5", "没有联络员的单位"),
     ]
     assert (await opened(browser, "/desk/obligations?figure=due&today=true")).count("2024-07-01 18:00") == 9
@@ -85,6 +86,7 @@ async def test_what_is_missing_and_what_was_returned_waits_for_the_office(servic
         ("5", "逾期未报"),
         ("0", "今天截止、还没有报"),
         ("1", "已退回、还没有重报"),
+        ("0", "差异待核"),
         ("5", "没有联络员的单位"),
     ]
 

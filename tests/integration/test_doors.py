@@ -184,6 +184,8 @@ DOORS = {
         "GET /desk/obligations": DESK,
         "GET /desk/obligations.{kind}": DESK,
         "GET /desk/chase": DESK,
+        "GET /desk/findings": DESK,
+        "GET /desk/findings.{kind}": DESK,
         "GET /desk/without-liaison": DESK,
         "GET /desk/without-liaison.{kind}": DESK,
         "GET /desk/units/{unit_code}": DESK,
@@ -197,6 +199,8 @@ DOORS = {
         f"POST {ON_DESK}/owe-again": DESK_BUTTON,
         f"POST {ON_DESK}/approve": DESK_BUTTON,
         f"POST {ON_DESK}/reopen": DESK_BUTTON,
+        f"POST {ON_DESK}/findings/{{finding_id}}/explain": DESK_BUTTON,
+        f"POST {ON_DESK}/findings/{{finding_id}}/close": DESK_BUTTON,
     },
     "notification": {
         f"GET {C}/notifications": Door(READERS),

@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
+from shared.service.sessions import COOKIE
+from shared.service.tokens import Role
 from shared.sheets import CSV_TYPE
 from tests.support.databases import DatabaseFactory
 from tests.support.forms import form, number
 from tests.support.obligations import BEFORE, CAMPAIGN, Reporter, at, definition_events
+from tests.support.office import submit
 from tests.support.reporting_events import checkins
 from tests.support.reporting_service import ReportingService
+from tests.support.service import session_cookie
 
 SATURDAY, SUNDAY = "2024-06-29", "2024-06-30"
 VIEWERS = number("viewers", title="个人观看", unit="人数", compared_with="recorded.viewers")
@@ -28,6 +33,13 @@ async def service(database: DatabaseFactory, tmp_path: Path) -> AsyncIterator[Re
     await running.do_due_work()
     yield running
     await running.close()
+
+
+def signed_in(service: ReportingService, role: Role = "office", unit: str | None = None) -> httpx.AsyncClient:
+    browser = service.browser()
+    cookie = session_cookie(role, campaign=CAMPAIGN, unit=unit, subject="王芳")
+    browser.cookies.set(COOKIE, cookie, domain="office.test")
+    return browser
 
 
 async def looked_at(service: ReportingService, when: str) -> None:
@@ -165,3 +177,57 @@ async def test_a_report_that_cannot_be_read_is_counted_and_blocks_no_other(servi
     await looked_at(service, "06-30 21:01")
     metrics = await service.client.get("/metrics")
     assert 'fanzha_reports_not_looked_at{campaign="small-2024"} 0.0' in metrics.text
+
+
+async def two_findings(service: ReportingService) -> tuple[int, int]:
+    """One of county 111, one of county 112: their ids."""
+    for unit in ("111", "112"):
+        await reported(service, unit, 100)
+        await reported(service, unit, 100, SUNDAY)
+    await looked_at(service, "06-30 20:01")
+    first, second = [row["id"] for row in await found(Reporter(service))]
+    return first, second
+
+
+async def test_the_desk_lists_findings_and_the_office_explains_and_closes_them(service: ReportingService) -> None:
+    first, second = await two_findings(service)
+    browser = signed_in(service)
+    assert '<a href="/desk/findings?state=open"><b>2</b>' in (await browser.get("/desk")).text
+    listed = (await browser.get("/desk/findings?state=open&rule=&unit=")).text
+    assert ("差异待核 2 条" in listed, listed.count("与上一期完全相同</td>"), "待核</td>" in listed) == (True, 2, True)
+    page = f"/desk/units/111/reports/daily/{SUNDAY}"
+    assert f'action="{page}/findings/{first}/close"' in (await browser.get("/desk/units/111")).text
+    explained = await submit(browser, "/desk/findings", f"{page}/findings/{first}/explain", reason="学校放假")
+    assert "说明：学校放假" in (await browser.get(explained.headers["location"])).text
+    poor = await submit(browser, page, f"{page}/findings/{first}/close", reason=" ")
+    assert (poor.status_code, "请写明原因" in poor.text) == (422, True)
+    other = await submit(browser, page, f"{page}/findings/{second}/close", reason="属实")
+    assert other.status_code == 404  # it is of another report
+    assert (
+        await submit(browser, page, f"{page}/findings/{first}/close", "http://elsewhere.test", reason="属实")
+    ).status_code == 403
+    closed = await submit(browser, page, f"{page}/findings/{first}/close", reason="属实")
+    told = (await browser.get(closed.headers["location"])).text
+    assert ("核结：属实" in told, f"findings/{first}/" in told) == (True, False)
+    assert "差异待核 1 条" in (await browser.get("/desk/findings?state=closed&unit=111")).text
+    sheet = (await browser.get("/desk/findings.csv?state=closed")).content.decode("utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in sheet[1:]] == [str(first)]
+    assert (await browser.get("/desk/findings.xlsx")).status_code == 200
+    assert (await browser.get("/desk/findings?stat=open")).status_code == 422
+
+
+async def test_a_countys_office_sees_and_says_what_is_of_its_subtree_and_an_auditor_has_no_buttons(
+    service: ReportingService,
+) -> None:
+    _, second = await two_findings(service)
+    county, page = signed_in(service, unit="111"), f"/desk/units/112/reports/daily/{SUNDAY}"
+    listed = (await county.get("/desk/findings")).text
+    assert ("差异待核 1 条" in listed, "/explain" in listed, "/close" in listed) == (True, True, False)
+    assert (await county.get("/desk/findings.csv")).content.decode("utf-8-sig").count("\n") == 2
+    assert (await county.get("/desk/findings?unit=112")).status_code == 422
+    assert (await submit(county, "/desk/findings", f"{page}/findings/{second}/explain", reason="好")).status_code == 422
+    auditor = signed_in(service, "auditor")
+    assert "/explain" not in (await auditor.get("/desk/findings")).text
+    said = await submit(auditor, "/account", f"{page}/findings/{second}/close", reason="好")
+    assert said.status_code == 403
+    assert [row["state"] for row in await found(Reporter(service))] == ["open", "open"]

@@ -207,6 +207,7 @@ async def of_reporting(service: ReportingService) -> Answers:
         "desk": await answer(person, "/desk"),
         "desk-rates": await answer(person, "/desk/rates"),
         "desk-obligations": await answer(person, "/desk/obligations"),
+        "desk-findings": await answer(person, "/desk/findings"),
         "desk-chase": await answer(person, "/desk/chase"),
         "desk-unit": await answer(person, "/desk/units/111"),
         "desk-report": await answer(person, f"/desk/units/111/reports/daily/{saturday}"),

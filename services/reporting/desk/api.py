@@ -32,7 +32,7 @@ Reader = Annotated[Visit, Depends(signed_in("admin", "office", "auditor", subtre
 Kind = Annotated[Literal["csv", "xlsx"], Path()]
 
 
-def _none_if_empty(typed: str | None) -> str | None:
+def none_if_empty(typed: str | None) -> str | None:
     """A form without script sends every field, also those in which nothing was chosen."""
     return typed or None
 
@@ -42,10 +42,10 @@ class TableQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    form: Annotated[Slug | None, BeforeValidator(_none_if_empty)] = None
-    period: Annotated[Period | None, BeforeValidator(_none_if_empty)] = None
-    unit: Annotated[Id | None, BeforeValidator(_none_if_empty)] = None
-    row: Annotated[Literal["unit", "county"] | None, BeforeValidator(_none_if_empty)] = None
+    form: Annotated[Slug | None, BeforeValidator(none_if_empty)] = None
+    period: Annotated[Period | None, BeforeValidator(none_if_empty)] = None
+    unit: Annotated[Id | None, BeforeValidator(none_if_empty)] = None
+    row: Annotated[Literal["unit", "county"] | None, BeforeValidator(none_if_empty)] = None
 
     @property
     def asked(self) -> Asked:

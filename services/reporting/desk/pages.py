@@ -10,8 +10,12 @@ from urllib.parse import urlencode
 
 from services.reporting.desk import domain
 from services.reporting.desk.domain import Todo
+from services.reporting.desk.findings import FindingsShown
 from services.reporting.desk.sheets import BY_NAMES, TABLED
 from services.reporting.desk.usecases import Asked, By, Choices, Owing, Row
+from services.reporting.findings.domain import RULE_NAMES, Rule
+from services.reporting.findings.domain import STATE_NAMES as FINDING_STATES
+from services.reporting.findings.domain import State as FindingState
 from services.reporting.obligations.domain import Figure, Tally
 from shared.pages import Frame, OfficePages
 
@@ -90,6 +94,8 @@ NAMES = SimpleNamespace(  # how the templates call things
     figures=domain.FIGURE_NAMES,
     states=domain.STATE_NAMES,
     by=BY_NAMES,
+    rules=RULE_NAMES,
+    finding_states=FINDING_STATES,
     tabled=TABLED,
     period_text=domain.period_text,
     percent=percent,
@@ -153,3 +159,28 @@ def chase_html(frame: Frame, showing: Showing, chase: ChaseList, choices: Choice
 
 def without_liaison_html(frame: Frame, showing: Showing, units: Sequence[tuple[str, str, str]]) -> str:
     return desk_page("without_liaison.html", frame=frame, showing=showing, units=units)
+
+
+@dataclass(frozen=True)
+class FindingsTable:
+    """差异待核 by what they are filtered by. `counts`: by state, whatever state is shown.
+    `cursor`: where the next page begins."""
+
+    state: FindingState | None
+    rule: Rule | None
+    unit: str | None
+    shown: FindingsShown
+    counts: Mapping[str, int]
+    cursor: str | None
+
+    @property
+    def whole(self) -> int:
+        return self.counts[self.state] if self.state else sum(self.counts.values())
+
+    def address(self, page: str, **more: str | None) -> str:
+        """This list, or its file, with what it is filtered by; `more` replaces filters."""
+        return address(page, Asked(unit=self.unit), **({"state": self.state, "rule": self.rule} | more))
+
+
+def findings_html(frame: Frame, showing: Showing, table: FindingsTable, choices: Choices) -> str:
+    return desk_page("findings.html", frame=frame, showing=showing, table=table, choices=choices)

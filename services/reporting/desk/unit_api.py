@@ -13,11 +13,12 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from services.reporting.desk import domain, unit_pages, units, usecases
+from services.reporting.desk import domain, findings, unit_pages, units, usecases
 from services.reporting.desk.api import Kind, Reader, file_answer, showing_of
 from services.reporting.desk.pages import PAGES, PATH, Showing
 from services.reporting.desk.sheets import lessons_page
 from services.reporting.desk.unit_pages import Failed, Fault, FillPage, ReportPage
+from services.reporting.findings import usecases as finding_usecases
 from services.reporting.obligations import usecases as obligations
 from services.reporting.obligations import values
 from services.reporting.obligations.domain import ObligationKey
@@ -50,6 +51,7 @@ Changer = Annotated[Visit, Depends(signed_in("admin", "office", subtrees=True))]
 PathId = Annotated[str, Path(pattern=ID_PATTERN)]
 PathPeriod = Annotated[Period, Path()]
 Typed = Annotated[str, Form()]
+FindingId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 async def _ids(form: PathId, period: PathPeriod, unit_code: PathId) -> tuple[str, str, str]:
@@ -65,6 +67,7 @@ def build_unit_pages(db: Database, known: Known, clock: Clock) -> APIRouter:
     desk = _Desk(db, known, clock)
     _reading(router, desk)
     _deciding(router, desk)
+    _on_findings(router, desk)
     _filling(router, desk)
     return router
 
@@ -205,6 +208,28 @@ def _deciding(router: APIRouter, desk: _Desk) -> None:
             await obligations.reopen(tx, desk.known, principal, key, reason=given, until=ends, now=now)
 
         return await desk.decide(visit, ids, "reopened", {"reason": reason, "until": until}, decide)
+
+
+def _on_findings(router: APIRouter, desk: _Desk) -> None:
+    limits: Any = {"response_class": HTMLResponse, "form_limits": {"max_fields": DECISION_FIELDS_MAX, "max_files": 0}}
+
+    @router.post(REPORT + "/findings/{finding_id}/explain", summary="Say how a finding came about", **limits)
+    async def explain(ids: Ids, finding_id: FindingId, visit: Changer, reason: Typed = "") -> Response:
+        async def decide(tx: Transaction, principal: Principal, key: ObligationKey) -> None:
+            said, now = _reason(reason), desk.clock.now()
+            await findings.check_is_of(tx, key, finding_id)
+            await finding_usecases.explain(tx, desk.known, principal, key.campaign_id, finding_id, said, now)
+
+        return await desk.decide(visit, ids, "explained", {"reason": reason}, decide)
+
+    @router.post(REPORT + "/findings/{finding_id}/close", summary="The office has looked at it (核结)", **limits)
+    async def close(ids: Ids, finding_id: FindingId, visit: Changer, reason: Typed = "") -> Response:
+        async def decide(tx: Transaction, principal: Principal, key: ObligationKey) -> None:
+            said, now = _reason(reason), desk.clock.now()
+            await findings.check_is_of(tx, key, finding_id)
+            await finding_usecases.close(tx, desk.known, principal, key.campaign_id, finding_id, said, now)
+
+        return await desk.decide(visit, ids, "closed", {"reason": reason}, decide)
 
 
 def _filling(router: APIRouter, desk: _Desk) -> None:

@@ -20,6 +20,8 @@ DONE = {
     "approved": "已审核通过。",
     "reopened": "已重新开放，可以补报。",
     "submitted": "已记录。",
+    "explained": "说明已记下。",
+    "closed": "已核结。",
 }
 
 

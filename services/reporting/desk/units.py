@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
-from services.reporting.desk import domain
+from services.reporting.desk import domain, findings
 from services.reporting.desk.domain import Line
+from services.reporting.desk.findings import FindingsShown
 from services.reporting.desk.usecases import Owing, unit_in_reach
 from services.reporting.liaisons import usecases as liaisons
 from services.reporting.liaisons.domain import POST_TITLES
@@ -65,6 +66,7 @@ class UnitShown:
     lessons: Sequence[Lesson]
     claimed: Claimed
     contacts: Sequence[tuple[str, str]]  # post and who has it, masked
+    findings: FindingsShown
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class ReportShown:
     decides: bool
     fills: bool
     asks_approval: bool
+    findings: FindingsShown
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ async def unit(tx: Transaction, known: Known, principal: Principal, unit_code: s
             recorded.sum.certificates_issued or 0,
         ),
         await _contacts(tx, campaign_id, unit_code),
+        await findings.of_unit(tx, known, principal, unit_code),
     )
 
 
@@ -193,6 +197,7 @@ async def report(tx: Transaction, known: Known, principal: Principal, key: Oblig
         decides=may and above,
         fills=may,
         asks_approval=form.approval != "none",
+        findings=await findings.of_unit(tx, known, principal, key.unit_code, key),
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from services.reporting.definition import Definition
-from services.reporting.desk import domain
+from services.reporting.desk import domain, findings
 from services.reporting.desk.domain import Todo
 from services.reporting.liaisons import usecases as liaisons
 from services.reporting.obligations import usecases as obligations
@@ -91,6 +91,7 @@ async def today(
         Todo("逾期未报", found.whole.missing, "/desk/obligations?figure=missing"),
         Todo("今天截止、还没有报", found.due, "/desk/obligations?figure=due&today=true"),
         Todo("已退回、还没有重报", found.returned, "/desk/obligations?figure=returned"),
+        Todo("差异待核", await findings.open_ones(tx, known, principal), "/desk/findings?state=open"),
         Todo("没有联络员的单位", len(await _unnamed(tx, campaign_id, found.units)), "/desk/without-liaison"),
     ]
     return todos, [Row(key, name or key, tally) for key, name, tally in found.rows], found.whole

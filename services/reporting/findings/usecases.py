@@ -168,6 +168,12 @@ async def _to_change(tx: Transaction, known: Known, principal: Principal, campai
     return kept
 
 
+async def is_of(tx: Transaction, key: ObligationKey, finding_id: int) -> bool:
+    """Whether the finding is about this report, in any version."""
+    kept = await store.finding(tx, key.campaign_id, finding_id)
+    return kept is not None and kept.key == key
+
+
 async def _finding(tx: Transaction, campaign_id: str, finding_id: int) -> Kept:
     kept = await store.finding(tx, campaign_id, finding_id)
     assert kept is not None  # noqa: S101 - it was changed in this transaction
