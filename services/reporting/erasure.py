@@ -46,6 +46,14 @@ FORGET_OF_PERSON = {
 FORGET_PEOPLE = "DELETE FROM person WHERE campaign_id = $1"
 FORGET_CHANGES = "DELETE FROM person_change WHERE campaign_id = $1"
 FORGET_PICTURES = "DELETE FROM picture WHERE campaign_id = $1"
+# What people wrote about reports, which may name somebody.
+FORGET_WORDS = {
+    "finding_change": "UPDATE finding_change SET said = '' WHERE campaign_id = $1 AND said <> ''",
+    "obligation": "UPDATE obligation SET return_reason = NULL, excuse_reason = NULL "
+    "WHERE campaign_id = $1 AND (return_reason IS NOT NULL OR excuse_reason IS NOT NULL)",
+    "obligation_change": "UPDATE obligation_change SET reason = NULL WHERE campaign_id = $1 AND reason IS NOT NULL",
+    "report": "UPDATE report SET reason = NULL WHERE campaign_id = $1 AND reason IS NOT NULL",
+}
 
 
 class Erasure(ServiceErasure):
@@ -68,13 +76,14 @@ class Erasure(ServiceErasure):
 
     async def forget_people(self, tx: Transaction, campaign_id: str) -> Counts:
         """The office's people of the campaign go, and are signed out everywhere; so do the pictures of its reports, which show
-        people. Viewers reporting knows neither by name nor by phone."""
+        people, and what the office wrote about reports. Viewers reporting knows neither by name nor by phone."""
         await _sign_out_all(tx, campaign_id)
         return await _forget_liaisons(tx, campaign_id, None) | {
             **{table: await tx.change(sql, campaign_id) for table, sql in FORGET_OF_PEOPLE.items()},
             "person": await tx.change(FORGET_PEOPLE, campaign_id),
             "person_change": await tx.change(FORGET_CHANGES, campaign_id),
             "picture": await tx.change(FORGET_PICTURES, campaign_id),
+            **{table: await tx.change(sql, campaign_id) for table, sql in FORGET_WORDS.items()},
             "ledger": await erasure.forget_sealed_in_ledger(tx, campaign_id),
         }
 

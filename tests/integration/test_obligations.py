@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from services.reporting.erasure import Erasure
 from shared.clock import write_clock
 from shared.contracts.reporting import ReportDueSoonV1, ReportOverdueV1, ReportSubmittedV1
+from shared.database import Database
 from tests.support.campaigns import WITHOUT_COURSE
 from tests.support.databases import DatabaseFactory
 from tests.support.forms import form, number
@@ -340,3 +342,32 @@ async def test_the_metrics_count_by_county_and_tell_what_is_due_within_an_hour(s
     page = (await service.get("/metrics")).text
     assert 'fanzha_reminders_waiting{campaign="small-2024"} 0.0' in page
     assert 'fanzha_obligations{campaign="small-2024",county="111",form="daily",state="missing"} 2.0' in page
+
+
+async def test_an_erasure_of_the_campaign_takes_what_was_written_about_reports(
+    database: DatabaseFactory, tmp_path: Path
+) -> None:
+    fresh = await database("reporting")
+    service = ReportingService(fresh, folder=tmp_path, now=BEFORE)
+    await service.deliver(*definition_events())
+    await time_is(service, "06-30 09:00")
+    office, path = Reporter(service), "units/{}/reports/daily/2024-06-29/{}"
+    await office.send("111")
+    await office.send("111", based_on_version=1, reason="李主任说的")
+    await office.post(path.format("111", "return"), reason="李主任退的", due_at="2024-07-02T12:00:00+08:00")
+    await office.post(path.format("112", "excuse"), reason="李主任请假")
+    tables = ("obligation", "obligation_change", "report")
+
+    async def written() -> str:
+        return "".join([str(await service.rows(f"SELECT t::text FROM {table} t")) for table in tables])
+
+    assert "李主任" in await written()
+    owner = Database(fresh.owner_url)
+    for expected in (1, 0):
+        async with owner.transaction() as tx:
+            counts = await Erasure({}).forget_people(tx, "small-2024")
+        assert [bool(counts[table]) for table in tables] == [bool(expected)] * 3
+    assert "李主任" not in await written()
+    assert len(await service.rows("SELECT version FROM report")) == 2
+    await owner.close()
+    await service.close()
