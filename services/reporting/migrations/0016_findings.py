@@ -36,7 +36,7 @@ CREATE INDEX finding_of_unit ON finding (campaign_id, unit_code, id);
 CREATE INDEX finding_by_state ON finding (campaign_id, state, id);
 CREATE TABLE finding_change (            -- who explained or closed one, and what they wrote
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    finding_id  bigint NOT NULL REFERENCES finding,
+    finding_id  bigint NOT NULL,
     campaign_id text NOT NULL,
     changed_at  timestamptz NOT NULL,
     what        text NOT NULL,           -- explained, closed
