@@ -259,8 +259,8 @@ def test_who_has_no_database_reaches_none(deployment: Deployment) -> None:
 @pytest.mark.parametrize(
     ("name", "reached"),
     [
-        ("public-proxy", {"checkin", "certificate"}),
-        ("crossing", {"checkin", "certificate"}),
+        ("public-proxy", {"checkin", "certificate", "reporting"}),
+        ("crossing", {"checkin", "certificate", "reporting"}),
         ("office-proxy", set(SERVICES)),
         ("nats-exporter", set(SERVICES)),
     ],
