@@ -141,8 +141,7 @@ def _say_what_to_look_at(home: Home, console: Console, outcome: Outcome, doors: 
         code, tail = result.to_claim
         say(f"claim one yourself: {result.claim_page} with claim code {code}, phone ending in {tail}")
     if doors:
-        office = read_env(home.env)["REPORTING_URL"]
-        say(f"the office's desk:  {office}/invitation with code {doors.invitation}, then {office}/desk")
+        say(f"the office's desk:  {doors.office}/invitation with code {doors.invitation}, then {doors.office}/desk")
         say(f"a liaison's page:   {doors.liaison_page} ({doors.unit_name}; its code {doors.liaison_code})")
     say(f"messages:           {home.messages} (the demo writes texts to files; nothing is sent to anybody)")
 

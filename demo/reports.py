@@ -54,6 +54,7 @@ class Owed:
 class Doors(NamedTuple):
     """How to get in: an invitation to the office's pages, and the slip of a unit."""
 
+    office: str  # address
     invitation: str
     liaison_page: str
     liaison_code: str
@@ -172,7 +173,9 @@ class Reports:
         slips = await self._player.ask("POST", "reporting", f"{self._path}/slips", json={"units": [unit]})
         invited = {"name": OFFICE_NAME, "role": "office"}
         invitation = await self._player.ask("POST", "reporting", f"{self._path}/people", json=invited)
-        return Doors(invitation["code"], slips["rows"][0]["url"], slips["rows"][0]["code"], slips["rows"][0]["name"])
+        [slip] = slips["rows"]
+        office = self._player.addresses.urls["reporting"]
+        return Doors(office, invitation["code"], slip["url"], slip["code"], slip["name"])
 
     # ---- the comparison ----------------------------------------------------------------------------------------------
 
